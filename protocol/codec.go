@@ -1,0 +1,83 @@
+package protocol
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// Raw is one CBOR item that this package passes on without looking into it: an
+// event's data, a step's configuration, a trigger's state.
+type Raw = cbor.RawMessage
+
+var encMode, decMode = modes()
+
+// modes returns the one way in which the project writes CBOR (core deterministic,
+// RFC 8949 section 4.2.1) and the one way in which it reads it. The library's own
+// defaults accept duplicate keys, indefinite lengths and tags.
+func modes() (cbor.EncMode, cbor.DecMode) {
+	enc, err := cbor.CoreDetEncOptions().EncMode()
+	if err != nil {
+		panic(err) // the options are constants: a defect of this file
+	}
+	dec, err := cbor.DecOptions{
+		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
+		IndefLength:       cbor.IndefLengthForbidden,
+		TagsMd:            cbor.TagsForbidden,
+		MaxNestedLevels:   DepthMax,
+		MaxArrayElements:  ArrayMax,
+		MaxMapPairs:       MapMax,
+		UTF8:              cbor.UTF8RejectInvalid,
+		FieldNameMatching: cbor.FieldNameMatchingCaseSensitive,
+	}.DecMode()
+	if err != nil {
+		panic(err)
+	}
+	return enc, dec
+}
+
+// Marshal returns v in core deterministic CBOR. It fails only for types that CBOR
+// cannot hold, which is a defect of the caller.
+func Marshal(v any) ([]byte, error) { return encMode.Marshal(v) }
+
+// MustMarshal is Marshal for the types of this package, which always encode.
+func MustMarshal(v any) []byte {
+	b, err := encMode.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("protocol: encode %T: %v", v, err))
+	}
+	return b
+}
+
+// Unmarshal decodes one message of at most MessageMax bytes into v. Keys that v does
+// not know are passed over, so that a newer sender is understood (SPEC.md, section
+// 3). The error has CodeBadMessage or CodeLimit and names v's type.
+func Unmarshal(b []byte, v any) error { return unmarshal(b, v, MessageMax) }
+
+// UnmarshalExact decodes a document that was signed: besides what Unmarshal demands,
+// encoding v again must give the same bytes, so that one document has one encoding
+// and no part of it went unread.
+func UnmarshalExact(b []byte, v any) error {
+	if err := unmarshal(b, v, DocumentMax); err != nil {
+		return err
+	}
+	again, err := encMode.Marshal(v)
+	if err != nil {
+		return Errorf(CodeBadMessage, "decode %T: %w", v, err)
+	}
+	if !bytes.Equal(b, again) {
+		return Errorf(CodeBadMessage, "decode %T: not in deterministic encoding, or with keys unknown here", v)
+	}
+	return nil
+}
+
+func unmarshal(b []byte, v any, longest int) error {
+	if len(b) > longest {
+		return Errorf(CodeLimit, "decode %T: %d bytes, limit %d", v, len(b), longest)
+	}
+	if err := decMode.Unmarshal(b, v); err != nil {
+		return Errorf(CodeBadMessage, "decode %T: %w", v, err)
+	}
+	return nil
+}
