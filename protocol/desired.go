@@ -1,0 +1,96 @@
+package protocol
+
+// Desired is all that one agent is to do: the hub's one document for it, whole, never
+// a difference. It travels sealed with ContextDesired and is named by the digest of
+// the sealed bytes. An agent takes it only when (Epoch, Revision) is above what it
+// holds and the address is its own.
+type Desired struct {
+	Address     Address      `cbor:"1,keyasint" json:"address"`
+	Epoch       uint64       `cbor:"2,keyasint" json:"epoch"`    // of the agent's enrolment; from 1
+	Revision    uint64       `cbor:"3,keyasint" json:"revision"` // from 1; never reset within an epoch
+	Issued      int64        `cbor:"4,keyasint" json:"issued"`   // ms since 1970, by the hub's clock
+	Releases    []ReleaseRef `cbor:"5,keyasint,omitempty" json:"releases"`
+	Assignments []Assignment `cbor:"6,keyasint,omitempty" json:"assignments"`
+	Settings    Settings     `cbor:"7,keyasint" json:"settings"`
+}
+
+// ReleaseRef names a sealed release.
+type ReleaseRef struct {
+	Plugin  PluginName `cbor:"1,keyasint" json:"plugin"`
+	Version string     `cbor:"2,keyasint" json:"version"`
+	Digest  Digest     `cbor:"3,keyasint" json:"digest"` // of the sealed release
+	Size    int64      `cbor:"4,keyasint" json:"size"`   // of the sealed release, bytes
+}
+
+// Settings are an agent's own; zero means the agent's default.
+type Settings struct {
+	HeartbeatSeconds uint32 `cbor:"1,keyasint,omitempty" json:"heartbeat_seconds"`
+	MetricsSeconds   uint32 `cbor:"2,keyasint,omitempty" json:"metrics_seconds"`
+}
+
+// Assignment is the part of one workflow that one agent does. Its digest (of its
+// encoding) tells whether it changed: an equal assignment is never touched.
+type Assignment struct {
+	Workflow WorkflowName `cbor:"1,keyasint" json:"workflow"`
+	Trigger  Step         `cbor:"2,keyasint" json:"trigger"`
+	Actions  []Step       `cbor:"3,keyasint" json:"actions"`
+	Outputs  []Step       `cbor:"4,keyasint" json:"outputs"`
+	CatchUp  CatchUp      `cbor:"5,keyasint,omitempty" json:"catch_up"`
+}
+
+// Step is one place in an assignment: which release runs, with what, and under which
+// grants and limits.
+type Step struct {
+	Name    StepName `cbor:"1,keyasint" json:"name"`
+	Release Digest   `cbor:"2,keyasint" json:"release"` // one of Desired.Releases
+	Config  Raw      `cbor:"3,keyasint,omitempty" json:"-"`
+	Grants  []Grant  `cbor:"4,keyasint,omitempty" json:"grants"`
+	Limits  Limits   `cbor:"5,keyasint,omitzero" json:"limits"`
+	Timeout int64    `cbor:"6,keyasint,omitempty" json:"timeout_ms"` // 0: the limit's seconds
+	Retry   Retry    `cbor:"7,keyasint,omitzero" json:"retry"`
+	When    When     `cbor:"8,keyasint,omitempty" json:"when"` // outputs only
+}
+
+// Retry says how often a step is tried again after a retryable error.
+type Retry struct {
+	Times  uint32 `cbor:"1,keyasint" json:"times"`
+	WaitMS int64  `cbor:"2,keyasint" json:"wait_ms"` // doubled each time, at most an hour
+}
+
+// When says after which runs an output delivers.
+type When uint8
+
+// The conditions.
+const (
+	Always  When = 0
+	IfOK    When = 1
+	IfError When = 2
+)
+
+// CatchUp says what a firing means that was missed while the agent was off.
+type CatchUp uint8
+
+// The ways to catch up.
+const (
+	CatchUpNone   CatchUp = 0
+	CatchUpLatest CatchUp = 1
+	CatchUpAll    CatchUp = 2
+)
+
+// Grant is a capability with its scopes, as allowed to one plugin on one agent. No
+// scopes means whatever the capability covers on that agent by default, which for
+// process.execute is nothing.
+type Grant struct {
+	Capability string   `cbor:"1,keyasint" json:"capability"`
+	Scopes     []string `cbor:"2,keyasint,omitempty" json:"scopes"`
+}
+
+// Hint tells an agent which desired document is the newest for it. It is kept by the
+// broker for agents that come back; the hub's store is the truth.
+type Hint struct {
+	Epoch    uint64 `cbor:"1,keyasint" json:"epoch"`
+	Revision uint64 `cbor:"2,keyasint" json:"revision"`
+	Digest   Digest `cbor:"3,keyasint" json:"digest"`
+	Size     int64  `cbor:"4,keyasint" json:"size"`
+	Time     int64  `cbor:"5,keyasint" json:"time"` // ms since 1970, by the hub's clock
+}

@@ -1,0 +1,46 @@
+package protocol
+
+// FetchRequest asks for chunks of the file with a digest: a sealed document or an
+// artifact. The device sets the pace: it asks for a few, keeps them, asks on.
+type FetchRequest struct {
+	Digest Digest `cbor:"1,keyasint" json:"digest"`
+	First  uint32 `cbor:"2,keyasint" json:"first"` // index of a chunk
+	Count  uint32 `cbor:"3,keyasint" json:"count"` // 1 to FetchAheadMax
+}
+
+// Chunk is ChunkSize bytes of a file (fewer in its last), or the reason why there is
+// none.
+type Chunk struct {
+	Digest Digest `cbor:"1,keyasint" json:"digest"` // of the file
+	Index  uint32 `cbor:"2,keyasint" json:"index"`
+	Size   int64  `cbor:"3,keyasint" json:"size"` // of the file, bytes
+	Data   []byte `cbor:"4,keyasint,omitempty" json:"-"`
+	Error  *Error `cbor:"5,keyasint,omitempty" json:"error,omitempty"`
+}
+
+// ChunkCount returns how many chunks a file of size bytes has.
+func ChunkCount(size int64) uint32 { return uint32((size + ChunkSize - 1) / ChunkSize) }
+
+// Check verifies the chunk by itself: bounds, and that its length is the one that its
+// index and the file's size demand. Errors have CodeBadMessage or CodeLimit.
+func (c *Chunk) Check() error {
+	switch {
+	case c.Error != nil:
+		return c.Error
+	case c.Size <= 0 || c.Size > ArtifactMax:
+		return Errorf(CodeLimit, "chunk of %s: file of %d bytes, limit %d", c.Digest.Short(), c.Size, ArtifactMax)
+	case c.Index >= ChunkCount(c.Size):
+		return Errorf(CodeBadMessage, "chunk of %s: index %d of %d", c.Digest.Short(), c.Index, ChunkCount(c.Size))
+	}
+	want := min(int64(ChunkSize), c.Size-int64(c.Index)*ChunkSize)
+	if int64(len(c.Data)) != want {
+		return Errorf(CodeBadMessage, "chunk %d of %s: %d bytes, want %d", c.Index, c.Digest.Short(), len(c.Data), want)
+	}
+	return nil
+}
+
+// Probe goes up and comes down again unchanged: an agent that does not get it back is
+// deaf, however connected it looks.
+type Probe struct {
+	Nonce uint64 `cbor:"1,keyasint" json:"nonce"`
+}

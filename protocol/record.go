@@ -1,0 +1,157 @@
+package protocol
+
+// Lane is one class of outgoing records, with its own sequence, byte budget and drop
+// policy. Lower lanes leave first.
+type Lane uint8
+
+// The lanes.
+const (
+	LaneEvent  Lane = 1 // body: Event
+	LaneResult Lane = 2 // body: Result
+	LaneAudit  Lane = 3 // body: Audit
+	LaneMetric Lane = 4 // body: Metrics
+	LaneLog    Lane = 5 // body: LogLine
+	LaneEnd    Lane = 6
+)
+
+var laneNames = [LaneEnd]string{"unknown", "event", "result", "audit", "metric", "log"}
+
+// String returns the lane's name.
+func (l Lane) String() string {
+	if l < LaneEnd {
+		return laneNames[l]
+	}
+	return laneNames[0]
+}
+
+// Quality is how far a time can be believed.
+type Quality uint8
+
+// The qualities. Order never comes from a time, whatever its quality, but from
+// (boot, sequence).
+const (
+	QualityUnknown Quality = 0 // no clock
+	QualityFloor   Quality = 1 // at or after; the newest time proven by a signature
+	QualityClock   Quality = 2 // the device's own clock, above the floor
+)
+
+// Stamp is a time with its quality.
+type Stamp struct {
+	UnixMS  int64   `cbor:"1,keyasint" json:"unix_ms"`
+	Quality Quality `cbor:"2,keyasint" json:"quality"`
+}
+
+// Mark is a place in a lane: the boot in which a record was made, and its sequence
+// in that boot's lane, from 1.
+type Mark struct {
+	Boot     uint64 `cbor:"1,keyasint" json:"boot"`
+	Sequence uint64 `cbor:"2,keyasint" json:"sequence"`
+}
+
+// After reports whether m comes later than o.
+func (m Mark) After(o Mark) bool {
+	return m.Boot > o.Boot || m.Boot == o.Boot && m.Sequence > o.Sequence
+}
+
+// Record is one thing that an agent tells the hub and keeps until the hub's store has
+// acknowledged it.
+type Record struct {
+	Mark Mark  `cbor:"1,keyasint" json:"mark"`
+	Time Stamp `cbor:"2,keyasint" json:"time"`
+	Body Raw   `cbor:"3,keyasint" json:"-"` // the type that the lane says
+}
+
+// Batch is records of one lane in order, at most BatchMax. An agent has at most one
+// batch of a lane under way: the next begins after the acknowledgement, and the
+// same comes again when that stays away.
+type Batch struct {
+	Epoch   uint64   `cbor:"1,keyasint" json:"epoch"`
+	Lane    Lane     `cbor:"2,keyasint" json:"lane"`
+	Records []Record `cbor:"3,keyasint" json:"records"`
+}
+
+// LaneAck says that every record of the lane up to and with Mark is in the hub's
+// store. It also answers a batch that was all known before.
+type LaneAck struct {
+	Epoch uint64 `cbor:"1,keyasint" json:"epoch"`
+	Lane  Lane   `cbor:"2,keyasint" json:"lane"`
+	Mark  Mark   `cbor:"3,keyasint" json:"mark"`
+}
+
+// Event is one fact on its way: a trigger fired. It is the beginning of a run.
+type Event struct {
+	Run      RunID        `cbor:"1,keyasint" json:"run"`
+	Workflow WorkflowName `cbor:"2,keyasint" json:"workflow"`
+	Revision uint64       `cbor:"3,keyasint" json:"revision"` // of the desired document
+	Time     Stamp        `cbor:"4,keyasint" json:"time"`
+	Data     Raw          `cbor:"5,keyasint,omitempty" json:"-"`
+}
+
+// Status is how a step of a run ended.
+type Status uint8
+
+// The statuses.
+const (
+	StatusOK      Status = 1
+	StatusError   Status = 2
+	StatusDropped Status = 3 // given up or never begun; Error says why
+	StatusSkipped Status = 4 // an output whose When did not hold, a step after a failed one
+)
+
+var statusNames = [...]string{"unknown", "ok", "error", "dropped", "skipped"}
+
+// String returns the status's name.
+func (s Status) String() string {
+	if int(s) < len(statusNames) {
+		return statusNames[s]
+	}
+	return statusNames[0]
+}
+
+// MarshalText writes the status's name, for JSON.
+func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText writes; an unknown name is status 0.
+func (s *Status) UnmarshalText(b []byte) error {
+	*s = 0
+	for i, name := range statusNames {
+		if name == string(b) {
+			*s = Status(i)
+		}
+	}
+	return nil
+}
+
+// Result is how one step of one run ended. Last marks the one after which the run has
+// no more.
+type Result struct {
+	Run      RunID        `cbor:"1,keyasint" json:"run"`
+	Workflow WorkflowName `cbor:"2,keyasint" json:"workflow"`
+	Step     StepName     `cbor:"3,keyasint" json:"step"`
+	Type     PluginType   `cbor:"4,keyasint" json:"type"`
+	Status   Status       `cbor:"5,keyasint" json:"status"`
+	Error    *Error       `cbor:"6,keyasint,omitempty" json:"error,omitempty"`
+	Time     Stamp        `cbor:"7,keyasint" json:"time"` // when it ended
+	TookUS   int64        `cbor:"8,keyasint" json:"took_us"`
+	Tries    uint32       `cbor:"9,keyasint" json:"tries"`
+	Data     Raw          `cbor:"10,keyasint,omitempty" json:"-"`
+	Last     bool         `cbor:"11,keyasint,omitempty" json:"last"`
+}
+
+// LogLine is a line that a plugin or the agent logged.
+type LogLine struct {
+	Plugin PluginName   `cbor:"1,keyasint,omitempty" json:"plugin"`
+	Level  int8         `cbor:"2,keyasint" json:"level"` // as in log/slog
+	Text   string       `cbor:"3,keyasint" json:"text"`
+	Of     WorkflowName `cbor:"4,keyasint,omitempty" json:"workflow"`
+}
+
+// Audit is one use or denial of a grant, counted over a while.
+type Audit struct {
+	Plugin     PluginName   `cbor:"1,keyasint" json:"plugin"`
+	Workflow   WorkflowName `cbor:"2,keyasint,omitempty" json:"workflow"`
+	Capability string       `cbor:"3,keyasint" json:"capability"`
+	Allowed    uint64       `cbor:"4,keyasint,omitempty" json:"allowed"`
+	Denied     uint64       `cbor:"5,keyasint,omitempty" json:"denied"`
+	Subject    string       `cbor:"6,keyasint,omitempty" json:"subject"` // of the newest denial
+}
