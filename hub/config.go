@@ -1,0 +1,89 @@
+package hub
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// Config is what an operator decides about a hub. DefaultConfig gives every field a
+// value that serves.
+type Config struct {
+	// Home is the folder that holds everything: books, files, keys, caches.
+	Home string
+	// Listen is the TCP address of the link: MQTT over mutual TLS, and joining.
+	Listen string
+	// API is a TCP address for the operator's API, empty for none; the socket in Home
+	// is always there. It is plain HTTP with a token: loopback, or behind a proxy.
+	API string
+	// Approve is what the operator allows any plugin to be granted; a grant is the
+	// manifest's wish cut by this and by the device's own policy.
+	Approve []protocol.Grant
+	// RunsKept bounds how long a run is kept.
+	RunsKept time.Duration
+	// BuildTimeout bounds one build.
+	BuildTimeout time.Duration
+	// FetchTimeout bounds one fetch from Git.
+	FetchTimeout time.Duration
+}
+
+// DefaultConfig returns the configuration of a hub under home.
+func DefaultConfig(home string) Config {
+	return Config{
+		Home: home, Listen: ":8883", RunsKept: 30 * 24 * time.Hour,
+		BuildTimeout: 5 * time.Minute, FetchTimeout: 2 * time.Minute,
+	}
+}
+
+// Validate names the first field that cannot serve.
+func (c Config) Validate() error {
+	if c.Home == "" {
+		return fmt.Errorf("hub config: home: empty, want a folder")
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return fmt.Errorf("hub config: listen: %w", err)
+	}
+	if c.API != "" {
+		host, _, err := net.SplitHostPort(c.API)
+		if err != nil {
+			return fmt.Errorf("hub config: api: %w", err)
+		}
+		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return fmt.Errorf("hub config: api: %q is not a loopback address; put a TLS proxy before it", host)
+		}
+	}
+	for name, d := range map[string]time.Duration{
+		"runs kept": c.RunsKept, "build timeout": c.BuildTimeout, "fetch timeout": c.FetchTimeout,
+	} {
+		if d <= 0 {
+			return fmt.Errorf("hub config: %s: %v, want more than 0", name, d)
+		}
+	}
+	return nil
+}
+
+// The layout of a home. Everything that the hub keeps lies under these.
+func (c Config) booksPath() string    { return filepath.Join(c.Home, "books.db") }
+func (c Config) filesDir() string     { return filepath.Join(c.Home, "files") }
+func (c Config) documentsDir() string { return filepath.Join(c.Home, "desired") }
+func (c Config) keysDir() string      { return filepath.Join(c.Home, "keys") }
+func (c Config) cacheDir() string     { return filepath.Join(c.Home, "cache") }
+
+// SocketPath returns where the operator's API of the hub at home listens.
+func SocketPath(home string) string { return filepath.Join(home, "api.sock") }
+
+// TokenPath returns where the token for the API's TCP address lies.
+func TokenPath(home string) string { return filepath.Join(home, "keys", "api.token") }
+
+func (c Config) makeDirs() error {
+	for _, dir := range []string{c.Home, c.filesDir(), c.documentsDir(), c.keysDir(), c.cacheDir()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("hub home: %w", err)
+		}
+	}
+	return nil
+}
