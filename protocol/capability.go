@@ -1,0 +1,145 @@
+package protocol
+
+import (
+	"slices"
+	"strings"
+)
+
+// The capabilities: the closed vocabulary of what a plugin may ask of a machine. A
+// manifest's permission is one of these, perhaps with a scope after a colon.
+const (
+	CapProcess = "process.execute"  // scopes: programs by name or absolute path
+	CapRead    = "filesystem.read"  // the plugin's own data directory
+	CapWrite   = "filesystem.write" // the plugin's own data directory
+	CapMetrics = "metrics.read"
+	CapKV      = "kv"
+	CapResolve = "dns.resolve"  // scopes: host names
+	CapHTTP    = "http.request" // scopes: host:port
+	CapMQTT    = "mqtt.publish" // scopes: local topics
+	CapSecret  = "secret.use"   // scopes: names of secrets
+	CapTCP     = "tcp.connect"  // scopes: host:port
+	scopeMark  = ":"
+)
+
+var capabilities = []string{
+	CapResolve, CapRead, CapWrite, CapHTTP, CapKV, CapMetrics, CapMQTT, CapProcess, CapSecret, CapTCP,
+}
+
+// needsScope holds the capabilities that grant nothing without a scope.
+var needsScope = []string{CapProcess, CapHTTP, CapTCP, CapSecret}
+
+// IsCapability reports whether name is in the vocabulary.
+func IsCapability(name string) bool { return slices.Contains(capabilities, name) }
+
+// CapabilityList returns the vocabulary for an error's text.
+func CapabilityList() string { return strings.Join(capabilities, ", ") }
+
+// ParsePermission reads a manifest's permission, "name" or "name:scope". The error has
+// CodeBadInput.
+func ParsePermission(s string) (capability, scope string, err error) {
+	capability, scope, _ = strings.Cut(s, scopeMark)
+	if !IsCapability(capability) {
+		return "", "", Errorf(CodeBadInput, "permission %q: no such capability; known are %s", clip(s), CapabilityList())
+	}
+	return capability, scope, nil
+}
+
+// Wishes returns what a manifest asks for as grants, in ascending order. A capability
+// asked for without a scope has none here, which Intersect reads as "any that is
+// allowed". The error has CodeBadInput.
+func (m *Manifest) Wishes() ([]Grant, error) {
+	scopes := map[string][]string{}
+	open := map[string]bool{}
+	for _, p := range slices.Concat(m.Permissions.System, m.Permissions.Network) {
+		capability, scope, err := ParsePermission(p)
+		if err != nil {
+			return nil, err
+		}
+		scopes[capability] = append(scopes[capability], scope)
+		open[capability] = open[capability] || scope == ""
+	}
+	var out []Grant
+	for _, capability := range capabilities {
+		list, asked := scopes[capability]
+		switch {
+		case !asked:
+		case open[capability]:
+			out = append(out, Grant{Capability: capability})
+		default:
+			slices.Sort(list)
+			out = append(out, Grant{Capability: capability, Scopes: slices.Compact(list)})
+		}
+	}
+	slices.SortFunc(out, func(a, b Grant) int { return strings.Compare(a.Capability, b.Capability) })
+	return out, nil
+}
+
+// Intersect returns what both a and b allow, in ascending order of capabilities. A
+// grant without scopes allows any scope, so that the other side's remain. Chain it
+// over manifest, site policy and approval, and end with Effective.
+func Intersect(a, b []Grant) []Grant {
+	var out []Grant
+	for _, g := range a {
+		i := slices.IndexFunc(b, func(o Grant) bool { return o.Capability == g.Capability })
+		if i < 0 {
+			continue
+		}
+		both, ok := intersectScopes(g.Scopes, b[i].Scopes)
+		if ok {
+			out = append(out, Grant{Capability: g.Capability, Scopes: both})
+		}
+	}
+	slices.SortFunc(out, func(x, y Grant) int { return strings.Compare(x.Capability, y.Capability) })
+	return out
+}
+
+func intersectScopes(a, b []string) (both []string, ok bool) {
+	switch {
+	case len(a) == 0:
+		return slices.Clone(b), true
+	case len(b) == 0:
+		return slices.Clone(a), true
+	}
+	for _, s := range a {
+		if slices.Contains(b, s) {
+			both = append(both, s)
+		}
+	}
+	return both, len(both) > 0
+}
+
+// Effective removes the grants that allow nothing because their capability needs a
+// scope and none is left.
+func Effective(grants []Grant) []Grant {
+	return slices.DeleteFunc(slices.Clone(grants), func(g Grant) bool {
+		return len(g.Scopes) == 0 && slices.Contains(needsScope, g.Capability)
+	})
+}
+
+// DefaultPolicy is what a party allows that decided nothing: every capability that
+// stays within the plugin's own data and the machine's figures, and none that reaches
+// another program, host or secret.
+func DefaultPolicy() []Grant {
+	return []Grant{{Capability: CapRead}, {Capability: CapWrite}, {Capability: CapKV}, {Capability: CapMetrics}}
+}
+
+// Union returns what a or b allows, in ascending order of capabilities. Without scopes
+// on one side, the union has none: any is allowed.
+func Union(a, b []Grant) []Grant {
+	var out []Grant
+	for _, g := range slices.Concat(a, b) {
+		i := slices.IndexFunc(out, func(o Grant) bool { return o.Capability == g.Capability })
+		switch {
+		case i < 0:
+			out = append(out, Grant{Capability: g.Capability, Scopes: slices.Clone(g.Scopes)})
+		case len(out[i].Scopes) == 0 || len(g.Scopes) == 0:
+			out[i].Scopes = nil
+		default:
+			out[i].Scopes = append(out[i].Scopes, g.Scopes...)
+			slices.Sort(out[i].Scopes)
+			out[i].Scopes = slices.Compact(out[i].Scopes)
+		}
+	}
+	slices.SortFunc(out, func(x, y Grant) int { return strings.Compare(x.Capability, y.Capability) })
+	return out
+}
