@@ -1,0 +1,43 @@
+// Package meter rewrites a WebAssembly module so that it pays for its work, shows that a module was
+// so rewritten, and says whether a module's shape may be compiled at all.
+//
+// A guest that the compiler has turned into machine code cannot be interrupted by Go: a loop without
+// end would stall the garbage collector and with it the whole agent. So every module carries its own
+// meter. Instrument adds
+//
+//   - an imported function "fuel" "out" of type ()->(),
+//   - a mutable i64 global exported as "__fuel", 0 at first: what the guest may still spend,
+//   - a mutable i64 global exported as "__stack_left", StackUnits at first: how much call stack is left.
+//
+// At each function entry and behind each loop header the guest subtracts the static cost of the region
+// that begins there: all instructions of the function, or of the loop, without the loops nested in it.
+// That is an upper bound (both arms of an if are paid), it depends on nothing but the module, and no
+// path can run for ever without paying, for only a loop label is reached backwards. Instructions whose
+// work grows with an operand (memory.copy, table.fill and their kin) pay for the operand as well, else
+// one cheap loop of large fills would hold the machine for hours between two payments.
+//
+// When the global falls below zero the guest calls fuel.out. The host adds the next slice to "__fuel"
+// (adds, and does not set: the debt of a large copy is carried over), or ends the guest with wazero's
+// sys.NewExitError. The host must look at "__stack_left" too: below zero means that the guest recursed
+// too deep. A host that does not look loses nothing: the guest then traps by itself. After any trap or
+// exit the instance is dead, for the stack global is not given back.
+//
+// # Why a stack counter
+//
+// Fuel at entry bounds the time of a recursion, not its memory: the compiler's own limit is a constant
+// 400 MB per instance, ten thousand wide frames reach it within a millisecond, and no max_memory_mb sees
+// it. The interpreter's limit is 2,000 frames and so differs. The counter is kept in units of eight bytes
+// of frame (locals and the deepest operand stack), since a count of calls says little when one frame may
+// be 100 kB. It costs nothing in leaf functions, which cannot recurse, and shares the branch with the
+// fuel test elsewhere; the figures are in BenchmarkMetered and BenchmarkGuestCall.
+//
+// # What is checked, and why that is enough
+//
+// Parse decodes every instruction, bounds every index against the module's own spaces (a global index
+// out of range in the original would become the meter in the metered module) and follows the height of
+// the operand stack. Types of operands are left to the engine, which validates what comes out.
+//
+// Check does not look for payments and hope to find all: it takes the meter off, meters what is left
+// with the same Instrument, and demands the same bytes. So a module that passes is the output of
+// Instrument for some module, whatever the hub did.
+package meter
