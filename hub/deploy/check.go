@@ -1,0 +1,174 @@
+package deploy
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+
+	"github.com/stavily/stavily/hub/workflow"
+	"github.com/stavily/stavily/protocol"
+)
+
+// Check holds a deployment against its releases before anything is planned: every
+// plugin fits its slot, its configuration fits the plugin's schema, every target can
+// be placed, what the step is allowed is what the plugin asks for. Errors carry line
+// and column of the workflow's text.
+func Check(d *Deployment, agents []Agent) error {
+	w := d.Workflow
+	for i, step := range w.StepsInOrder() {
+		if err := checkStep(w, step, &d.Releases[i]); err != nil {
+			return err
+		}
+	}
+	return checkTargets(w, agents)
+}
+
+func checkStep(w *workflow.Workflow, s *workflow.Step, r *Release) error {
+	if got := r.Manifest.Plugin.Type; got != s.Type {
+		return w.Errorf(s.Path+".plugin", "plugin %s is of type %s; here goes a plugin of type %s", &r.Manifest, got, s.Type)
+	}
+	if n := len(protocol.MustMarshal(s.With)); n > protocol.ConfigMax {
+		return w.Errorf(s.Path+".with", "configuration of %d bytes, limit %d", n, protocol.ConfigMax)
+	}
+	if path, err := checkConfig(r, s.With); err != nil {
+		return w.Errorf(s.Path+".with"+path, "%v", err)
+	}
+	wishes, err := r.Manifest.Wishes()
+	if err != nil {
+		return w.Errorf(s.Path+".plugin", "%v", err)
+	}
+	for _, g := range s.Allow {
+		if len(protocol.Intersect(wishes, []protocol.Grant{g})) == 0 {
+			return w.Errorf(s.Path+".allow", "plugin %s does not ask for %s; leave it out", &r.Manifest, g.Capability)
+		}
+	}
+	return nil
+}
+
+// checkConfig holds config to the release's JSON Schema (M-28) and returns the place of
+// the first thing that is wrong.
+func checkConfig(r *Release, config any) (path string, err error) {
+	if len(r.Schema) == 0 {
+		return "", nil
+	}
+	schema, err := CompileSchema(r.Manifest.Configuration.Schema, r.Schema)
+	if err != nil {
+		return "", err
+	}
+	if config == nil {
+		config = map[string]any{}
+	}
+	// The validator knows the types of encoding/json, so the value takes that road.
+	text, err := json.Marshal(config)
+	if err != nil {
+		return "", err
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		return "", err
+	}
+	return firstCause(schema.Validate(value))
+}
+
+// CompileSchema reads a JSON Schema (2020-12 unless it says otherwise). It loads no
+// other file and nothing from the network.
+func CompileSchema(name string, text []byte) (*jsonschema.Schema, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		return nil, protocol.Errorf(protocol.CodeBadInput, "schema %s: %w", name, err)
+	}
+	const at = "schema:///config"
+	c := jsonschema.NewCompiler()
+	c.UseLoader(noLoader{})
+	if err := c.AddResource(at, doc); err != nil {
+		return nil, protocol.Errorf(protocol.CodeBadInput, "schema %s: %w", name, err)
+	}
+	schema, err := c.Compile(at)
+	if err != nil {
+		return nil, protocol.Errorf(protocol.CodeBadInput, "schema %s: %w", name, err)
+	}
+	return schema, nil
+}
+
+type noLoader struct{}
+
+// Load refuses every reference out of the schema.
+func (noLoader) Load(url string) (any, error) {
+	return nil, fmt.Errorf("reference to %q: not allowed", url)
+}
+
+// firstCause returns the innermost first error of a validation, and its place.
+func firstCause(err error) (path string, cause error) {
+	var v *jsonschema.ValidationError
+	if !errors.As(err, &v) {
+		return "", err
+	}
+	for len(v.Causes) > 0 {
+		v = v.Causes[0]
+	}
+	var b strings.Builder
+	for _, part := range v.InstanceLocation {
+		if strings.Trim(part, "0123456789") == "" {
+			b.WriteString("[" + part + "]")
+		} else {
+			b.WriteString("." + part)
+		}
+	}
+	return b.String(), errors.New(v.ErrorKind.LocalizedString(message.NewPrinter(language.English)))
+}
+
+// checkTargets refuses what names nobody and what this version cannot place.
+func checkTargets(w *workflow.Workflow, agents []Agent) error {
+	for _, s := range w.StepsInOrder() {
+		key := ".on"
+		if s.Type == protocol.Trigger {
+			key = ".at"
+		}
+		switch s.Target.Kind {
+		case workflow.Affected:
+		case workflow.OneAgent, workflow.Group:
+			if s.Type != protocol.Trigger && s.Target.String() != w.Trigger.Target.String() {
+				return w.Errorf(s.Path+key, "%s: in this version a step runs on the agents on which its trigger fired; "+
+					"leave %q out", s.Target, strings.TrimPrefix(key, "."))
+			}
+			if !anyone(agents, s.Target) {
+				return w.Errorf(s.Path+key, "%s: no such agent; known are %s", s.Target, agentList(agents))
+			}
+		case workflow.Pool, workflow.Hub:
+			return w.Errorf(s.Path+key, "%s: pools and the hub's own agent are not supported by this version", s.Target)
+		}
+	}
+	return nil
+}
+
+func anyone(agents []Agent, t workflow.Target) bool {
+	for i := range agents {
+		if watches(&agents[i], t) {
+			return true
+		}
+	}
+	// A group may be empty today and have members tomorrow; an agent's name that
+	// nobody has is a slip of the pen.
+	return t.Kind == workflow.Group
+}
+
+func agentList(agents []Agent) string {
+	if len(agents) == 0 {
+		return "none"
+	}
+	names := make([]string, 0, len(agents))
+	for i := range agents {
+		if i == 10 {
+			names = append(names, "...")
+			break
+		}
+		names = append(names, string(agents[i].Address.Agent))
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,183 @@
+// Package deploy turns wishes into desired documents. Plan is a pure function: the same
+// workflows, releases and agents give the same documents, byte for byte, on any hub.
+package deploy
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"github.com/stavily/stavily/hub/workflow"
+	"github.com/stavily/stavily/protocol"
+)
+
+// Deployment is one workflow with the releases that its steps were resolved to when
+// the operator deployed it; a newer release does not change it by itself.
+type Deployment struct {
+	Workflow *workflow.Workflow
+	Releases []Release // one for each of Workflow.StepsInOrder
+}
+
+// Release is a release as the plan needs it.
+type Release struct {
+	Ref      protocol.ReleaseRef
+	Manifest protocol.Manifest
+	// Platforms are those of its artifacts; protocol.PlatformWASM runs anywhere.
+	Platforms []string
+	Schema    []byte // JSON Schema of the configuration, nil for none
+}
+
+// Agent is an agent as the plan needs it.
+type Agent struct {
+	Address  protocol.Address
+	Labels   map[string]string
+	Platform string // empty while the agent has not reported
+}
+
+// Input is all that a plan follows from.
+type Input struct {
+	Deployments []Deployment
+	Agents      []Agent
+	Approve     []protocol.Grant // what the operator allows any plugin
+	Settings    protocol.Settings
+}
+
+// Content is what one agent is to do: a desired document without the parts that only
+// the sealing hub knows (epoch, revision, time).
+type Content struct {
+	Address     protocol.Address
+	Releases    []protocol.ReleaseRef
+	Assignments []protocol.Assignment
+	Settings    protocol.Settings
+	// Excluded says which workflows name this agent and why they do not run on it.
+	Excluded []Exclusion
+}
+
+// Exclusion is a workflow that an agent is named by and does not get (T-06).
+type Exclusion struct {
+	Workflow protocol.WorkflowName
+	Step     protocol.StepName
+	Error    *protocol.Error
+}
+
+// Plan returns the content for every agent of in, in ascending order of addresses.
+func Plan(in Input) []Content {
+	agents := slices.Clone(in.Agents)
+	slices.SortFunc(agents, func(a, b Agent) int { return cmp.Compare(a.Address.String(), b.Address.String()) })
+	deployments := slices.Clone(in.Deployments)
+	slices.SortFunc(deployments, func(a, b Deployment) int { return cmp.Compare(a.Workflow.Name, b.Workflow.Name) })
+	out := make([]Content, len(agents))
+	for i := range agents {
+		out[i] = contentFor(&agents[i], deployments, &in)
+	}
+	return out
+}
+
+// Equal reports whether both contents ask the same of the agent.
+func (c *Content) Equal(o *Content) bool {
+	return bytes.Equal(c.encode(), o.encode())
+}
+
+func (c *Content) encode() []byte { return protocol.MustMarshal(c.Desired(0, 0, 0)) }
+
+// Desired completes the content to the document that is sealed.
+func (c *Content) Desired(epoch, revision uint64, issued int64) protocol.Desired {
+	return protocol.Desired{
+		Address: c.Address, Epoch: epoch, Revision: revision, Issued: issued,
+		Releases: c.Releases, Assignments: c.Assignments, Settings: c.Settings,
+	}
+}
+
+// ContentOf takes the content out of a document.
+func ContentOf(d *protocol.Desired) *Content {
+	return &Content{Address: d.Address, Releases: d.Releases, Assignments: d.Assignments, Settings: d.Settings}
+}
+
+func contentFor(a *Agent, deployments []Deployment, in *Input) Content {
+	c := Content{Address: a.Address, Settings: in.Settings}
+	for i := range deployments {
+		d := &deployments[i]
+		if !watches(a, d.Workflow.Trigger.Target) {
+			continue
+		}
+		if bad := exclude(a, d, len(c.Assignments)); bad != nil {
+			c.Excluded = append(c.Excluded, *bad)
+			continue
+		}
+		c.Assignments = append(c.Assignments, assign(d, in.Approve))
+		for _, r := range d.Releases {
+			if !slices.Contains(c.Releases, r.Ref) {
+				c.Releases = append(c.Releases, r.Ref)
+			}
+		}
+	}
+	slices.SortFunc(c.Releases, func(x, y protocol.ReleaseRef) int { return bytes.Compare(x.Digest[:], y.Digest[:]) })
+	return c
+}
+
+// watches reports whether the workflow's trigger goes to a.
+func watches(a *Agent, t workflow.Target) bool {
+	switch t.Kind {
+	case workflow.OneAgent:
+		return t.Agent == a.Address.Agent
+	case workflow.Group:
+		return t.Group.Match(a.Labels)
+	default:
+		return false // Check has refused what this version cannot place
+	}
+}
+
+// exclude returns why a cannot run d though it is named, nil when it can.
+func exclude(a *Agent, d *Deployment, assigned int) *Exclusion {
+	no := func(step protocol.StepName, code protocol.Code, format string, args ...any) *Exclusion {
+		return &Exclusion{Workflow: d.Workflow.Name, Step: step, Error: protocol.Errorf(code, format, args...)}
+	}
+	if assigned >= protocol.AssignmentsMax {
+		return no("", protocol.CodeLimit, "agent %s has %d assignments, limit %d", a.Address, assigned, protocol.AssignmentsMax)
+	}
+	for i, step := range d.Workflow.StepsInOrder() {
+		if !runsOn(&d.Releases[i], a.Platform) {
+			return no(step.Name, protocol.CodeIncompatible, "release %s: no artifact for platform %s of agent %s",
+				&d.Releases[i].Manifest, a.Platform, a.Address)
+		}
+	}
+	return nil
+}
+
+// runsOn reports whether r has an artifact for platform. An agent that has not said
+// yet what it is gets the benefit of the doubt: it refuses by itself what it cannot
+// load.
+func runsOn(r *Release, platform string) bool {
+	return platform == "" || slices.Contains(r.Platforms, protocol.PlatformWASM) || slices.Contains(r.Platforms, platform)
+}
+
+func assign(d *Deployment, approve []protocol.Grant) protocol.Assignment {
+	as := protocol.Assignment{Workflow: d.Workflow.Name, CatchUp: d.Workflow.CatchUp}
+	for i, step := range d.Workflow.StepsInOrder() {
+		s := stepFor(step, &d.Releases[i], approve)
+		switch step.Type {
+		case protocol.Trigger:
+			as.Trigger = s
+		case protocol.Action:
+			as.Actions = append(as.Actions, s)
+		case protocol.Output:
+			as.Outputs = append(as.Outputs, s)
+		}
+	}
+	return as
+}
+
+// stepFor cuts what the manifest wishes by what the operator allows; the device cuts
+// it once more by its own policy.
+func stepFor(s *workflow.Step, r *Release, approve []protocol.Grant) protocol.Step {
+	wishes, _ := r.Manifest.Wishes() // checked when the release was published
+	grants := protocol.Intersect(wishes, protocol.Union(approve, s.Allow))
+	out := protocol.Step{
+		Name: s.Name, Release: r.Ref.Digest, Grants: protocol.Effective(grants),
+		Limits: r.Manifest.Limits.WithDefaults(), Timeout: s.Timeout.Milliseconds(), Retry: s.Retry, When: s.When,
+	}
+	if s.With != nil {
+		out.Config = protocol.MustMarshal(s.With)
+	}
+	return out
+}
