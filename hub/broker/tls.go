@@ -1,0 +1,66 @@
+package broker
+
+import (
+	"crypto/tls"
+	"slices"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// serverTLS makes, of the hub's certificate and client CAs, the configuration that
+// asks for a client certificate on ALPNLink and for none on ALPNJoin, and refuses all
+// else. TLS 1.3 is the only version.
+func serverTLS(base *tls.Config, allowed func(protocol.Address) bool) (*tls.Config, error) {
+	switch {
+	case base == nil:
+		return nil, protocol.Errorf(protocol.CodeBadInput, "broker: TLS: no configuration")
+	case len(base.Certificates) == 0 && base.GetCertificate == nil:
+		return nil, protocol.Errorf(protocol.CodeBadInput, "broker: TLS: no server certificate")
+	case base.ClientCAs == nil:
+		return nil, protocol.Errorf(protocol.CodeBadInput, "broker: TLS: no client CAs")
+	}
+	link := strict(base, protocol.ALPNLink)
+	link.ClientAuth = tls.RequireAndVerifyClientCert
+	// VerifyConnection and not VerifyPeerCertificate: a resumed session calls only the
+	// former, and a revoked agent must not come back by a ticket.
+	link.VerifyConnection = func(state tls.ConnectionState) error {
+		a, err := identityOf(state)
+		if err != nil {
+			return err
+		}
+		if !allowed(a) {
+			return protocol.Errorf(protocol.CodeRefused, "agent %s: not allowed", a)
+		}
+		return nil
+	}
+	join := strict(base, protocol.ALPNJoin)
+	join.ClientAuth = tls.NoClientCert
+	outer := strict(base, protocol.ALPNLink, protocol.ALPNJoin)
+	outer.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		switch {
+		case slices.Contains(hello.SupportedProtos, protocol.ALPNLink):
+			return link, nil
+		case slices.Contains(hello.SupportedProtos, protocol.ALPNJoin):
+			return join, nil
+		}
+		return nil, protocol.Errorf(protocol.CodeRefused, "application protocols %q: want %s or %s",
+			hello.SupportedProtos, protocol.ALPNLink, protocol.ALPNJoin)
+	}
+	return outer, nil
+}
+
+func strict(base *tls.Config, protos ...string) *tls.Config {
+	c := base.Clone()
+	c.MinVersion = tls.VersionTLS13
+	c.NextProtos = protos
+	c.GetConfigForClient = nil
+	return c
+}
+
+// identityOf returns the agent that a verified connection belongs to.
+func identityOf(state tls.ConnectionState) (protocol.Address, error) {
+	if len(state.PeerCertificates) == 0 {
+		return protocol.Address{}, protocol.Errorf(protocol.CodeRefused, "no client certificate")
+	}
+	return protocol.IdentityOf(state.PeerCertificates[0])
+}
