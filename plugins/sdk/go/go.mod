@@ -1,0 +1,3 @@
+module github.com/stavily/stavily/plugins/sdk/go
+
+go 1.24

@@ -1,0 +1,45 @@
+// Counter is a trigger with state: it fires every so often with a number that goes on
+// counting after a restart.
+package main
+
+import (
+	"errors"
+	"time"
+
+	"github.com/stavily/stavily/plugins/sdk/go"
+)
+
+func main() { plugin().Main() }
+
+type config struct {
+	Every stavily.Duration `json:"every"`
+}
+
+// Validate refuses what would keep the agent busy with counting.
+func (c *config) Validate() error {
+	if c.Every < stavily.Duration(100*time.Millisecond) {
+		return errors.New("every: want 100ms or more")
+	}
+	return nil
+}
+
+type state struct {
+	Count int `json:"count"`
+}
+
+func plugin() *stavily.Plugin {
+	var c config
+	return stavily.Trigger("counter", func(_ *stavily.Context, w stavily.Wake) (stavily.Fired, error) {
+		var s state
+		if err := w.LoadState(&s); err != nil {
+			return stavily.Fired{}, err
+		}
+		fired := stavily.Fired{After: time.Duration(c.Every)}
+		if w.Why == stavily.WhyTimer {
+			s.Count++
+			fired.Events = []any{s}
+		}
+		fired.State = s
+		return fired, nil
+	}).Config(&c)
+}
