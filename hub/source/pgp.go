@@ -16,6 +16,9 @@ import (
 // AddOpenPGP allows the one armored public key as principal's.
 func (a *AllowedSigners) AddOpenPGP(principal string, armored []byte) (err error) {
 	defer rescue(&err)
+	if n := bytes.Count(armored, []byte("-----BEGIN ")); n != 1 {
+		return fmt.Errorf("openpgp key of %q: %d armored blocks: want one", principal, n)
+	}
 	keys, err := openpgp.ReadArmoredKeyRing(bytes.NewReader(armored))
 	if err != nil {
 		return fmt.Errorf("openpgp key of %q: %w", principal, clipped(err))
