@@ -177,10 +177,17 @@ func (w *meter) stackTest(o []byte) []byte {
 
 // payOperand pays for the operand on top of the stack, shifted, and leaves it there.
 func (w *meter) payOperand(o []byte, local uint32, by int64) []byte {
-	o = putU32(append(o, opLocalTee), local)
+	o = putS64(append(o, w.payOperandHead(local)...), by)
+	return append(o, w.payOperandTail()...)
+}
+
+func (w *meter) payOperandHead(local uint32) []byte {
+	o := putU32([]byte{opLocalTee}, local)
 	o = putU32(append(o, opGlobalGet), w.fuel)
 	o = putU32(append(o, opLocalGet), local)
-	o = putS64(append(o, opI64ExtendU, opI64Const), by)
-	o = putU32(append(o, opI64ShrU, opI64Sub, opGlobalSet), w.fuel)
-	return w.fuelTest(o)
+	return append(o, opI64ExtendU, opI64Const)
+}
+
+func (w *meter) payOperandTail() []byte {
+	return w.fuelTest(putU32([]byte{opI64ShrU, opI64Sub, opGlobalSet}, w.fuel))
 }

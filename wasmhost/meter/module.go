@@ -228,7 +228,8 @@ func valTypes(r *reader) []byte {
 func (m *Module) importSection(r *reader) {
 	n := r.count()
 	for ; n > 0 && r.err == nil; n-- {
-		i := Import{at: r.p, Module: r.name(), Name: r.name(), Kind: Kind(r.byte())}
+		at := r.p
+		i := Import{at: at, Module: r.name(), Name: r.name(), Kind: Kind(r.byte())}
 		switch i.Kind {
 		case KindFunc:
 			m.funcs = append(m.funcs, r.index("type", len(m.types)))
@@ -300,7 +301,8 @@ func (m *Module) globalSection(r *reader) {
 
 func (m *Module) exportSection(r *reader) {
 	for n := r.count(); n > 0 && r.err == nil; n-- {
-		e := Export{at: r.p, Name: r.name(), Kind: Kind(r.byte())}
+		at := r.p
+		e := Export{at: at, Name: r.name(), Kind: Kind(r.byte())}
 		switch e.Kind {
 		case KindFunc:
 			e.Index = m.funcRef(r)
