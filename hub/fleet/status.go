@@ -1,0 +1,122 @@
+package fleet
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/stavily/stavily/hub/store"
+	"github.com/stavily/stavily/protocol"
+)
+
+// SetPresence keeps what an agent, or its Will, says of its connection. What is older
+// than the presence held, by boot, then session, then online before offline, changes
+// nothing: the late Will of a lost connection never ends the next one. The error has
+// CodeNotFound for an agent that is not enrolled at that address.
+func SetPresence(tx *store.Tx, from protocol.Address, p protocol.Presence, now time.Time) error {
+	held, err := stateOf(tx, from)
+	if err != nil {
+		return err
+	}
+	if !held.presence.before(p) {
+		return nil
+	}
+	_, err = tx.Exec(`UPDATE agent SET online = ?, boot = ?, session = ?, since = ?, last_seen = ? WHERE name = ?`,
+		p.Online, store.Signed(p.Boot), store.Signed(p.Session), store.Millis(now), store.Millis(now), from.Agent)
+	return err
+}
+
+// SetReported keeps what an agent says of itself, and its device and the device's own
+// labels with it. A report at or below the one held, by boot and sequence, changes
+// nothing. The error has CodeNotFound for an agent that is not enrolled at that address,
+// CodeStale for a report of another enrolment, CodeLimit or CodeBadName for bad labels.
+func SetReported(tx *store.Tx, from protocol.Address, r protocol.Reported, now time.Time) error {
+	held, err := stateOf(tx, from)
+	if err != nil {
+		return err
+	}
+	if r.Epoch != held.epoch {
+		return protocol.Errorf(protocol.CodeStale, "agent %s: report of epoch %d, enrolled with epoch %d", from,
+			r.Epoch, held.epoch)
+	}
+	mark := protocol.Mark{Boot: r.Boot, Sequence: r.Sequence}
+	if held.hasReport && !mark.After(held.reported) {
+		return nil
+	}
+	if err := checkLabels(r.Device.Labels); err != nil {
+		return fmt.Errorf("agent %s: report: %w", from, err)
+	}
+	device := protocol.MustMarshal(r.Device)
+	_, err = tx.Exec(`UPDATE agent SET reported = ?, reported_boot = ?, reported_sequence = ?, device = ?,
+		last_seen = ? WHERE name = ?`, protocol.MustMarshal(r), store.Signed(r.Boot), store.Signed(r.Sequence), device,
+		store.Millis(now), from.Agent)
+	if err != nil || bytes.Equal(device, held.device) {
+		return err
+	}
+	if _, err := tx.Exec("DELETE FROM agent_label WHERE agent = ? AND origin = 'device'", from.Agent); err != nil {
+		return err
+	}
+	return putLabels(tx, from.Agent, originDevice, r.Device.Labels)
+}
+
+// Seen keeps that the hub heard of an agent.
+func Seen(tx *store.Tx, from protocol.Address, now time.Time) error {
+	n, err := store.Changed(tx.Exec("UPDATE agent SET last_seen = ? WHERE name = ? AND site = ?", store.Millis(now),
+		from.Agent, from.Site))
+	return changed(n, err, from.Agent)
+}
+
+// AllOffline says that no agent is connected, as when the hub has started: those that
+// are will say so. Boots and sessions stay, so that what was kept of older connections
+// is still known to be older.
+func AllOffline(tx *store.Tx, now time.Time) error {
+	_, err := tx.Exec("UPDATE agent SET online = 0, since = ? WHERE online = 1", store.Millis(now))
+	return err
+}
+
+// state is what new facts are compared with.
+type state struct {
+	epoch     uint64
+	presence  order
+	hasReport bool
+	reported  protocol.Mark
+	device    []byte
+}
+
+// order is a place in the life of a connection.
+type order struct {
+	boot, session uint64
+	online        bool
+}
+
+// before reports whether p is newer than o.
+func (o order) before(p protocol.Presence) bool {
+	switch {
+	case o.boot != p.Boot:
+		return o.boot < p.Boot
+	case o.session != p.Session:
+		return o.session < p.Session
+	default:
+		return o.online && !p.Online
+	}
+}
+
+func stateOf(tx *store.Tx, from protocol.Address) (state, error) {
+	var s state
+	var site protocol.Site
+	var epoch, boot, session, reportedBoot, reportedSequence int64
+	err := tx.QueryRow(`SELECT site, epoch, online, boot, session, reported IS NOT NULL, reported_boot,
+		reported_sequence, device FROM agent WHERE name = ?`, from.Agent).Scan(&site, &epoch, &s.presence.online, &boot,
+		&session, &s.hasReport, &reportedBoot, &reportedSequence, &s.device)
+	if store.None(err) {
+		return s, notFound(from.Agent)
+	}
+	if err == nil && site != from.Site {
+		return s, protocol.Errorf(protocol.CodeNotFound, "agent %q: not found at site %q, it is at %q", from.Agent,
+			from.Site, site)
+	}
+	s.epoch = store.Unsigned(epoch)
+	s.presence.boot, s.presence.session = store.Unsigned(boot), store.Unsigned(session)
+	s.reported = protocol.Mark{Boot: store.Unsigned(reportedBoot), Sequence: store.Unsigned(reportedSequence)}
+	return s, err
+}
