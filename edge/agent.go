@@ -1,0 +1,318 @@
+package edge
+
+import (
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// Deps is what an agent reaches the world through.
+type Deps struct {
+	Link    protocol.Link
+	Store   Store
+	Plugins Plugins
+	Random  io.Reader // run IDs
+	Log     *slog.Logger
+}
+
+// Agent is one agent. Its inputs are for one caller at a time.
+type Agent struct {
+	cfg     Config
+	link    protocol.Link
+	store   Store
+	plugins Plugins
+	random  io.Reader
+	log     *slog.Logger
+
+	now     time.Time // of the input under way
+	boot    uint64    // counts starts of the agent on this disk; from 1
+	up      bool
+	session uint64    // counts connections of this boot
+	contact time.Time // last word from the hub
+	clock   clock
+	pen     pen
+	out     outbox
+	report  report
+
+	held     *generation // nil: nothing deployed
+	previous *generation
+	newest   uint64 // highest revision ever held in this epoch
+	next     *candidate
+	fetch    *fetch
+
+	works []*work // by workflow name, ascending
+	calls map[CallID]*call
+	last  CallID
+}
+
+// pen is what the input under way has written and what waits for the disk.
+type pen struct {
+	changes []Change
+	effects []func() // released when changes are on the disk
+	stuck   bool     // the disk refused changes
+	tries   int
+	at      time.Time // when to try again
+	answers []Answered
+	hint    *protocol.Message
+}
+
+// New returns an agent that does nothing before Boot. The error is that of
+// Config.Validate.
+func New(c Config, d Deps) (*Agent, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &Agent{
+		cfg: c, link: d.Link, store: d.Store, plugins: d.Plugins, random: d.Random, log: d.Log,
+		calls: map[CallID]*call{},
+	}
+	a.clock.floor = c.Build
+	return a, nil
+}
+
+// Handle takes a message of the link. What is not for this agent, not decodable or
+// out of place changes nothing. m is acknowledged when all that follows from it is on
+// the disk.
+func (a *Agent) Handle(now time.Time, m protocol.Message) {
+	if !a.begin(now) {
+		a.keepHint(m)
+		return
+	}
+	a.take(m)
+	a.after(m.Done)
+	a.settle()
+}
+
+// Answered takes the answer of a plugin to a Call. Answers to calls that the agent
+// no longer waits for change nothing.
+func (a *Agent) Answered(now time.Time, in Answered) {
+	if !a.begin(now) {
+		a.keepAnswer(in)
+		return
+	}
+	a.answer(in)
+	a.settle()
+}
+
+// Online takes the state of the line. Going up makes the agent say what it is and
+// send what waits; nothing that runs is touched either way.
+func (a *Agent) Online(now time.Time, up bool) {
+	stuck := !a.begin(now)
+	a.up = up
+	if up {
+		a.session++
+		a.contact = now
+		a.report.connected()
+		a.out.resend()
+		a.refetch()
+	}
+	if !stuck {
+		a.settle()
+	}
+}
+
+// Tick does what is due and returns when it wants to be called next; the zero time
+// means not before another input.
+func (a *Agent) Tick(now time.Time) time.Time {
+	if a.begin(now) || a.unstick() {
+		a.expire()
+		a.settle()
+	}
+	return a.Next()
+}
+
+// Next returns when Tick is due; the zero time means not before another input.
+func (a *Agent) Next() time.Time {
+	if a.pen.stuck {
+		return a.pen.at
+	}
+	var t time.Time
+	for _, w := range a.works {
+		t = sooner(t, w.due(a.cfg.RunsMax))
+	}
+	for _, c := range a.calls { // the earliest of all: order does not matter
+		t = sooner(t, c.deadline)
+	}
+	if a.next != nil {
+		t = sooner(t, a.next.at)
+	}
+	if a.up {
+		t = sooner(t, a.out.due())
+		t = sooner(t, a.report.due())
+		if a.fetch != nil {
+			t = sooner(t, a.fetch.due())
+		}
+	}
+	return t
+}
+
+// begin reports whether an input may change anything: not while the disk has not
+// taken the last one's changes.
+func (a *Agent) begin(now time.Time) bool {
+	a.now = now
+	return !a.pen.stuck
+}
+
+// take looks at a message's topic and gives it to the one who waits for it.
+func (a *Agent) take(m protocol.Message) {
+	to, kind, err := protocol.ParseTopic(m.Topic)
+	if err == nil && to != a.cfg.Address {
+		err = protocol.Errorf(protocol.CodeNotMine, "message for %s", to)
+	}
+	if err == nil {
+		a.contact = a.now
+		switch kind {
+		case protocol.DownHint:
+			err = a.hint(m.Payload)
+		case protocol.DownAck:
+			err = a.ack(m.Payload)
+		case protocol.DownChunk:
+			err = a.chunk(m.Payload)
+		}
+	}
+	if err != nil {
+		a.log.Warn("message passed over", slog.String("topic", clip(m.Topic)), slog.String("error", err.Error()))
+	}
+}
+
+// keepHint remembers the newest hint while the disk refuses: the broker may not send
+// it again on this connection. All else comes again by itself.
+func (a *Agent) keepHint(m protocol.Message) {
+	if to, kind, err := protocol.ParseTopic(m.Topic); err == nil &&
+		to == a.cfg.Address && kind == protocol.DownHint && len(m.Payload) <= protocol.MessageMax {
+		a.pen.hint = &m
+	}
+}
+
+// keepAnswer remembers an answer while the disk refuses: it comes only once. There
+// are no more of them than calls under way.
+func (a *Agent) keepAnswer(in Answered) {
+	known := func(old Answered) bool { return old.ID == in.ID }
+	if a.calls[in.ID] != nil && !slices.ContainsFunc(a.pen.answers, known) {
+		a.pen.answers = append(a.pen.answers, in)
+	}
+}
+
+// put writes v under key with the input's other changes.
+func (a *Agent) put(key string, v any) {
+	a.pen.changes = append(a.pen.changes, Change{Key: key, Value: protocol.MustMarshal(v)})
+}
+
+func (a *Agent) remove(key string) { a.pen.changes = append(a.pen.changes, Change{Key: key}) }
+
+// after has f run when the input's changes are on the disk.
+func (a *Agent) after(f func()) { a.pen.effects = append(a.pen.effects, f) }
+
+// settle ends an input: what is due is begun, everything that changed goes to the
+// disk at once, and only then does anything leave.
+func (a *Agent) settle() {
+	a.advance()
+	a.out.save(a)
+	a.saveClock()
+	if len(a.pen.changes) > 0 {
+		if err := a.store.Apply(a.pen.changes); err != nil {
+			a.stick(err)
+			return
+		}
+	}
+	effects := a.pen.effects
+	a.pen.changes, a.pen.effects = nil, nil
+	for _, f := range effects {
+		f()
+	}
+	a.speak()
+}
+
+// stick keeps what the disk refused, to be tried again later. The state in memory is
+// the one that the disk will have then; until then no input changes it further.
+func (a *Agent) stick(err error) {
+	a.pen.stuck = true
+	a.pen.at = a.now.Add(a.pause(a.pen.tries))
+	a.pen.tries++
+	a.log.Error("disk refuses; nothing moves until it takes the changes",
+		slog.Int("changes", len(a.pen.changes)), slog.Int("tries", a.pen.tries), slog.String("error", err.Error()))
+}
+
+// unstick tries the refused changes again and then takes in what came meanwhile.
+func (a *Agent) unstick() bool {
+	if a.now.Before(a.pen.at) {
+		return false
+	}
+	if err := a.store.Apply(a.pen.changes); err != nil {
+		a.stick(err)
+		return false
+	}
+	effects, answers, hint := a.pen.effects, a.pen.answers, a.pen.hint
+	a.pen = pen{}
+	for _, f := range effects {
+		f()
+	}
+	for _, in := range answers {
+		a.answer(in)
+	}
+	if hint != nil {
+		a.take(*hint)
+		a.after(hint.Done)
+	}
+	return true
+}
+
+// speak sends what is due to be sent; all of it is on the disk.
+func (a *Agent) speak() {
+	if !a.up {
+		return
+	}
+	a.sayReport()
+	a.sayRecords()
+	a.sayFetch()
+}
+
+// send hands a message to the link and reports whether the link took it.
+func (a *Agent) send(kind protocol.Kind, payload []byte) bool {
+	m := protocol.Message{
+		Topic: protocol.Topic(a.cfg.Address, kind), Payload: payload, Retained: kind == protocol.UpPresence,
+	}
+	if err := a.link.Send(m); err != nil {
+		a.log.Debug("not sent", slog.String("kind", string(kind)), slog.String("error", err.Error()))
+		return false
+	}
+	return true
+}
+
+// pause returns how long to wait after the tries-th failure in a row, from 0.
+func (a *Agent) pause(tries int) time.Duration {
+	return doubled(a.cfg.PauseMin, tries, a.cfg.PauseMax)
+}
+
+// doubled returns d doubled times times, at most longest.
+func doubled(d time.Duration, times int, longest time.Duration) time.Duration {
+	for range times {
+		if d >= longest/2 {
+			return longest
+		}
+		d *= 2
+	}
+	return min(d, longest)
+}
+
+// sooner returns the earlier of two times, of which zero means never.
+func sooner(t, u time.Time) time.Time {
+	if t.IsZero() || !u.IsZero() && u.Before(t) {
+		return u
+	}
+	return t
+}
+
+// clip keeps a name that came from outside short enough for a log.
+func clip(s string) string {
+	if len(s) > protocol.PluginNameMax {
+		return s[:protocol.PluginNameMax] + "..."
+	}
+	return s
+}

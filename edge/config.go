@@ -1,0 +1,114 @@
+package edge
+
+import (
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// Config is what an agent is and how patient it is. It does not change while the
+// agent lives.
+type Config struct {
+	// Address and Epoch are the agent's enrolment; Keyring holds the keys it believes.
+	Address protocol.Address
+	Epoch   uint64
+	Keyring protocol.Keyring
+	// Device is what the agent says of itself. Device.Platform chooses artifacts.
+	Device protocol.Device
+	// Native says that Plugins can run native artifacts. Without it only WASM loads.
+	Native bool
+	// Policy bounds what any hub can grant on this device (C-8).
+	Policy Policy
+	// Build is when this program was built: no time before it is believed.
+	Build time.Time
+
+	// RunsMax bounds the runs of one workflow that wait; at the bound its trigger is
+	// not woken until they drain.
+	RunsMax int
+	// LaneBytes bounds each lane's records on disk, in bytes; the oldest go first.
+	LaneBytes [protocol.LaneEnd]int64
+	// BatchBytes bounds one batch of records on the wire.
+	BatchBytes int
+	// FetchAhead is how many chunks are asked for before they arrived.
+	FetchAhead uint32
+
+	// AckWait is how long an acknowledgement may take before a batch goes again; it
+	// doubles up to PauseMax.
+	AckWait time.Duration
+	// FetchWait is how long the next chunk may take before it is asked for again.
+	FetchWait time.Duration
+	// PauseMin and PauseMax bound the pause before anything that went wrong is tried
+	// again; it doubles from the one to the other.
+	PauseMin, PauseMax time.Duration
+	// LoadTries is how often loading an assignment is tried before it is left failed.
+	LoadTries int
+	// CallGrace is how much longer than its own timeout a call may take before the
+	// agent gives it up and loads the instance afresh. LoadWait is the same for loads.
+	CallGrace, LoadWait time.Duration
+	// Heartbeat is how often the reported document goes without a change.
+	Heartbeat time.Duration
+}
+
+// DefaultConfig returns a Config that lacks only the enrolment and the device.
+func DefaultConfig() Config {
+	c := Config{
+		Policy:     DefaultPolicy(),
+		RunsMax:    1024,
+		BatchBytes: 64 << 10,
+		FetchAhead: 4,
+		AckWait:    20 * time.Second,
+		FetchWait:  20 * time.Second,
+		PauseMin:   time.Second,
+		PauseMax:   5 * time.Minute,
+		LoadTries:  10,
+		CallGrace:  30 * time.Second,
+		LoadWait:   15 * time.Minute,
+		Heartbeat:  5 * time.Minute,
+	}
+	for lane := range c.LaneBytes {
+		c.LaneBytes[lane] = 4 << 20
+	}
+	c.LaneBytes[protocol.LaneEvent] = 32 << 20
+	c.LaneBytes[protocol.LaneResult] = 64 << 20
+	return c
+}
+
+// Validate returns an error that names the first field out of its bounds.
+func (c *Config) Validate() error {
+	if err := c.Address.Check(); err != nil {
+		return err
+	}
+	positive := []struct {
+		field string
+		value int64
+	}{
+		{"Epoch", int64(c.Epoch)}, {"RunsMax", int64(c.RunsMax)}, {"BatchBytes", int64(c.BatchBytes)},
+		{"FetchAhead", int64(c.FetchAhead)}, {"AckWait", int64(c.AckWait)}, {"FetchWait", int64(c.FetchWait)},
+		{"PauseMin", int64(c.PauseMin)}, {"LoadTries", int64(c.LoadTries)},
+		{"CallGrace", int64(c.CallGrace)}, {"LoadWait", int64(c.LoadWait)}, {"Heartbeat", int64(c.Heartbeat)},
+	}
+	for _, p := range positive {
+		if p.value <= 0 {
+			return protocol.Errorf(protocol.CodeBadInput, "config: %s: want above 0, got %d", p.field, p.value)
+		}
+	}
+	switch {
+	case c.PauseMax < c.PauseMin:
+		return protocol.Errorf(protocol.CodeBadInput, "config: PauseMax %s: below PauseMin %s", c.PauseMax, c.PauseMin)
+	case c.FetchAhead > protocol.FetchAheadMax:
+		return protocol.Errorf(protocol.CodeLimit, "config: FetchAhead %d: limit FetchAheadMax %d",
+			c.FetchAhead, protocol.FetchAheadMax)
+	case c.BatchBytes > protocol.MessageMax-4096:
+		return protocol.Errorf(protocol.CodeLimit, "config: BatchBytes %d: limit %d",
+			c.BatchBytes, protocol.MessageMax-4096)
+	case c.Device.Platform == "":
+		return protocol.Errorf(protocol.CodeBadInput, "config: Device.Platform: empty")
+	}
+	for lane := protocol.LaneEvent; lane < protocol.LaneEnd; lane++ {
+		if c.LaneBytes[lane] < 2*protocol.RecordMax {
+			return protocol.Errorf(protocol.CodeBadInput, "config: LaneBytes of lane %s: want %d or more, got %d",
+				lane, 2*protocol.RecordMax, c.LaneBytes[lane])
+		}
+	}
+	return nil
+}

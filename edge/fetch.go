@@ -1,0 +1,178 @@
+package edge
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// badMax is how many chunks with other contents than promised one file may bring
+// before the revision that names it is refused.
+const badMax = 5
+
+// file is what is known of a file before it is here. Chunks are the digests of its
+// parts when a release names them: then no byte is kept that is not of it.
+type file struct {
+	digest protocol.Digest
+	size   int64
+	chunks []protocol.Digest
+}
+
+// fetch is the one file under way. The device sets the pace: it asks for a few
+// chunks, keeps them and asks on; after a cut it goes on where the disk ends.
+type fetch struct {
+	file  file
+	have  uint32
+	asked uint32    // below this index everything was asked for
+	at    time.Time // when what was asked for is late
+	hold  time.Time // no question before
+	tries int
+	bad   int
+}
+
+// need reports whether a file is here, whole and verified; if not it is what is
+// fetched now.
+func (a *Agent) need(f file) (here bool, err error) {
+	have, whole, err := a.store.Chunks(f.digest)
+	if err != nil {
+		return false, protocol.Errorf(protocol.CodeStorage, "fetch %s: %w", f.digest.Short(), err)
+	}
+	if whole {
+		if a.fetch != nil && a.fetch.file.digest == f.digest {
+			a.fetch = nil
+		}
+		return true, nil
+	}
+	if a.fetch == nil || a.fetch.file.digest != f.digest {
+		a.fetch = &fetch{file: f, have: have, asked: have}
+	}
+	return false, nil
+}
+
+// refetch has the fetch under way ask again at once: the line is new.
+func (a *Agent) refetch() {
+	if f := a.fetch; f != nil {
+		f.asked, f.hold, f.tries = f.have, time.Time{}, 0
+	}
+}
+
+// wait has the fetch ask again from where it is, after a while.
+func (f *fetch) wait(until time.Time) { f.asked, f.hold = f.have, until }
+
+func (f *fetch) due() time.Time {
+	if f.asked == f.have {
+		return f.hold
+	}
+	return f.at
+}
+
+// sayFetch asks for the next chunks when half of those asked for are here, and again
+// for all that did not come in time.
+func (a *Agent) sayFetch() {
+	f := a.fetch
+	if f == nil || a.now.Before(f.hold) {
+		return
+	}
+	if f.asked > f.have && !a.now.Before(f.at) {
+		f.asked = f.have
+		f.tries++
+	}
+	count, ahead := protocol.ChunkCount(f.file.size), f.asked-f.have
+	if f.asked >= count || ahead > a.cfg.FetchAhead/2 {
+		return
+	}
+	req := protocol.FetchRequest{
+		Digest: f.file.digest, First: f.asked, Count: min(a.cfg.FetchAhead-ahead, count-f.asked),
+	}
+	if !a.send(protocol.UpFetch, protocol.MustMarshal(req)) {
+		f.wait(a.now.Add(a.cfg.PauseMin))
+		return
+	}
+	f.asked += req.Count
+	f.at = a.now.Add(doubled(a.cfg.FetchWait, f.tries, max(a.cfg.FetchWait, a.cfg.PauseMax)))
+}
+
+// chunk keeps a chunk if it is the next one of the file under way and what it must
+// be. All others are passed over: they come again when they are asked for.
+func (a *Agent) chunk(payload []byte) error {
+	var in protocol.Chunk
+	if err := protocol.Unmarshal(payload, &in); err != nil {
+		return err
+	}
+	f := a.fetch
+	if f == nil || a.next == nil || in.Digest != f.file.digest {
+		return nil
+	}
+	if in.Error != nil {
+		a.chunkRefused(in.Error)
+		return nil
+	}
+	if in.Index != f.have {
+		return nil
+	}
+	if err := f.file.check(&in); err != nil {
+		return a.badChunk(err)
+	}
+	err := a.store.AddChunk(in.Digest, in.Index, in.Size, in.Data)
+	switch protocol.CodeOf(err) {
+	case protocol.CodeOK:
+	case protocol.CodeDigest:
+		f.have = 0 // nothing was kept
+		return a.badChunk(err)
+	default:
+		f.wait(a.now.Add(a.pause(f.tries)))
+		f.tries++
+		return err
+	}
+	f.have++
+	f.asked = max(f.asked, f.have)
+	f.tries = 0
+	f.at = a.now.Add(a.cfg.FetchWait)
+	if f.have == protocol.ChunkCount(f.file.size) {
+		a.fetch = nil
+		a.next.ready, a.next.came = true, true
+	}
+	return nil
+}
+
+// check holds a chunk against what is known of its file.
+func (f *file) check(c *protocol.Chunk) error {
+	if err := c.Check(); err != nil {
+		return err
+	}
+	if c.Size != f.size {
+		return protocol.Errorf(protocol.CodeDigest, "fetch %s: chunk %d: of a file of %d bytes, want %d",
+			f.digest.Short(), c.Index, c.Size, f.size)
+	}
+	if f.chunks != nil && protocol.DigestOf(c.Data) != f.chunks[c.Index] {
+		return protocol.Errorf(protocol.CodeDigest, "fetch %s: chunk %d: digest is %s, want %s",
+			f.digest.Short(), c.Index, protocol.DigestOf(c.Data).Short(), f.chunks[c.Index].Short())
+	}
+	return nil
+}
+
+// badChunk asks again, a few times.
+func (a *Agent) badChunk(err error) error {
+	f := a.fetch
+	f.bad++
+	if f.bad >= badMax {
+		a.giveUp(a.next, protocol.Errorf(protocol.CodeDigest, "fetch %s: %d bad chunks: %w", f.file.digest.Short(), f.bad, err))
+		return nil
+	}
+	f.wait(a.now.Add(a.pause(f.bad)))
+	return err
+}
+
+// chunkRefused takes the hub's no. A file that it does not have ends the candidate;
+// anything else may pass.
+func (a *Agent) chunkRefused(no *protocol.Error) {
+	f := a.fetch
+	if no.Code == protocol.CodeUnavailable {
+		f.wait(a.now.Add(a.pause(f.tries)))
+		f.tries++
+		a.log.Info("hub busy", slog.String("digest", f.file.digest.Short()))
+		return
+	}
+	a.giveUp(a.next, protocol.Errorf(no.Code, "fetch %s: hub: %w", f.file.digest.Short(), no))
+}

@@ -1,0 +1,217 @@
+package edge
+
+import (
+	"fmt"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// openDesired reads a sealed desired document from the disk and opens it: sealed by a
+// key that this agent believes, for this agent, every name and bound as it must be.
+func (a *Agent) openDesired(d protocol.Digest) (*generation, error) {
+	sealed, err := a.store.ReadFile(d)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := protocol.Open(protocol.ContextDesired, a.cfg.Keyring, sealed)
+	if err != nil {
+		return nil, err
+	}
+	gen := &generation{digest: d, releases: map[protocol.Digest]*opened{}}
+	if err := protocol.UnmarshalExact(payload, &gen.desired); err != nil {
+		return nil, err
+	}
+	if gen.desired.Address != a.cfg.Address {
+		return nil, protocol.Errorf(protocol.CodeNotMine, "desired: for %s, this is %s",
+			gen.desired.Address, a.cfg.Address)
+	}
+	return gen, checkDesired(&gen.desired)
+}
+
+// openRelease reads a sealed release from the disk, opens it, holds it against what
+// the desired document says of it and chooses the artifact for this device.
+func (a *Agent) openRelease(gen *generation, ref protocol.ReleaseRef) error {
+	if gen.releases[ref.Digest] != nil {
+		return nil
+	}
+	sealed, err := a.store.ReadFile(ref.Digest)
+	if err != nil {
+		return err
+	}
+	payload, err := protocol.Open(protocol.ContextRelease, a.cfg.Keyring, sealed)
+	if err != nil {
+		return err
+	}
+	var o opened
+	if err := protocol.UnmarshalExact(payload, &o.release); err != nil {
+		return err
+	}
+	info := o.release.Manifest.Plugin
+	if info.Name != ref.Plugin || info.Version != ref.Version {
+		return protocol.Errorf(protocol.CodeIncompatible, "release %s: is %s, desired says %s@%s",
+			ref.Digest.Short(), &o.release.Manifest, ref.Plugin, ref.Version)
+	}
+	platform := a.cfg.Device.Platform
+	if !a.cfg.Native {
+		platform = protocol.PlatformWASM
+	}
+	if o.artifact, err = o.release.For(platform); err != nil {
+		return err
+	}
+	if err := checkArtifact(&o.release, o.artifact); err != nil {
+		return err
+	}
+	gen.releases[ref.Digest] = &o
+	return nil
+}
+
+func checkArtifact(r *protocol.Release, art protocol.Artifact) error {
+	if art.Size <= 0 || art.Size > protocol.ArtifactMax {
+		return protocol.Errorf(protocol.CodeLimit, "release %s: artifact of %d bytes, limit ArtifactMax %d",
+			&r.Manifest, art.Size, protocol.ArtifactMax)
+	}
+	if want := protocol.ChunkCount(art.Size); uint32(len(art.Chunks)) != want {
+		return protocol.Errorf(protocol.CodeBadMessage, "release %s: %d chunk digests, want %d",
+			&r.Manifest, len(art.Chunks), want)
+	}
+	return nil
+}
+
+// fit checks that each step's release is of the type that its place asks for.
+func (gen *generation) fit() error {
+	for i := range gen.desired.Assignments {
+		of := &gen.desired.Assignments[i]
+		for n, s := range stepsOf(of) {
+			o, want := gen.releases[s.Release], slotOf(of, n)
+			if got := o.release.Manifest.Plugin.Type; got != want {
+				return protocol.Errorf(protocol.CodeIncompatible, "workflow %q step %q: %s is of type %s, want %s",
+					of.Workflow, s.Name, &o.release.Manifest, got, want)
+			}
+		}
+	}
+	return nil
+}
+
+// stepsOf returns all steps of an assignment: the trigger, the actions, the outputs.
+func stepsOf(of *protocol.Assignment) []protocol.Step {
+	steps := append([]protocol.Step{of.Trigger}, of.Actions...)
+	return append(steps, of.Outputs...)
+}
+
+// slotOf returns the type that the n-th of stepsOf must have.
+func slotOf(of *protocol.Assignment, n int) protocol.PluginType {
+	switch {
+	case n == 0:
+		return protocol.Trigger
+	case n <= len(of.Actions):
+		return protocol.Action
+	default:
+		return protocol.Output
+	}
+}
+
+// checkDesired holds a document against the bounds that every agent relies on.
+func checkDesired(d *protocol.Desired) error {
+	if len(d.Assignments) > protocol.AssignmentsMax {
+		return protocol.Errorf(protocol.CodeLimit, "desired: %d assignments, limit AssignmentsMax %d",
+			len(d.Assignments), protocol.AssignmentsMax)
+	}
+	listed := map[protocol.Digest]bool{}
+	for _, ref := range d.Releases {
+		if ref.Size <= 0 || ref.Size > protocol.DocumentMax {
+			return protocol.Errorf(protocol.CodeLimit, "desired: release %s@%s: %d bytes, limit DocumentMax %d",
+				clip(string(ref.Plugin)), clip(ref.Version), ref.Size, protocol.DocumentMax)
+		}
+		listed[ref.Digest] = true
+	}
+	known := map[protocol.WorkflowName]bool{}
+	for i := range d.Assignments {
+		of := &d.Assignments[i]
+		if known[of.Workflow] {
+			return protocol.Errorf(protocol.CodeBadMessage, "desired: workflow %q: assigned twice", of.Workflow)
+		}
+		known[of.Workflow] = true
+		if err := checkAssignment(of, listed); err != nil {
+			return fmt.Errorf("desired: workflow %q: %w", clip(string(of.Workflow)), err)
+		}
+	}
+	return nil
+}
+
+func checkAssignment(of *protocol.Assignment, listed map[protocol.Digest]bool) error {
+	if err := of.Workflow.Check(); err != nil {
+		return err
+	}
+	if len(of.Actions) > protocol.StepsMax || len(of.Outputs) > protocol.StepsMax {
+		return protocol.Errorf(protocol.CodeLimit, "%d actions, %d outputs, limit StepsMax %d",
+			len(of.Actions), len(of.Outputs), protocol.StepsMax)
+	}
+	if of.CatchUp > protocol.CatchUpAll {
+		return protocol.Errorf(protocol.CodeIncompatible, "catch-up %d is not known here", of.CatchUp)
+	}
+	known := map[protocol.StepName]bool{}
+	for _, s := range stepsOf(of) {
+		if known[s.Name] {
+			return protocol.Errorf(protocol.CodeBadMessage, "step %q: twice", s.Name)
+		}
+		known[s.Name] = true
+		if err := checkStep(&s); err != nil {
+			return err
+		}
+		if !listed[s.Release] {
+			return protocol.Errorf(protocol.CodeBadMessage, "step %q: release %s is not listed", s.Name, s.Release.Short())
+		}
+	}
+	return nil
+}
+
+func checkStep(s *protocol.Step) error {
+	if err := s.Name.Check(); err != nil {
+		return err
+	}
+	switch {
+	case len(s.Config) > protocol.ConfigMax:
+		return protocol.Errorf(protocol.CodeLimit, "step %q: configuration of %d bytes, limit ConfigMax %d",
+			s.Name, len(s.Config), protocol.ConfigMax)
+	case s.When > protocol.IfError:
+		return protocol.Errorf(protocol.CodeIncompatible, "step %q: condition %d is not known here", s.Name, s.When)
+	case s.Timeout < 0 || s.Retry.WaitMS < 0:
+		return protocol.Errorf(protocol.CodeBadMessage, "step %q: timeout %d ms, retry wait %d ms: below 0",
+			s.Name, s.Timeout, s.Retry.WaitMS)
+	}
+	return nil
+}
+
+// load returns what makes an instance of step, before the policy cut its grants.
+func (gen *generation) load(s protocol.Step) Load {
+	o := gen.releases[s.Release]
+	return Load{Manifest: o.release.Manifest, Artifact: o.artifact, Step: s}
+}
+
+// artifacts returns the files of every artifact that this device loads, in the order
+// of the assignments, each once.
+func (gen *generation) artifacts() []file {
+	var out []file
+	seen := map[protocol.Digest]bool{}
+	for i := range gen.desired.Assignments {
+		for _, s := range stepsOf(&gen.desired.Assignments[i]) {
+			if o := gen.releases[s.Release]; o != nil && !seen[o.artifact.Digest] {
+				seen[o.artifact.Digest] = true
+				out = append(out, file{o.artifact.Digest, o.artifact.Size, o.artifact.Chunks})
+			}
+		}
+	}
+	return out
+}
+
+// files returns the digests of all that the generation stands on.
+func (gen *generation) files() []protocol.Digest {
+	out := []protocol.Digest{gen.digest}
+	for _, ref := range gen.desired.Releases {
+		out = append(out, ref.Digest)
+	}
+	for _, f := range gen.artifacts() {
+		out = append(out, f.digest)
+	}
+	return out
+}

@@ -1,0 +1,323 @@
+package edge
+
+import (
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// keyOut and keyLane are where records and the lanes' accounts stand. The key of a
+// record is out/<lane>/<boot>/<sequence>, both 16 hexadecimal digits, so that the
+// order of the keys is the order of the records.
+const (
+	keyOut  = "out/"
+	keyLane = "lane/"
+)
+
+// outbox keeps what the hub has not acknowledged yet, in lanes. Records are on the
+// disk only; here are the lanes' accounts.
+type outbox struct {
+	lanes [protocol.LaneEnd]lane
+}
+
+// account is what is known of a lane without reading its records: opening an outbox
+// costs the same with one record and with a million.
+type account struct {
+	Count   uint64 `cbor:"1,keyasint"`
+	Bytes   int64  `cbor:"2,keyasint"` // keys and values
+	Dropped uint64 `cbor:"3,keyasint"` // let go unacknowledged, ever
+}
+
+type lane struct {
+	account
+	sequence uint64 // of the last record of this boot
+	head     string // no record stands below this key
+	touched  bool   // account differs from the disk
+	waiting  bool   // there may be records to send
+
+	sent protocol.Mark // last record of the batch under way; zero: none
+	at   time.Time     // when that batch goes again
+	try  int
+}
+
+// record adds a record to a lane and returns its mark. When the lane is over its
+// bytes the oldest records go, counted; the hub sees the hole in the sequence. The
+// error has CodeContract when the hub would not be able to read the record: body
+// holds something that came from a plugin.
+func (a *Agent) record(of protocol.Lane, body any) (protocol.Mark, error) {
+	l := &a.out.lanes[of]
+	mark := protocol.Mark{Boot: a.boot, Sequence: l.sequence + 1}
+	raw, err := protocol.Marshal(body)
+	if err != nil {
+		return mark, protocol.Errorf(protocol.CodeContract, "record: %w", err)
+	}
+	rec := protocol.Record{Mark: mark, Time: a.stamp(), Body: raw}
+	value, err := legible(a.cfg.Epoch, of, rec)
+	if err != nil {
+		return mark, err
+	}
+	key := recordKey(of, mark)
+	size := int64(len(key) + len(value))
+	a.makeRoom(of, size)
+	a.pen.changes = append(a.pen.changes, Change{Key: key, Value: value})
+	a.prove(rec.Time.UnixMS)
+	l.sequence++
+	l.Count++
+	l.Bytes += size
+	l.touched, l.waiting = true, true
+	return mark, nil
+}
+
+// legible returns rec encoded if a hub can read it inside a batch: one item that no
+// receiver decodes would block its lane for ever.
+func legible(epoch uint64, of protocol.Lane, rec protocol.Record) ([]byte, error) {
+	if len(rec.Body) > protocol.RecordMax {
+		return nil, protocol.Errorf(protocol.CodeLimit, "record: body of %d bytes, limit RecordMax %d",
+			len(rec.Body), protocol.RecordMax)
+	}
+	batch, err := protocol.Marshal(protocol.Batch{Epoch: epoch, Lane: of, Records: []protocol.Record{rec}})
+	if err != nil {
+		return nil, protocol.Errorf(protocol.CodeContract, "record: %w", err)
+	}
+	var again protocol.Batch
+	if err := protocol.Unmarshal(batch, &again); err != nil {
+		return nil, protocol.Errorf(protocol.CodeContract, "record: %w", err)
+	}
+	return protocol.Marshal(rec)
+}
+
+// makeRoom drops the oldest records of a lane until size bytes fit. Records of the
+// input under way are not on the disk yet and stay.
+func (a *Agent) makeRoom(of protocol.Lane, size int64) {
+	l := &a.out.lanes[of]
+	over := l.Bytes + size - a.cfg.LaneBytes[of]
+	if over <= 0 {
+		return
+	}
+	dropped := uint64(0)
+	err := a.eachRecord(of, func(key string, m protocol.Mark, n int64) bool {
+		a.discard(l, entry{key, m, n})
+		l.Dropped++
+		dropped++
+		over -= n
+		return over > 0
+	})
+	a.log.Warn("lane full: oldest records dropped", slog.String("lane", of.String()),
+		slog.Uint64("dropped", dropped), slog.Uint64("ever", l.Dropped))
+	if err != nil {
+		a.log.Error("lane not read", slog.String("lane", of.String()), slog.String("error", err.Error()))
+	}
+	a.report.touch(a.now)
+}
+
+// eachRecord yields the records of a lane on the disk from its head on.
+func (a *Agent) eachRecord(of protocol.Lane, yield func(key string, m protocol.Mark, size int64) bool) error {
+	return a.store.Scan(lanePrefix(of), a.out.lanes[of].head, func(key string, value []byte) bool {
+		mark, err := markOf(of, key)
+		if err != nil {
+			a.log.Warn("strange key in lane", slog.String("key", key))
+			a.remove(key)
+			return true
+		}
+		return yield(key, mark, int64(len(key)+len(value)))
+	})
+}
+
+// entry is a record of the disk, without its contents.
+type entry struct {
+	key  string
+	mark protocol.Mark
+	size int64
+}
+
+// discard removes a record of the disk from its lane. A batch under way of which
+// nothing is left is over.
+func (a *Agent) discard(l *lane, e entry) {
+	a.remove(e.key)
+	l.Count -= min(l.Count, 1)
+	l.Bytes = max(0, l.Bytes-e.size)
+	l.head = e.key + "\x00"
+	l.touched = true
+	if !l.sent.After(e.mark) {
+		l.sent, l.at, l.try = protocol.Mark{}, time.Time{}, 0
+	}
+}
+
+// ack lets go of what the hub has in its store. An acknowledgement of more than was
+// sent counts only for what was sent; one of less, or from another life, for nothing.
+func (a *Agent) ack(payload []byte) error {
+	var in protocol.LaneAck
+	if err := protocol.Unmarshal(payload, &in); err != nil {
+		return err
+	}
+	if in.Lane == 0 || in.Lane >= protocol.LaneEnd {
+		return protocol.Errorf(protocol.CodeBadMessage, "acknowledgement of lane %d", in.Lane)
+	}
+	l := &a.out.lanes[in.Lane]
+	if in.Epoch != a.cfg.Epoch || l.sent == (protocol.Mark{}) {
+		return nil
+	}
+	upTo := in.Mark
+	if upTo.After(l.sent) {
+		upTo = l.sent
+	}
+	moved := upTo == l.sent
+	err := a.eachRecord(in.Lane, func(key string, m protocol.Mark, size int64) bool {
+		if m.After(upTo) {
+			return false
+		}
+		a.discard(l, entry{key, m, size})
+		moved = true
+		return true
+	})
+	if moved { // perhaps by a part: the rest goes in a new batch
+		l.sent, l.try, l.at = protocol.Mark{}, 0, time.Time{}
+	}
+	return err
+}
+
+// sayRecords sends the next batch of each lane that has none under way, lower lanes
+// first, and the same batch again when its acknowledgement stays away.
+func (a *Agent) sayRecords() {
+	for of := protocol.LaneEvent; of < protocol.LaneEnd; of++ {
+		l := &a.out.lanes[of]
+		if !l.waiting || a.now.Before(l.at) {
+			continue
+		}
+		batch, err := a.batch(of)
+		if err != nil {
+			a.log.Error("lane not read", slog.String("lane", of.String()), slog.String("error", err.Error()))
+			l.at = a.now.Add(a.cfg.PauseMax)
+			continue
+		}
+		if len(batch.Records) == 0 {
+			l.waiting, l.sent, l.at = false, protocol.Mark{}, time.Time{}
+			continue
+		}
+		if !a.send(protocol.UpRecords, protocol.MustMarshal(batch)) {
+			l.at = a.now.Add(a.cfg.PauseMin)
+			return // the line takes nothing now: later lanes do not overtake
+		}
+		l.sent = batch.Records[len(batch.Records)-1].Mark
+		l.at = a.now.Add(doubled(a.cfg.AckWait, l.try, max(a.cfg.AckWait, a.cfg.PauseMax)))
+		l.try++
+	}
+}
+
+// batch reads the oldest records of a lane: those of the batch under way, or as many
+// as fit a new one.
+func (a *Agent) batch(of protocol.Lane) (protocol.Batch, error) {
+	l := &a.out.lanes[of]
+	b := protocol.Batch{Epoch: a.cfg.Epoch, Lane: of}
+	size := 0
+	err := a.store.Scan(lanePrefix(of), l.head, func(key string, value []byte) bool {
+		var rec protocol.Record
+		if err := protocol.UnmarshalExact(value, &rec); err != nil {
+			a.log.Warn("record not readable: passed over", slog.String("key", key), slog.String("error", err.Error()))
+			return true
+		}
+		size += len(value)
+		full := len(b.Records) == protocol.BatchMax || len(b.Records) > 0 && size > a.cfg.BatchBytes
+		if full || l.sent != (protocol.Mark{}) && rec.Mark.After(l.sent) {
+			return false
+		}
+		b.Records = append(b.Records, rec)
+		return true
+	})
+	return b, err
+}
+
+// resend has every lane begin at its oldest record at once: the line is new.
+func (o *outbox) resend() {
+	for i := range o.lanes {
+		l := &o.lanes[i]
+		l.at, l.try, l.waiting = time.Time{}, 0, l.Count > 0
+	}
+}
+
+// due returns when a batch goes again.
+func (o *outbox) due() time.Time {
+	var t time.Time
+	for i := range o.lanes {
+		if l := &o.lanes[i]; l.waiting {
+			t = sooner(t, l.at)
+		}
+	}
+	return t
+}
+
+// save writes the accounts that changed along with the records.
+func (o *outbox) save(a *Agent) {
+	for of := protocol.LaneEvent; of < protocol.LaneEnd; of++ {
+		if l := &o.lanes[of]; l.touched {
+			a.put(laneKey(of), l.account)
+			l.touched = false
+		}
+	}
+}
+
+// open reads the accounts; a lane without a readable one is counted.
+func (o *outbox) open(a *Agent) error {
+	for of := protocol.LaneEvent; of < protocol.LaneEnd; of++ {
+		l := &o.lanes[of]
+		value, err := a.store.Get(laneKey(of))
+		if err != nil {
+			return err
+		}
+		if value == nil || protocol.UnmarshalExact(value, &l.account) != nil {
+			if err := a.count(of); err != nil {
+				return err
+			}
+		}
+		l.waiting = l.Count > 0
+	}
+	return nil
+}
+
+func (a *Agent) count(of protocol.Lane) error {
+	l := &a.out.lanes[of]
+	l.account = account{}
+	return a.eachRecord(of, func(_ string, _ protocol.Mark, size int64) bool {
+		l.Count++
+		l.Bytes += size
+		l.touched = true
+		return true
+	})
+}
+
+// pending and dropped are the sums over all lanes.
+func (o *outbox) pending() (n uint64) {
+	for i := range o.lanes {
+		n += o.lanes[i].Count
+	}
+	return n
+}
+
+func (o *outbox) dropped() (n uint64) {
+	for i := range o.lanes {
+		n += o.lanes[i].Dropped
+	}
+	return n
+}
+
+func laneKey(of protocol.Lane) string { return keyLane + strconv.Itoa(int(of)) }
+
+func lanePrefix(of protocol.Lane) string { return keyOut + strconv.Itoa(int(of)) + "/" }
+
+func recordKey(of protocol.Lane, m protocol.Mark) string {
+	return fmt.Sprintf("%s%016x/%016x", lanePrefix(of), m.Boot, m.Sequence)
+}
+
+func markOf(of protocol.Lane, key string) (protocol.Mark, error) {
+	boot, sequence, _ := strings.Cut(strings.TrimPrefix(key, lanePrefix(of)), "/")
+	b, err := strconv.ParseUint(boot, 16, 64)
+	if err != nil {
+		return protocol.Mark{}, err
+	}
+	s, err := strconv.ParseUint(sequence, 16, 64)
+	return protocol.Mark{Boot: b, Sequence: s}, err
+}

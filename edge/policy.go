@@ -1,0 +1,96 @@
+package edge
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// anyCapability in a policy stands for every capability but process.execute.
+const anyCapability = "*"
+
+// processExecute is the one capability of which no scopes means nothing.
+const processExecute = "process.execute"
+
+// Policy is the device's own word on what plugins may do here, whatever a hub grants
+// (C-8). A capability that Allow does not name is not granted.
+type Policy struct {
+	Allow []protocol.Grant
+}
+
+// DefaultPolicy allows everything except to execute programs of the device, which
+// needs a scope each.
+func DefaultPolicy() Policy { return Policy{Allow: []protocol.Grant{{Capability: anyCapability}}} }
+
+// ParseGrant reads a capability with perhaps one scope: "process.execute:uptime". The
+// error has CodeBadInput.
+func ParseGrant(s string) (protocol.Grant, error) {
+	capability, scope, scoped := strings.Cut(s, ":")
+	if capability == "" || scoped && scope == "" {
+		return protocol.Grant{}, protocol.Errorf(protocol.CodeBadInput,
+			"grant %q: want CAPABILITY or CAPABILITY:SCOPE", s)
+	}
+	g := protocol.Grant{Capability: capability}
+	if scoped {
+		g.Scopes = []string{scope}
+	}
+	return g, nil
+}
+
+// Cut returns what the policy leaves of grants, and in words what it took away, empty
+// if nothing.
+func (p Policy) Cut(grants []protocol.Grant) (left []protocol.Grant, taken []string) {
+	for _, g := range grants {
+		scopes, whole := p.scopes(g.Capability)
+		switch {
+		case whole && g.Capability != processExecute:
+			left = append(left, g)
+		case len(scopes) == 0:
+			taken = append(taken, wordsOf(g)...)
+		case len(g.Scopes) == 0 && g.Capability != processExecute:
+			left = append(left, protocol.Grant{Capability: g.Capability, Scopes: scopes})
+			taken = append(taken, g.Capability+" beyond "+strings.Join(scopes, " "))
+		default:
+			kept, lost := split(g, scopes)
+			if len(kept.Scopes) > 0 {
+				left = append(left, kept)
+			}
+			taken = append(taken, lost...)
+		}
+	}
+	return left, taken
+}
+
+// scopes returns the scopes that the policy allows of capability; whole is true when
+// it allows all of them.
+func (p Policy) scopes(capability string) (scopes []string, whole bool) {
+	for _, g := range p.Allow {
+		named := g.Capability == capability
+		whole = whole || named && len(g.Scopes) == 0 || g.Capability == anyCapability
+		if named {
+			scopes = append(scopes, g.Scopes...)
+		}
+	}
+	return scopes, whole
+}
+
+func split(g protocol.Grant, allowed []string) (kept protocol.Grant, lost []string) {
+	kept.Capability = g.Capability
+	for _, s := range g.Scopes {
+		if slices.Contains(allowed, s) {
+			kept.Scopes = append(kept.Scopes, s)
+		} else {
+			lost = append(lost, g.Capability+":"+s)
+		}
+	}
+	return kept, lost
+}
+
+func wordsOf(g protocol.Grant) []string {
+	if len(g.Scopes) == 0 {
+		return []string{g.Capability}
+	}
+	_, lost := split(g, nil)
+	return lost
+}

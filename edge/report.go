@@ -1,0 +1,179 @@
+package edge
+
+import (
+	"strings"
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// reportSettle is how long a report waits for assignments that are still loading, so
+// that a deployment makes one report and not one for each step.
+const reportSettle = time.Second
+
+// report is what is owed of presence and the reported document.
+type report struct {
+	sequence uint64
+	presence bool      // presence is owed
+	owed     bool      // something changed that the hub wants to know now
+	since    time.Time // when it changed
+	hold     time.Time // not before: the line took nothing
+	beat     time.Time // the next report without a change
+	refused  *protocol.Refusal
+}
+
+func (r *report) connected() {
+	r.presence, r.owed, r.since, r.hold = true, true, time.Time{}, time.Time{}
+}
+
+// touch says that the report changed.
+func (r *report) touch(now time.Time) {
+	if !r.owed {
+		r.owed, r.since = true, now
+	}
+}
+
+func (r *report) due() time.Time {
+	t := r.beat
+	if r.owed || r.presence {
+		t = sooner(t, r.since.Add(reportSettle))
+	}
+	if t.Before(r.hold) {
+		return r.hold
+	}
+	return t
+}
+
+// sayReport sends presence and report when they are owed, and the report at each
+// heartbeat. A change that is still under way is waited for a moment.
+func (a *Agent) sayReport() {
+	r := &a.report
+	if a.now.Before(r.hold) {
+		return
+	}
+	if r.presence {
+		if !a.send(protocol.UpPresence, protocol.MustMarshal(a.Presence(true))) {
+			r.hold = a.now.Add(a.cfg.PauseMin)
+			return
+		}
+		r.presence = false
+	}
+	waits := r.owed && a.unsettled() && a.now.Before(r.since.Add(reportSettle))
+	if waits || !r.owed && a.now.Before(r.beat) {
+		return
+	}
+	r.sequence++
+	if !a.send(protocol.UpReported, protocol.MustMarshal(a.reported())) {
+		r.owed, r.hold = true, a.now.Add(a.cfg.PauseMin)
+		return
+	}
+	r.owed, r.beat = false, a.now.Add(a.heartbeat())
+}
+
+// Presence returns what a connection of this boot says of itself on going up, and
+// what it leaves as its Will.
+func (a *Agent) Presence(online bool) protocol.Presence {
+	return protocol.Presence{Online: online, Boot: a.boot, Session: a.session}
+}
+
+func (a *Agent) heartbeat() time.Duration {
+	if a.held != nil && a.held.desired.Settings.HeartbeatSeconds > 0 {
+		return time.Duration(a.held.desired.Settings.HeartbeatSeconds) * time.Second
+	}
+	return a.cfg.Heartbeat
+}
+
+func (a *Agent) unsettled() bool {
+	for _, w := range a.works {
+		if w.phase == protocol.PhaseLoading {
+			return true
+		}
+	}
+	return false
+}
+
+// reported returns the whole of what the agent says of itself.
+func (a *Agent) reported() protocol.Reported {
+	r := protocol.Reported{
+		Epoch: a.cfg.Epoch, Boot: a.boot, Sequence: a.report.sequence, Time: a.stamp(), Device: a.cfg.Device,
+		Assignments: a.statuses(), Refused: a.report.refused,
+		Pending: a.out.pending(), Dropped: a.out.dropped(),
+	}
+	if a.held != nil {
+		r.Revision, r.Digest = a.held.desired.Revision, a.held.digest
+	}
+	return r
+}
+
+// statuses returns how each assignment fares: those at work, and those of the next
+// revision that are not here yet.
+func (a *Agent) statuses() []protocol.AssignmentStatus {
+	var out []protocol.AssignmentStatus
+	for _, w := range a.works {
+		s := protocol.AssignmentStatus{
+			Workflow: w.of.Workflow, Phase: w.phase, Error: brief(w.err), Fired: w.fired, Failed: w.failed,
+		}
+		if s.Error == nil && len(w.cut) > 0 {
+			s.Error = brief(protocol.Errorf(protocol.CodeRefused,
+				"running with less: this device's policy does not allow %s", strings.Join(w.cut, ", ")))
+		}
+		out = append(out, s)
+	}
+	if a.next == nil || a.next.gen == nil {
+		return out
+	}
+	for _, of := range a.next.gen.desired.Assignments {
+		if a.work(of.Workflow) == nil {
+			out = append(out, protocol.AssignmentStatus{Workflow: of.Workflow, Phase: protocol.PhaseFetching})
+		}
+	}
+	return out
+}
+
+// statusTextMax bounds an assignment's error text, so that a report of AssignmentsMax
+// failed assignments still is one message.
+const statusTextMax = 256
+
+func brief(err *protocol.Error) *protocol.Error {
+	if err == nil || len(err.Text) <= statusTextMax {
+		return err
+	}
+	return &protocol.Error{Code: err.Code, Text: strings.ToValidUTF8(err.Text[:statusTextMax-3], "") + "..."}
+}
+
+// refuse notes a revision that was not taken, and why. An older one never hides a
+// newer one.
+func (a *Agent) refuse(revision uint64, err error) {
+	if r := a.report.refused; r != nil && r.Revision > revision {
+		return
+	}
+	a.report.refused = &protocol.Refusal{Revision: revision, Error: *protocol.AsError(err)}
+	a.report.touch(a.now)
+}
+
+// Status is what an agent knows of itself, for the people at the device.
+type Status struct {
+	Address     protocol.Address            `json:"address"`
+	Device      protocol.Device             `json:"device"`
+	Boot        uint64                      `json:"boot"`
+	Online      bool                        `json:"online"`
+	LastContact time.Time                   `json:"last_contact"` // zero: none in this boot
+	Floor       time.Time                   `json:"time_floor"`
+	Revision    uint64                      `json:"revision"`
+	Digest      protocol.Digest             `json:"digest"`
+	Assignments []protocol.AssignmentStatus `json:"assignments"`
+	Refused     *protocol.Refusal           `json:"refused,omitempty"`
+	Pending     uint64                      `json:"pending"` // records that wait for the hub
+	Dropped     uint64                      `json:"dropped"` // records let go, ever
+	DiskRefuses bool                        `json:"disk_refuses"`
+}
+
+// Status returns the agent's state as of the last input.
+func (a *Agent) Status() Status {
+	r := a.reported()
+	return Status{
+		Address: a.cfg.Address, Device: a.cfg.Device, Boot: a.boot, Online: a.up, LastContact: a.contact,
+		Floor: a.clock.floor, Revision: r.Revision, Digest: r.Digest, Assignments: r.Assignments,
+		Refused: r.Refused, Pending: r.Pending, Dropped: r.Dropped, DiskRefuses: a.pen.stuck,
+	}
+}

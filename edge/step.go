@@ -1,0 +1,229 @@
+package edge
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost"
+)
+
+// keyRun is followed by the run's ID.
+const keyRun = "run/"
+
+// run is one firing on its way through the steps.
+type run struct {
+	savedRun
+	at   time.Time // the next step not before
+	call CallID    // 0: none under way
+	off  int       // tries that the plugin could not be asked at all
+}
+
+// savedRun is what a run leaves on the disk. After a power cut it goes on at the step
+// that had not ended, under the same idempotency key.
+type savedRun struct {
+	Event   protocol.Event    `cbor:"1,keyasint"`
+	Mark    protocol.Mark     `cbor:"2,keyasint"` // of the event's record: the order of runs
+	Shape   protocol.Digest   `cbor:"3,keyasint"` // of the steps' names
+	Next    uint32            `cbor:"4,keyasint"` // step, counted from the first action
+	Results []protocol.Result `cbor:"5,keyasint,omitempty"`
+	Tries   uint32            `cbor:"6,keyasint"` // of the next step
+}
+
+// step asks the next step of the first run that waits.
+func (a *Agent) step(w *work) {
+	if len(w.runs) == 0 {
+		return
+	}
+	r := w.runs[0]
+	if r.call != 0 || a.now.Before(r.at) {
+		return
+	}
+	n := int(r.Next) + 1
+	s := w.steps[n]
+	req := &wasmhost.Request{
+		Kind: wasmhost.Run, Now: a.stamp(), Event: &r.Event, Results: slices.Clone(r.Results),
+		Key: r.Event.Run.String() + "/" + string(s.Name), TimeoutMS: s.Timeout,
+	}
+	if slotOf(&w.of, n) == protocol.Output {
+		req.Kind = wasmhost.Deliver
+	}
+	r.call = a.ask(w, n, forRun, req)
+}
+
+// ended takes a step's answer: its result and how far the run is go to the disk
+// together. A retryable error has the step asked again, as often as it says.
+func (a *Agent) ended(w *work, ans wasmhost.Answer) {
+	if len(w.runs) == 0 {
+		return
+	}
+	r := w.runs[0]
+	s := w.steps[r.Next+1]
+	r.call = 0
+	if ans.Error != nil && ans.Error.Code == protocol.CodeUnavailable {
+		r.at = a.now.Add(a.pause(r.off)) // it was not asked: no try
+		r.off++
+		return
+	}
+	r.off = 0
+	r.Tries++
+	if ans.Error != nil && ans.Error.Code == protocol.CodeRetryable && r.Tries <= s.Retry.Times {
+		wait := time.Duration(min(s.Retry.WaitMS, time.Hour.Milliseconds())) * time.Millisecond
+		r.at = a.now.Add(doubled(wait, int(min(r.Tries-1, 32)), time.Hour))
+		a.put(keyRun+r.Event.Run.String(), r.savedRun)
+		return
+	}
+	res := a.result(w, r, protocol.StatusOK)
+	res.TookUS, res.Tries, res.Data = ans.Usage.TookUS, r.Tries, ans.Data
+	if ans.Error == nil && len(ans.Data) > protocol.DataMax {
+		ans.Error = protocol.Errorf(protocol.CodeContract, "result of %d bytes, limit DataMax %d",
+			len(ans.Data), protocol.DataMax)
+	}
+	if ans.Error != nil {
+		res.Status, res.Error, res.Data = protocol.StatusError, protocol.AsError(ans.Error), nil
+	}
+	a.move(w, r, &res)
+}
+
+// result returns the result of a run's next step.
+func (a *Agent) result(w *work, r *run, status protocol.Status) protocol.Result {
+	n := int(r.Next) + 1
+	return protocol.Result{
+		Run: r.Event.Run, Workflow: w.of.Workflow, Step: w.steps[n].Name, Type: slotOf(&w.of, n),
+		Status: status, Time: a.stamp(),
+	}
+}
+
+// move takes a run past the step that ended with res, if any, and past all that are
+// not to be run, to the next that is. After the last step the run is over.
+func (a *Agent) move(w *work, r *run, res *protocol.Result) {
+	var results []protocol.Result
+	if res != nil {
+		results = append(results, *res)
+		r.past(res)
+	}
+	for int(r.Next)+1 < len(w.steps) && !r.wants(w) {
+		skip := a.result(w, r, protocol.StatusSkipped)
+		results = append(results, skip)
+		r.past(&skip)
+	}
+	over := int(r.Next)+1 >= len(w.steps)
+	for i := range results {
+		results[i].Last = over && i == len(results)-1
+		a.recordResult(w, results[i])
+	}
+	r.at = a.now
+	if !over {
+		a.put(keyRun+r.Event.Run.String(), r.savedRun)
+		return
+	}
+	a.remove(keyRun + r.Event.Run.String())
+	if r.failed() {
+		w.failed++
+	}
+	w.runs = slices.DeleteFunc(w.runs, func(q *run) bool { return q == r })
+}
+
+// past moves the run behind a step. Only actions' results are shown to later steps.
+func (r *run) past(res *protocol.Result) {
+	if res.Type == protocol.Action {
+		r.Results = append(r.Results, *res)
+	}
+	r.Next++
+	r.Tries = 0
+}
+
+// wants reports whether the next step is to be run: an action while none failed, an
+// output as its When says.
+func (r *run) wants(w *work) bool {
+	n := int(r.Next) + 1
+	if slotOf(&w.of, n) == protocol.Action {
+		return !r.failed()
+	}
+	switch w.steps[n].When {
+	case protocol.IfOK:
+		return !r.failed()
+	case protocol.IfError:
+		return r.failed()
+	default:
+		return true
+	}
+}
+
+// failed reports whether an action of the run did not end well.
+func (r *run) failed() bool {
+	return slices.ContainsFunc(r.Results, func(res protocol.Result) bool {
+		return res.Status == protocol.StatusError || res.Status == protocol.StatusDropped
+	})
+}
+
+// recordResult puts a result on its way to the hub. Data that no hub could read is
+// the plugin's fault and leaves the result without it.
+func (a *Agent) recordResult(w *work, res protocol.Result) {
+	_, err := a.record(protocol.LaneResult, res)
+	if err == nil {
+		return
+	}
+	a.log.Warn("result without its data", slog.String("workflow", string(w.of.Workflow)),
+		slog.String("step", string(res.Step)), slog.String("error", err.Error()))
+	res.Data, res.Error = nil, protocol.AsError(err)
+	if res.Status == protocol.StatusOK {
+		res.Status = protocol.StatusError
+	}
+	if _, err := a.record(protocol.LaneResult, res); err != nil {
+		a.log.Error("result lost", slog.String("run", res.Run.String()), slog.String("error", err.Error()))
+	}
+}
+
+// abandon ends runs whose steps are gone: each step that was not done is recorded as
+// dropped, so that every event has an end at the hub.
+func (a *Agent) abandon(w *work, runs []*run, why string) {
+	for _, r := range runs {
+		for int(r.Next)+1 < len(w.steps) {
+			res := a.result(w, r, protocol.StatusDropped)
+			res.Error = protocol.AsError(protocol.Errorf(protocol.CodeStale, "%s", why))
+			r.past(&res)
+			res.Last = int(r.Next)+1 == len(w.steps)
+			a.recordResult(w, res)
+		}
+		a.remove(keyRun + r.Event.Run.String())
+	}
+}
+
+// expire gives up calls that took longer than they ever should: the instance is
+// loaded afresh, the call counts as ended by its deadline.
+func (a *Agent) expire() {
+	var ids []CallID
+	for id, c := range a.calls {
+		if !a.now.Before(c.deadline) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		c := a.calls[id]
+		if c == nil {
+			continue
+		}
+		a.log.Error("plugin does not answer", slog.String("workflow", string(c.instance.Workflow)),
+			slog.String("step", string(c.instance.Step)))
+		instance := c.instance
+		a.after(func() { a.plugins.Stop(instance) })
+		late := wasmhost.Answer{Error: protocol.Errorf(protocol.CodeDeadline, "no answer in time")}
+		a.answer(Answered{ID: id, Instance: c.instance, Answer: late})
+		if w := c.work; w != nil && c.kind != forLoad {
+			a.again(w)
+		}
+	}
+}
+
+// again loads all of w afresh; calls under way are no longer waited for.
+func (a *Agent) again(w *work) {
+	a.forget(w)
+	for _, r := range w.runs {
+		r.call = 0
+	}
+	w.trigger.call = 0
+	a.load(w)
+}

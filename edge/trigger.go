@@ -1,0 +1,456 @@
+package edge
+
+import (
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost"
+)
+
+// keyTrigger is followed by the workflow's name.
+const keyTrigger = "trigger/"
+
+// work is one assignment at work.
+type work struct {
+	of      protocol.Assignment
+	digest  protocol.Digest // of the assignment's encoding
+	steps   []protocol.Step
+	loads   []Load // one for each step, grants already cut
+	cut     []string
+	phase   protocol.Phase
+	err     *protocol.Error
+	loading int       // loads not answered yet
+	tries   int       // loads of the whole assignment that went wrong in a row
+	loadAt  time.Time // when to load again; zero: not
+	trigger trigger
+	runs    []*run // the first is under way
+	fired   uint64
+	failed  uint64
+	blocked uint64 // wakes held back because too many runs wait
+	held    bool   // a wake is being held back
+}
+
+// trigger is when and with what the assignment's trigger is woken next.
+type trigger struct {
+	state  protocol.Raw
+	why    wasmhost.Why
+	at     time.Time // zero: never
+	missed time.Time // the first firing that was missed while the agent was off
+	call   CallID    // 0: none under way
+	tries  int
+}
+
+// savedTrigger is what a trigger leaves on the disk. Of tells whether it is still the
+// same trigger: then its state outlives a change of the rest of its workflow.
+type savedTrigger struct {
+	Of    protocol.Digest `cbor:"1,keyasint"`
+	State protocol.Raw    `cbor:"2,keyasint,omitempty"`
+	DueMS int64           `cbor:"3,keyasint,omitempty"` // kept only if missing a firing means something
+}
+
+// callKind is what a call under way is for.
+type callKind uint8
+
+const (
+	forTrial callKind = iota
+	forLoad
+	forWake
+	forRun
+)
+
+// call is a question to a plugin that is not answered yet.
+type call struct {
+	kind     callKind
+	instance Instance
+	work     *work
+	trial    *candidate
+	deadline time.Time
+}
+
+// assign makes gen's assignments the ones at work: equal ones are not touched, changed
+// ones are loaded afresh, the ones that gen does not name end.
+func (a *Agent) assign(gen *generation) {
+	var works []*work
+	for _, of := range gen.desired.Assignments {
+		old, digest := a.work(of.Workflow), protocol.DigestOf(protocol.MustMarshal(of))
+		if old != nil && old.digest == digest {
+			works = append(works, old)
+			continue
+		}
+		w := a.newWork(gen, of, digest)
+		if old != nil {
+			a.forget(old)
+			a.inherit(w, old)
+		}
+		works = append(works, w)
+		a.load(w)
+	}
+	for _, old := range a.works {
+		if !slices.ContainsFunc(works, func(w *work) bool { return w.of.Workflow == old.of.Workflow }) {
+			a.forget(old)
+			a.remove(keyTrigger + string(old.of.Workflow))
+			a.abandon(old, old.runs, "workflow is no longer assigned here")
+		}
+	}
+	slices.SortFunc(works, func(v, w *work) int { return strings.Compare(string(v.of.Workflow), string(w.of.Workflow)) })
+	a.works = works
+}
+
+// newWork prepares an assignment: what its steps load, under this device's policy.
+func (a *Agent) newWork(gen *generation, of protocol.Assignment, digest protocol.Digest) *work {
+	w := &work{of: of, digest: digest, steps: stepsOf(&of)}
+	for _, s := range w.steps {
+		l := gen.load(s)
+		left, taken := a.cfg.Policy.Cut(s.Grants)
+		l.Step.Grants = left
+		for _, t := range taken {
+			w.cut = append(w.cut, string(s.Name)+": "+t)
+		}
+		w.loads = append(w.loads, l)
+	}
+	return w
+}
+
+// inherit hands on what outlives a change: the state of the same trigger, and the
+// runs whose steps are still the same ones.
+func (a *Agent) inherit(w, old *work) {
+	w.fired, w.failed, w.blocked = old.fired, old.failed, old.blocked
+	if w.triggerDigest() == old.triggerDigest() {
+		w.trigger.state = old.trigger.state
+	} else {
+		a.remove(keyTrigger + string(w.of.Workflow))
+	}
+	if w.shape() == old.shape() {
+		w.runs = old.runs
+		for _, r := range w.runs {
+			r.call = 0
+		}
+		return
+	}
+	a.abandon(old, old.runs, "workflow has other steps now")
+}
+
+// forget ends the instances of w; answers to its calls are no longer waited for.
+func (a *Agent) forget(w *work) {
+	for id, c := range a.calls { // all of them go: order does not matter
+		if c.work == w {
+			delete(a.calls, id)
+		}
+	}
+	for _, s := range w.steps {
+		instance := Instance{w.of.Workflow, s.Name}
+		a.after(func() { a.plugins.Stop(instance) })
+	}
+}
+
+// work returns the assignment of a workflow, nil if there is none.
+func (a *Agent) work(name protocol.WorkflowName) *work {
+	for _, w := range a.works {
+		if w.of.Workflow == name {
+			return w
+		}
+	}
+	return nil
+}
+
+// triggerDigest names the trigger by plugin and configuration.
+func (w *work) triggerDigest() protocol.Digest {
+	return protocol.DigestOf(protocol.MustMarshal(
+		[]any{w.loads[0].Manifest.Plugin.Name, w.of.Trigger.Name, w.of.Trigger.Config}))
+}
+
+// shape names the steps of a run in order.
+func (w *work) shape() protocol.Digest {
+	names := []any{len(w.of.Actions)}
+	for _, s := range w.steps[1:] {
+		names = append(names, s.Name)
+	}
+	return protocol.DigestOf(protocol.MustMarshal(names))
+}
+
+// load begins to load every step of w.
+func (a *Agent) load(w *work) {
+	w.phase, w.loadAt, w.loading = protocol.PhaseLoading, time.Time{}, len(w.loads)
+	w.err = nil
+	for i, l := range w.loads {
+		a.startLoad(&call{kind: forLoad, work: w, instance: Instance{w.of.Workflow, w.steps[i].Name}}, l)
+	}
+	a.report.touch(a.now)
+}
+
+func (a *Agent) startLoad(c *call, l Load) {
+	c.deadline = a.now.Add(a.cfg.LoadWait)
+	a.start(c, Call{Instance: c.instance, Load: &l})
+}
+
+// start asks a plugin once everything that the question stands on is on the disk.
+func (a *Agent) start(c *call, ask Call) CallID {
+	a.last++
+	ask.ID = a.last
+	a.calls[ask.ID] = c
+	a.after(func() { a.plugins.Start(ask) })
+	return ask.ID
+}
+
+// reload loads again what failed to load.
+func (a *Agent) reload() {
+	for _, w := range a.works {
+		if w.phase == protocol.PhaseFailed {
+			w.tries = 0
+			a.load(w)
+		}
+	}
+}
+
+// answer gives an answer to the one who waits for it.
+func (a *Agent) answer(in Answered) {
+	c := a.calls[in.ID]
+	if c == nil {
+		return
+	}
+	delete(a.calls, in.ID)
+	switch c.kind {
+	case forTrial:
+		a.tried(c, in.Answer.Error)
+	case forLoad:
+		a.loaded(c.work, in.Answer.Error)
+	case forWake:
+		a.woken(c.work, in.Answer)
+	case forRun:
+		a.ended(c.work, in.Answer)
+	}
+}
+
+// loaded takes the end of one load. When all are in, the trigger is armed; or the
+// assignment has failed and is loaded again after a while.
+func (a *Agent) loaded(w *work, err *protocol.Error) {
+	w.loading--
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	if w.loading > 0 {
+		return
+	}
+	a.report.touch(a.now)
+	if w.err != nil {
+		a.loadFailed(w)
+		return
+	}
+	w.phase, w.tries = protocol.PhaseRunning, 0
+	w.trigger.why, w.trigger.at, w.trigger.call = wasmhost.WhyStart, a.now, 0
+	a.log.Info("assignment running", slog.String("workflow", string(w.of.Workflow)))
+}
+
+func (a *Agent) loadFailed(w *work) {
+	w.phase = protocol.PhaseFailed
+	w.trigger.at = time.Time{}
+	if w.tries++; w.tries < a.cfg.LoadTries {
+		w.loadAt = a.now.Add(a.pause(w.tries - 1))
+	}
+	a.log.Warn("assignment not loaded", slog.String("workflow", string(w.of.Workflow)),
+		slog.Int("tries", w.tries), slog.String("error", w.err.Error()))
+	rotten := w.err.Code == protocol.CodeDigest || w.err.Code == protocol.CodeNotFound
+	if rotten && a.next == nil && a.held != nil {
+		a.next = &candidate{hint: protocol.Hint{
+			Epoch: a.held.desired.Epoch, Revision: a.held.desired.Revision, Digest: a.held.digest,
+		}, ready: true, trials: []trial{}}
+	}
+}
+
+// advance begins everything that is due.
+func (a *Agent) advance() {
+	a.pursue()
+	for _, w := range a.works {
+		switch {
+		case w.phase != protocol.PhaseRunning:
+			if !w.loadAt.IsZero() && !a.now.Before(w.loadAt) {
+				a.load(w)
+			}
+		default:
+			a.wake(w)
+			a.step(w)
+		}
+	}
+}
+
+// due returns when advance has something to do for w.
+func (w *work) due(runsMax int) time.Time {
+	if w.phase != protocol.PhaseRunning {
+		return w.loadAt
+	}
+	var t time.Time
+	if w.trigger.call == 0 && len(w.runs) < runsMax {
+		t = w.trigger.at
+	}
+	if len(w.runs) > 0 && w.runs[0].call == 0 {
+		t = sooner(t, w.runs[0].at)
+	}
+	return t
+}
+
+// wake wakes a trigger whose time has come, unless too many of its runs wait.
+func (a *Agent) wake(w *work) {
+	t := &w.trigger
+	if t.call != 0 || t.at.IsZero() || a.now.Before(t.at) {
+		return
+	}
+	if len(w.runs) >= a.cfg.RunsMax {
+		if !w.held {
+			w.held = true
+			w.blocked++
+			a.log.Warn("trigger held back: too many runs wait", slog.String("workflow", string(w.of.Workflow)),
+				slog.Int("runs", len(w.runs)), slog.Uint64("times", w.blocked))
+		}
+		return
+	}
+	w.held = false
+	req := &wasmhost.Request{
+		Kind: wasmhost.Wake, Now: a.stamp(), Why: t.why, State: t.state, TimeoutMS: w.of.Trigger.Timeout,
+	}
+	if w.of.CatchUp == protocol.CatchUpAll && t.why == wasmhost.WhyTimer && !t.missed.IsZero() {
+		req.Now.UnixMS = t.missed.UnixMilli()
+	}
+	t.call = a.ask(w, 0, forWake, req)
+}
+
+// ask puts a request to the n-th step of w.
+func (a *Agent) ask(w *work, n int, kind callKind, req *wasmhost.Request) CallID {
+	c := &call{kind: kind, work: w, instance: Instance{w.of.Workflow, w.steps[n].Name}}
+	limit := time.Duration(req.TimeoutMS) * time.Millisecond
+	if limit == 0 {
+		limit = time.Duration(w.limits(n).Seconds) * time.Second
+	}
+	c.deadline = a.now.Add(limit + a.cfg.CallGrace)
+	return a.start(c, Call{Instance: c.instance, Request: req})
+}
+
+func (w *work) limits(n int) protocol.Limits {
+	if w.steps[n].Limits.Seconds > 0 {
+		return w.steps[n].Limits
+	}
+	return w.loads[n].Manifest.Limits.WithDefaults()
+}
+
+// woken takes a trigger's answer: its new state and one run for each event go to the
+// disk together.
+func (a *Agent) woken(w *work, ans wasmhost.Answer) {
+	t := &w.trigger
+	t.call = 0
+	err := ans.Error
+	if err == nil {
+		err = checkWake(&ans)
+	}
+	if err != nil {
+		t.at = a.now.Add(a.pause(t.tries))
+		t.tries++
+		a.log.Warn("wake failed", slog.String("workflow", string(w.of.Workflow)), slog.Int("tries", t.tries),
+			slog.String("code", err.Code.String()), slog.String("error", err.Error()))
+		return
+	}
+	t.tries = 0
+	fromStart := t.why == wasmhost.WhyStart
+	changed := !slices.Equal(t.state, ans.State)
+	t.state, t.why, t.at = ans.State, wasmhost.WhyTimer, time.Time{}
+	if ans.Next.AfterMS > 0 {
+		t.at = a.now.Add(time.Duration(ans.Next.AfterMS) * time.Millisecond)
+	}
+	a.catchUp(w, fromStart, ans.Next.AfterMS)
+	if changed || len(ans.Events) > 0 || w.of.CatchUp != protocol.CatchUpNone {
+		a.saveTrigger(w)
+	}
+	for _, data := range ans.Events {
+		a.fire(w, data)
+	}
+}
+
+// catchUp brings back a firing that was missed while the agent was off. After the
+// start that every arming begins with, the trigger is woken as its timer would have:
+// once, or once for each missed time, which it is then told as the time.
+func (a *Agent) catchUp(w *work, fromStart bool, afterMS int64) {
+	t := &w.trigger
+	switch {
+	case t.missed.IsZero() || w.of.CatchUp == protocol.CatchUpNone:
+		t.missed = time.Time{}
+	case fromStart:
+		t.at = a.now
+	case w.of.CatchUp == protocol.CatchUpLatest || afterMS <= 0:
+		t.missed = time.Time{}
+	default:
+		t.missed = t.missed.Add(time.Duration(afterMS) * time.Millisecond)
+		t.at = later(t.missed, a.now)
+		if t.missed.After(a.now) {
+			t.at, t.missed = t.missed, time.Time{}
+		}
+	}
+}
+
+func later(t, u time.Time) time.Time {
+	if t.After(u) {
+		return t
+	}
+	return u
+}
+
+func (a *Agent) saveTrigger(w *work) {
+	s := savedTrigger{Of: w.triggerDigest(), State: w.trigger.state}
+	if w.of.CatchUp != protocol.CatchUpNone && a.stamp().Quality == protocol.QualityClock {
+		switch t := &w.trigger; {
+		case !t.missed.IsZero():
+			s.DueMS = t.missed.UnixMilli()
+		case !t.at.IsZero():
+			s.DueMS = t.at.UnixMilli()
+		}
+	}
+	a.put(keyTrigger+string(w.of.Workflow), s)
+}
+
+// checkWake holds an answer against the bounds of the conversation.
+func checkWake(ans *wasmhost.Answer) *protocol.Error {
+	if len(ans.Events) > protocol.EventsMax {
+		return protocol.Errorf(protocol.CodeContract, "wake: %d events, limit EventsMax %d",
+			len(ans.Events), protocol.EventsMax)
+	}
+	if len(ans.State) > protocol.StateMax {
+		return protocol.Errorf(protocol.CodeContract, "wake: state of %d bytes, limit StateMax %d",
+			len(ans.State), protocol.StateMax)
+	}
+	var any any
+	if len(ans.State) > 0 && protocol.Unmarshal(ans.State, &any) != nil {
+		return protocol.Errorf(protocol.CodeContract, "wake: state is not one CBOR item")
+	}
+	for i, data := range ans.Events {
+		if len(data) > protocol.DataMax {
+			return protocol.Errorf(protocol.CodeContract, "wake: event %d of %d bytes, limit DataMax %d",
+				i, len(data), protocol.DataMax)
+		}
+	}
+	return nil
+}
+
+// fire makes an event and with it a run: its record for the hub and the run itself
+// go to the disk together, so that none is without the other.
+func (a *Agent) fire(w *work, data protocol.Raw) {
+	ev := protocol.Event{Workflow: w.of.Workflow, Time: a.stamp(), Data: data}
+	if a.held != nil {
+		ev.Revision = a.held.desired.Revision
+	}
+	if _, err := io.ReadFull(a.random, ev.Run[:]); err != nil {
+		a.log.Error("no run without a run id", slog.String("error", err.Error()))
+		w.failed++
+		return
+	}
+	mark, err := a.record(protocol.LaneEvent, ev)
+	if err != nil {
+		a.log.Warn("event dropped", slog.String("workflow", string(w.of.Workflow)), slog.String("error", err.Error()))
+		w.failed++
+		return
+	}
+	w.fired++
+	r := &run{savedRun: savedRun{Event: ev, Mark: mark, Shape: w.shape()}, at: a.now}
+	w.runs = append(w.runs, r)
+	a.move(w, r, nil)
+}

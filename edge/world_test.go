@@ -1,0 +1,455 @@
+package edge_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stavily/stavily/edge"
+	"github.com/stavily/stavily/edge/storetest"
+	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost"
+)
+
+var here = protocol.Address{Site: "plant", Agent: "a1"}
+
+var start = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+
+// world is one agent with a hub and plugins that do as a script says, on a time of
+// its own. Everything is a queue that the test empties.
+type world struct {
+	t       testing.TB
+	now     time.Time
+	cfg     edge.Config
+	store   edge.Store
+	disk    *storetest.Memory
+	agent   *edge.Agent
+	link    *line
+	hub     *hubSide
+	plugins *script
+	seed    byte
+}
+
+func newWorld(t testing.TB) *world {
+	w := &world{t: t, now: start, disk: storetest.NewMemory(), hub: newHubSide(t)}
+	w.store = w.disk
+	w.cfg = edge.DefaultConfig()
+	w.cfg.Address, w.cfg.Epoch, w.cfg.Keyring = here, 1, w.hub.ring()
+	w.cfg.Device = protocol.Device{Platform: "linux-amd64", Engine: "compiler", Version: "test"}
+	w.plugins = &script{answers: map[string]func(edge.Call) wasmhost.Answer{}}
+	return w
+}
+
+// boot starts an agent on the world's disk, as after a power cut.
+func (w *world) boot() {
+	w.t.Helper()
+	if err := w.tryBoot(); err != nil {
+		w.t.Fatalf("boot: %v", err)
+	}
+}
+
+func (w *world) tryBoot() error {
+	w.link, w.plugins.queue = &line{}, nil
+	w.seed++
+	var log *slog.Logger
+	if testing.Verbose() {
+		log = slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	agent, err := edge.New(w.cfg, edge.Deps{
+		Link: w.link, Store: w.store, Plugins: w.plugins, Random: &counter{seed: w.seed}, Log: log,
+	})
+	if err != nil {
+		w.t.Fatalf("new: %v", err)
+	}
+	w.agent = agent
+	return agent.Boot(w.now)
+}
+
+// online brings the line up, and with it what the broker keeps: the hint.
+func (w *world) online() {
+	w.link.up = true
+	w.agent.Online(w.now, true)
+	w.hub.sayHint()
+}
+
+func (w *world) offline() {
+	w.link.up = false
+	w.agent.Online(w.now, false)
+	w.link.sent, w.hub.out = nil, nil
+}
+
+// drain gives everything that is under way to the one it is for, until nothing is.
+func (w *world) drain() {
+	w.t.Helper()
+	for range 100000 {
+		if !w.one() {
+			return
+		}
+	}
+	w.t.Fatal("the world does not come to rest")
+}
+
+func (w *world) one() bool {
+	switch {
+	case len(w.plugins.queue) > 0:
+		c := w.plugins.queue[0]
+		w.plugins.queue = w.plugins.queue[1:]
+		w.agent.Answered(w.now, edge.Answered{ID: c.ID, Instance: c.Instance, Answer: w.plugins.answer(c)})
+	case len(w.link.sent) > 0:
+		m := w.link.sent[0]
+		w.link.sent = w.link.sent[1:]
+		w.hub.handle(m)
+	case w.link.up && len(w.hub.out) > 0:
+		m := w.hub.out[0]
+		w.hub.out = w.hub.out[1:]
+		w.agent.Handle(w.now, m)
+	default:
+		return false
+	}
+	return true
+}
+
+// pass lets the time go on by d, with every tick that is due on the way.
+func (w *world) pass(d time.Duration) {
+	w.t.Helper()
+	end := w.now.Add(d)
+	for range 100000 {
+		w.drain()
+		next := w.agent.Next()
+		if next.IsZero() || next.After(end) {
+			w.now = end
+			return
+		}
+		if next.After(w.now) {
+			w.now = next
+		}
+		w.agent.Tick(w.now)
+	}
+	w.t.Fatal("the time stands still")
+}
+
+// counter is a random source whose bytes tell boots and draws apart.
+type counter struct {
+	seed byte
+	n    uint32
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	c.n++
+	copy(p, fmt.Sprintf("%02x-%08d-------", c.seed, c.n))
+	return len(p), nil
+}
+
+var _ io.Reader = (*counter)(nil)
+
+// line is a Link whose messages wait until the test takes them.
+type line struct {
+	up   bool
+	sent []protocol.Message
+}
+
+func (l *line) Send(m protocol.Message) error {
+	if !l.up {
+		return protocol.Errorf(protocol.CodeUnavailable, "down")
+	}
+	l.sent = append(l.sent, m)
+	return nil
+}
+
+func (l *line) Listen(string, func(protocol.Message)) error { return nil }
+
+// script answers calls by "workflow/step" and "workflow/step/load".
+type script struct {
+	queue   []edge.Call
+	answers map[string]func(edge.Call) wasmhost.Answer
+	started []string // what was begun, in order
+	stopped []string
+	keys    []string // idempotency keys asked with, in order
+}
+
+func (s *script) Start(c edge.Call) {
+	s.queue = append(s.queue, c)
+	what := "load"
+	if c.Request != nil {
+		what = string(c.Request.Kind)
+	}
+	s.started = append(s.started, fmt.Sprintf("%s/%s %s", c.Instance.Workflow, c.Instance.Step, what))
+}
+
+func (s *script) Stop(i edge.Instance) {
+	s.stopped = append(s.stopped, fmt.Sprintf("%s/%s", i.Workflow, i.Step))
+	s.queue = slices.DeleteFunc(s.queue, func(c edge.Call) bool { return c.Instance == i })
+}
+
+func (s *script) answer(c edge.Call) wasmhost.Answer {
+	name := fmt.Sprintf("%s/%s", c.Instance.Workflow, c.Instance.Step)
+	if c.Load != nil {
+		name += "/load"
+	} else if c.Request.Key != "" {
+		s.keys = append(s.keys, c.Request.Key)
+	}
+	if f := s.answers[name]; f != nil {
+		return f(c)
+	}
+	return wasmhost.Answer{}
+}
+
+// hubSide is what an agent sees of a hub: it has files, a newest revision, and a
+// store of records.
+type hubSide struct {
+	t        testing.TB
+	keys     map[protocol.Role]protocol.SealKey
+	files    map[protocol.Digest][]byte
+	hint     *protocol.Hint
+	out      []protocol.Message
+	events   map[protocol.RunID]int // how many distinct records carry this run
+	results  []protocol.Result
+	order    []protocol.Event
+	newest   map[protocol.Lane]protocol.Mark
+	reports  []protocol.Reported
+	presence []protocol.Presence
+	fetches  []protocol.FetchRequest
+	batches  []protocol.Batch
+	deaf     bool                           // acknowledges nothing
+	spoil    func(*protocol.Chunk)          // changes chunks on their way
+	release  map[string]protocol.ReleaseRef // by plugin
+	art      map[protocol.PluginName]protocol.Artifact
+}
+
+func newHubSide(t testing.TB) *hubSide {
+	h := &hubSide{
+		t: t, keys: map[protocol.Role]protocol.SealKey{}, files: map[protocol.Digest][]byte{},
+		events: map[protocol.RunID]int{}, newest: map[protocol.Lane]protocol.Mark{},
+		release: map[string]protocol.ReleaseRef{}, art: map[protocol.PluginName]protocol.Artifact{},
+	}
+	for _, r := range []protocol.Role{protocol.RoleRelease, protocol.RoleDesired} {
+		seed := bytes.Repeat([]byte{byte(r)}, ed25519.SeedSize)
+		h.keys[r] = protocol.SealKey{Role: r, Private: ed25519.NewKeyFromSeed(seed)}
+	}
+	return h
+}
+
+func (h *hubSide) ring() protocol.Keyring {
+	return protocol.Keyring{Version: 1, Keys: []protocol.PublicKey{
+		h.keys[protocol.RoleRelease].Public(), h.keys[protocol.RoleDesired].Public(),
+	}}
+}
+
+func (h *hubSide) put(b []byte) protocol.Digest {
+	d := protocol.DigestOf(b)
+	h.files[d] = b
+	return d
+}
+
+// publish makes a release of a plugin whose artifact is the bytes of body.
+func (h *hubSide) publish(name string, of protocol.PluginType, version string, body []byte) protocol.ReleaseRef {
+	h.t.Helper()
+	art := protocol.NewArtifact(protocol.PlatformWASM, body)
+	h.put(body)
+	r := protocol.Release{
+		Manifest: protocol.Manifest{
+			Plugin:  protocol.PluginInfo{Name: protocol.PluginName(name), Version: version, Type: of, Description: "x"},
+			Runtime: protocol.Runtime{Language: "go"},
+		},
+		Artifacts: []protocol.Artifact{art},
+	}
+	ref := h.sealRelease(r)
+	h.release[name], h.art[ref.Plugin] = ref, art
+	return ref
+}
+
+func (h *hubSide) sealRelease(r protocol.Release) protocol.ReleaseRef {
+	h.t.Helper()
+	sealed, err := protocol.Seal(protocol.ContextRelease, h.keys[protocol.RoleRelease], protocol.MustMarshal(r))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	info := r.Manifest.Plugin
+	return protocol.ReleaseRef{Plugin: info.Name, Version: info.Version, Digest: h.put(sealed), Size: int64(len(sealed))}
+}
+
+// standard publishes a trigger "tick", an action "work" and an output "tell".
+func (h *hubSide) standard() {
+	h.publish("tick", protocol.Trigger, "1.0.0", bytes.Repeat([]byte("tick"), 50000))
+	h.publish("work", protocol.Action, "1.0.0", []byte("work"))
+	h.publish("tell", protocol.Output, "1.0.0", []byte("tell"))
+}
+
+// workflow returns an assignment of the standard plugins.
+func (h *hubSide) workflow(name string) protocol.Assignment {
+	step := func(n, plugin string) protocol.Step {
+		return protocol.Step{Name: protocol.StepName(n), Release: h.release[plugin].Digest}
+	}
+	return protocol.Assignment{
+		Workflow: protocol.WorkflowName(name), Trigger: step("when", "tick"),
+		Actions: []protocol.Step{step("do", "work")}, Outputs: []protocol.Step{step("say", "tell")},
+	}
+}
+
+func (h *hubSide) desired(revision uint64, of ...protocol.Assignment) protocol.Desired {
+	d := protocol.Desired{
+		Address: here, Epoch: 1, Revision: revision, Issued: start.UnixMilli(), Assignments: of,
+	}
+	for _, name := range []string{"tick", "work", "tell"} {
+		if ref, ok := h.release[name]; ok {
+			d.Releases = append(d.Releases, ref)
+		}
+	}
+	return d
+}
+
+// deploy makes d the newest and tells the agent so.
+func (h *hubSide) deploy(d protocol.Desired) protocol.Digest {
+	h.t.Helper()
+	return h.deploySealed(d, protocol.MustMarshal(d), h.keys[protocol.RoleDesired])
+}
+
+func (h *hubSide) deploySealed(d protocol.Desired, payload []byte, key protocol.SealKey) protocol.Digest {
+	h.t.Helper()
+	sealed, err := protocol.Seal(protocol.ContextDesired, key, payload)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.hint = &protocol.Hint{
+		Epoch: 1, Revision: d.Revision, Digest: h.put(sealed), Size: int64(len(sealed)), Time: start.UnixMilli(),
+	}
+	h.sayHint()
+	return h.hint.Digest
+}
+
+func (h *hubSide) sayHint() {
+	if h.hint != nil {
+		h.say(protocol.DownHint, h.hint)
+	}
+}
+
+func (h *hubSide) say(kind protocol.Kind, v any) {
+	h.out = append(h.out, protocol.Message{Topic: protocol.Topic(here, kind), Payload: protocol.MustMarshal(v)})
+}
+
+func (h *hubSide) handle(m protocol.Message) {
+	h.t.Helper()
+	of, kind, err := protocol.ParseTopic(m.Topic)
+	if err != nil || of != here || !protocol.May(here, protocol.Sends, m.Topic) {
+		h.t.Fatalf("agent sent to %q: %v", m.Topic, err)
+	}
+	switch kind {
+	case protocol.UpPresence:
+		h.presence = append(h.presence, decode[protocol.Presence](h.t, m))
+	case protocol.UpReported:
+		h.reports = append(h.reports, decode[protocol.Reported](h.t, m))
+	case protocol.UpFetch:
+		h.serve(decode[protocol.FetchRequest](h.t, m))
+	case protocol.UpRecords:
+		h.keep(decode[protocol.Batch](h.t, m))
+	default:
+		h.t.Fatalf("agent sent a %s", kind)
+	}
+}
+
+func (h *hubSide) serve(req protocol.FetchRequest) {
+	h.fetches = append(h.fetches, req)
+	b, ok := h.files[req.Digest]
+	if !ok {
+		no := protocol.AsError(protocol.Errorf(protocol.CodeNotFound, "no such file"))
+		h.say(protocol.DownChunk, protocol.Chunk{Digest: req.Digest, Index: req.First, Error: no})
+		return
+	}
+	for i := req.First; i < req.First+req.Count && int(i)*protocol.ChunkSize < len(b); i++ {
+		at := int(i) * protocol.ChunkSize
+		data := bytes.Clone(b[at:min(at+protocol.ChunkSize, len(b))])
+		c := protocol.Chunk{Digest: req.Digest, Index: i, Size: int64(len(b)), Data: data}
+		if h.spoil != nil {
+			h.spoil(&c)
+		}
+		h.say(protocol.DownChunk, c)
+	}
+}
+
+// keep stores what is new of a batch and acknowledges what is stored.
+func (h *hubSide) keep(b protocol.Batch) {
+	h.batches = append(h.batches, b)
+	if h.deaf {
+		return
+	}
+	for _, rec := range b.Records {
+		if !rec.Mark.After(h.newest[b.Lane]) {
+			continue
+		}
+		h.newest[b.Lane] = rec.Mark
+		switch b.Lane {
+		case protocol.LaneEvent:
+			ev := decode[protocol.Event](h.t, protocol.Message{Payload: rec.Body})
+			h.events[ev.Run]++
+			h.order = append(h.order, ev)
+		case protocol.LaneResult:
+			h.results = append(h.results, decode[protocol.Result](h.t, protocol.Message{Payload: rec.Body}))
+		}
+	}
+	h.say(protocol.DownAck, protocol.LaneAck{Epoch: b.Epoch, Lane: b.Lane, Mark: h.newest[b.Lane]})
+}
+
+func decode[T any](t testing.TB, m protocol.Message) (v T) {
+	t.Helper()
+	if err := protocol.Unmarshal(m.Payload, &v); err != nil {
+		t.Fatalf("agent sent %T: %v", v, err)
+	}
+	return v
+}
+
+func (h *hubSide) reported() protocol.Reported {
+	h.t.Helper()
+	if len(h.reports) == 0 {
+		h.t.Fatal("nothing was reported")
+	}
+	return h.reports[len(h.reports)-1]
+}
+
+// said returns the results as "step status", in order.
+func (h *hubSide) said() string {
+	var out []string
+	for _, r := range h.results {
+		s := fmt.Sprintf("%s %s", r.Step, r.Status)
+		if r.Last {
+			s += "."
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, ", ")
+}
+
+// fires answers n wakes with one event each, a second apart, and then with none.
+func fires(n int) func(edge.Call) wasmhost.Answer {
+	return func(c edge.Call) wasmhost.Answer {
+		var at int
+		if c.Request.State != nil {
+			if err := protocol.Unmarshal(c.Request.State, &at); err != nil {
+				panic(err)
+			}
+		}
+		if at >= n {
+			return wasmhost.Answer{State: c.Request.State}
+		}
+		return wasmhost.Answer{
+			Events: []protocol.Raw{protocol.MustMarshal(map[string]int{"n": at})},
+			State:  protocol.MustMarshal(at + 1), Next: wasmhost.Next{AfterMS: 1000},
+		}
+	}
+}
+
+func refuses(code protocol.Code, text string) func(edge.Call) wasmhost.Answer {
+	return func(edge.Call) wasmhost.Answer {
+		return wasmhost.Answer{Error: protocol.AsError(protocol.Errorf(code, "%s", text))}
+	}
+}
+
+var (
+	_ protocol.Link = (*line)(nil)
+	_ edge.Plugins  = (*script)(nil)
+)
