@@ -126,8 +126,9 @@ func isLoopback(host string) bool {
 
 func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
 
-// shown is the URL as errors may print it: without anything between the scheme and the host.
+// shown is the URL as errors may print it: without what stands between the scheme and the host, without a query.
 func shown(raw string) string {
+	raw, _, _ = strings.Cut(raw, "?")
 	if len(raw) > 200 {
 		raw = raw[:200]
 	}
