@@ -1,0 +1,126 @@
+package wasmhost
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost/meter"
+)
+
+// Command is a WASI command that runs once and is no plugin, such as a plugin's own
+// tests at the hub.
+type Command struct {
+	Wasm      []byte   // not metered; RunCommand meters it
+	Args      []string // the first is the program's own name
+	Files     fs.FS    // read-only, at /; nil for none. No folder of the machine: os.DirFS follows links
+	Dir       string   // the working directory in Files, such as "." or "tests"
+	MemoryMB  uint32
+	OutputMax int // bytes of stdout and stderr together that are kept
+}
+
+// RunCommand runs c in a room of its own until it ends, and returns what it wrote. The
+// error has CodePlugin for an exit code other than 0, CodeDeadline when ctx ends first,
+// CodeMemory, or what compiling and metering say.
+func RunCommand(ctx context.Context, c Command) ([]byte, error) {
+	metered, err := meter.Instrument(c.Wasm)
+	if err != nil {
+		return nil, protocol.Errorf(protocol.CodeUnverified, "meter: %w", err)
+	}
+	h, err := New(ctx, Config{})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = h.Close(context.WithoutCancel(ctx)) }()
+	code, err := h.acquire(ctx, protocol.DigestOf(metered), metered, true)
+	if err != nil {
+		return nil, err
+	}
+	out := &output{left: c.OutputMax}
+	in, err := startCommand(code, h, &c, out)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-in.done:
+	case <-ctx.Done():
+		in.end(protocol.Errorf(protocol.CodeDeadline, "ended after its time: %w", ctx.Err()))
+		<-in.done
+	}
+	return out.bytes(), in.verdict()
+}
+
+func startCommand(code *code, h *Host, c *Command, out *output) (*instance, error) {
+	in := &instance{
+		duplex: newDuplex(), clock: time.Now, memory: newMemory(uint64(c.MemoryMB) << 20),
+		ending: make(chan struct{}), done: make(chan struct{}),
+	}
+	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), instanceKey{}, in))
+	in.cancel = cancel
+	cfg := in.config(h).WithArgs(c.Args...).WithStdin(bytes.NewReader(nil)).WithStdout(out).WithStderr(out).
+		WithEnv("PWD", "/"+c.Dir)
+	if c.Files != nil {
+		cfg = cfg.WithFSConfig(wazero.NewFSConfig().WithFSMount(c.Files, "/"))
+	}
+	var err error
+	in.module, err = code.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, in.memory), code.module, cfg)
+	if err != nil {
+		cancel()
+		in.memory.Free()
+		return nil, protocol.Errorf(protocol.CodeUnverified, "instantiate: %w", err)
+	}
+	in.tank = newTank(in.module, 0)
+	in.tank.resume(in.clock())
+	go in.run(ctx)
+	return in, nil
+}
+
+// verdict says how a command ended.
+func (in *instance) verdict() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	var code *sys.ExitError
+	switch {
+	case in.cause != nil:
+		return in.cause
+	case in.memory.denied.Load():
+		return protocol.Errorf(protocol.CodeMemory, "wanted more memory than its limit")
+	case in.exit == nil, errors.As(in.exit, &code) && code.ExitCode() == 0:
+		return nil
+	case code != nil:
+		return protocol.Errorf(protocol.CodePlugin, "exit %d", code.ExitCode())
+	default:
+		return protocol.Errorf(protocol.CodePlugin, "%w", in.exit)
+	}
+}
+
+// output keeps the first bytes that a command writes.
+type output struct {
+	mu   sync.Mutex // guards the fields below
+	buf  bytes.Buffer
+	left int
+}
+
+// Write takes everything and keeps what fits.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	keep := min(len(p), o.left)
+	o.left -= keep
+	o.buf.Write(p[:keep])
+	return len(p), nil
+}
+
+func (o *output) bytes() []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return bytes.Clone(o.buf.Bytes())
+}

@@ -1,0 +1,108 @@
+package wasmhost
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost/meter"
+)
+
+const (
+	// fuelSlice is what a guest may spend before it calls the host: about a
+	// millisecond of compiled code.
+	fuelSlice = 2_000_000
+	// restAfter is the CPU time that a guest may be ahead of its share of cores before
+	// it is made to rest, so that short answers are never slowed down.
+	restAfter = 20 * time.Millisecond
+)
+
+type instanceKey struct{}
+
+// addFuel gives a runtime the import by which metered guests ask for more.
+func addFuel(ctx context.Context, r wazero.Runtime) error {
+	_, err := r.NewHostModuleBuilder(meter.ImportModule).
+		NewFunctionBuilder().
+		WithGoFunction(api.GoFunc(fuelOut), nil, nil).
+		Export(meter.ImportName).
+		Instantiate(ctx)
+	return err
+}
+
+// fuelOut is called by a guest that has spent its fuel. It gives more, or ends the guest.
+func fuelOut(ctx context.Context, _ []uint64) {
+	in, ok := ctx.Value(instanceKey{}).(*instance)
+	if !ok {
+		panic(sys.NewExitError(exitEnded))
+	}
+	in.tank.out(in)
+}
+
+// tank is the fuel of one metered guest. It is touched by the guest's goroutine, and by
+// the host only while the guest waits.
+type tank struct {
+	fuel, stack api.MutableGlobal // nil in a guest that is not metered
+	given       uint64            // all that was ever given
+	cores       float64
+	resumed     time.Time     // when the guest began to run
+	ahead       time.Duration // how far it is ahead of its share
+}
+
+func newTank(m api.Module, cores float64) tank {
+	t := tank{cores: cores}
+	t.fuel, _ = m.ExportedGlobal(meter.FuelGlobal).(api.MutableGlobal)
+	t.stack, _ = m.ExportedGlobal(meter.StackGlobal).(api.MutableGlobal)
+	return t
+}
+
+// spent returns all fuel that the guest has paid so far.
+func (t *tank) spent() uint64 {
+	if t.fuel == nil {
+		return 0
+	}
+	return uint64(int64(t.given) - int64(t.fuel.Get()))
+}
+
+func (t *tank) out(in *instance) {
+	if in.ended() {
+		panic(sys.NewExitError(exitEnded))
+	}
+	if t.stack != nil && int64(t.stack.Get()) < 0 {
+		in.end(protocol.Errorf(protocol.CodeMemory, "call stack of more than %d bytes: recursion without end",
+			8*meter.StackUnits))
+		panic(sys.NewExitError(exitEnded))
+	}
+	left := int64(t.fuel.Get())
+	if left < 0 {
+		t.given += fuelSlice
+		t.fuel.Set(uint64(left + fuelSlice))
+	}
+	runtime.Gosched()
+	t.rest(in)
+}
+
+// rest holds the guest to its share of cores: what it ran longer it waits (M-18).
+func (t *tank) rest(in *instance) {
+	now := in.clock()
+	ran := now.Sub(t.resumed)
+	t.resumed = now
+	if t.cores <= 0 || t.cores >= 1 || ran < 0 {
+		return
+	}
+	t.ahead += time.Duration(float64(ran) * (1/t.cores - 1))
+	if t.ahead < restAfter {
+		return
+	}
+	in.sleep(t.ahead)
+	after := in.clock()
+	t.ahead -= after.Sub(now)
+	t.resumed = after
+}
+
+// resume notes that the guest begins to run after it has waited.
+func (t *tank) resume(now time.Time) { t.resumed, t.ahead = now, 0 }

@@ -1,0 +1,202 @@
+package wasmhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// instance is one running guest. Its goroutine is in _start from the beginning to the
+// end of its life, which is mostly in a read of stdin.
+type instance struct {
+	*duplex
+	module api.Module
+	memory *memory
+	tank   tank
+	clock  func() time.Time
+	errs   *lineWriter   // stderr
+	ending chan struct{} // closed when the guest must end
+	done   chan struct{} // closed when it has ended
+	exit   error         // how; set before done is closed
+	cancel context.CancelFunc
+
+	mu    sync.Mutex      // guards the field below
+	cause *protocol.Error // why the host ended it
+}
+
+// blueprint is what instances of one plugin are made from.
+type blueprint struct {
+	code   *code
+	limits protocol.Limits
+	host   *Host
+	log    *lineWriter
+}
+
+// newInstance starts a guest.
+func newInstance(b blueprint) (*instance, error) {
+	in := &instance{
+		duplex: newDuplex(), clock: b.host.cfg.Clock, errs: b.log,
+		memory: newMemory(uint64(b.limits.MemoryMB) << 20),
+		ending: make(chan struct{}), done: make(chan struct{}),
+	}
+	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), instanceKey{}, in))
+	in.cancel = cancel
+	var err error
+	in.module, err = b.code.runtime.InstantiateModule(
+		experimental.WithMemoryAllocator(ctx, in.memory), b.code.module, in.config(b.host))
+	if err != nil {
+		cancel()
+		in.memory.Free()
+		return nil, protocol.Errorf(protocol.CodeUnverified, "instantiate: %w", err)
+	}
+	in.tank = newTank(in.module, b.limits.CPUCores)
+	in.tank.resume(in.clock())
+	go in.run(ctx)
+	return in, nil
+}
+
+// config is all that a guest has of the world: three streams, a clock and randomness.
+// No arguments, no environment, no files.
+func (in *instance) config(h *Host) wazero.ModuleConfig {
+	born := in.clock()
+	return wazero.NewModuleConfig().WithName("").WithStartFunctions().
+		WithStdin(guestIn{in.duplex}).WithStdout(guestOut{in.duplex}).WithStderr(in.errs).
+		WithRandSource(h.cfg.Random).
+		WithWalltime(func() (int64, int32) {
+			now := in.clock()
+			return now.Unix(), int32(now.Nanosecond())
+		}, sys.ClockResolution(time.Microsecond)).
+		WithNanotime(func() int64 { return int64(in.clock().Sub(born)) }, sys.ClockResolution(time.Microsecond)).
+		WithNanosleep(func(ns int64) {
+			in.sleep(time.Duration(ns))
+			if in.ended() {
+				panic(sys.NewExitError(exitEnded))
+			}
+		}).
+		WithOsyield(func() {
+			if in.ended() {
+				panic(sys.NewExitError(exitEnded))
+			}
+		})
+}
+
+// run is the guest's goroutine.
+func (in *instance) run(ctx context.Context) {
+	defer close(in.done)
+	defer in.drop()
+	defer in.memory.Free()
+	defer func() { _ = in.module.Close(ctx) }()
+	defer in.cancel()
+	defer func() {
+		if r := recover(); r != nil {
+			in.exit = fmt.Errorf("panic in the engine: %v", r)
+		}
+	}()
+	_, in.exit = in.module.ExportedFunction("_start").Call(ctx)
+}
+
+// sleep waits, but not longer than the guest may live.
+func (in *instance) sleep(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	ctx, stop := context.WithTimeout(context.Background(), d)
+	defer stop()
+	select {
+	case <-ctx.Done():
+	case <-in.ending:
+	}
+}
+
+// end ends the guest because of cause. The first cause counts. It returns at once.
+func (in *instance) end(cause *protocol.Error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.cause != nil {
+		return
+	}
+	in.cause = cause
+	close(in.ending)
+	in.drop()
+	in.cancel()
+}
+
+func (in *instance) ended() bool {
+	select {
+	case <-in.ending:
+		return true
+	default:
+		return false
+	}
+}
+
+// gone reports whether the guest has ended by itself or must.
+func (in *instance) gone() bool {
+	select {
+	case <-in.done:
+		return true
+	default:
+		return in.ended()
+	}
+}
+
+// await waits for the guest's end, at most d.
+func (in *instance) await(d time.Duration) bool {
+	ctx, stop := context.WithTimeout(context.Background(), d)
+	defer stop()
+	select {
+	case <-in.done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// why says why a guest with which the conversation broke off by err has ended.
+func (in *instance) why(err error) *protocol.Error {
+	in.mu.Lock()
+	cause := in.cause
+	in.mu.Unlock()
+	if cause != nil {
+		return cause
+	}
+	if code := protocol.CodeOf(err); code != protocol.CodeInternal {
+		in.end(protocol.AsError(err))
+		return protocol.AsError(err)
+	}
+	in.await(endPatience)
+	return in.autopsy()
+}
+
+// autopsy says how a guest ended that the host did not end.
+func (in *instance) autopsy() *protocol.Error {
+	exit := in.exit
+	var code *sys.ExitError
+	how := "exit 0"
+	switch {
+	case errors.As(exit, &code):
+		how = fmt.Sprintf("exit %d", code.ExitCode())
+	case exit != nil:
+		how, _, _ = strings.Cut(exit.Error(), "\n")
+	}
+	if said := in.errs.first(); said != "" {
+		how += ": " + said
+	}
+	switch {
+	case in.memory.denied.Load():
+		return protocol.Errorf(protocol.CodeMemory, "ended for want of memory beyond max_memory_mb: %s", clip(how, 400))
+	case exit != nil && strings.Contains(exit.Error(), "stack overflow"):
+		return protocol.Errorf(protocol.CodeMemory, "call stack overflow: recursion without end")
+	}
+	return contractf("ended without an answer: %s", clip(how, 400))
+}

@@ -1,0 +1,394 @@
+package wasmhost
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// endPatience bounds how long the host waits for the goroutine of an ended guest.
+const endPatience = 2 * time.Second
+
+// Spec is what a plugin is loaded from.
+type Spec struct {
+	Manifest protocol.Manifest
+	Wasm     []byte
+	Digest   protocol.Digest // that Wasm must have
+	Step     protocol.Step   // configuration, grants and limits
+	Workflow protocol.WorkflowName
+	// KV keeps what the plugin puts by; nil keeps it in memory as long as the Plugin
+	// lives.
+	KV KV
+}
+
+// Plugin is one plugin in one step of one workflow: its own instance, memory and
+// grants. Its methods may be called from any goroutine.
+type Plugin struct {
+	host   *Host
+	spec   Spec
+	limits protocol.Limits
+	start  start
+	code   *code
+	log    *lineWriter
+	kv     KV
+	files  files
+
+	turn chan struct{} // holds one value while a call is under way, which guards the two below
+	live *instance     // nil: the next call starts one
+	conv *conversation // with live
+
+	mu     sync.Mutex // guards the fields below
+	ending *instance  // live, for Close
+	closed bool
+	wishes Grants
+	grants Grants
+	counts counts
+}
+
+// Load makes a plugin ready: it checks the digest, verifies the module, compiles it
+// unless another plugin has it in use, starts an instance and waits until that is
+// ready. Errors: CodeDigest, CodeUnverified, CodeLimit, CodeBadInput for a
+// configuration that is no value, and whatever the plugin's own start ends in.
+func (h *Host) Load(ctx context.Context, s Spec) (*Plugin, error) {
+	p, err := h.load(ctx, s)
+	if err != nil {
+		return nil, protocol.Errorf(protocol.CodeOf(err), "load %s: %w", &s.Manifest, err)
+	}
+	return p, nil
+}
+
+func (h *Host) load(ctx context.Context, s Spec) (*Plugin, error) {
+	if got := protocol.DigestOf(s.Wasm); got != s.Digest {
+		return nil, protocol.Errorf(protocol.CodeDigest, "module has digest %s, want %s", got.Short(), s.Digest.Short())
+	}
+	verdict, err := Verify(s.Wasm, &s.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	if !verdict.Metered && !h.cfg.AllowUnmetered {
+		return nil, protocol.Errorf(protocol.CodeUnverified, "module is not metered: a loop in it could not be stopped")
+	}
+	p, err := h.newPlugin(s)
+	if err != nil {
+		return nil, err
+	}
+	if p.code, err = h.acquire(ctx, s.Digest, s.Wasm, verdict.Metered); err != nil {
+		return nil, err
+	}
+	p.spec.Wasm = nil
+	h.mu.Lock()
+	h.plugins[p] = struct{}{}
+	h.mu.Unlock()
+	p.turn <- struct{}{}
+	err = p.begin(ctx)
+	<-p.turn
+	if err != nil {
+		p.Close(ctx)
+		return nil, err
+	}
+	return p, nil
+}
+
+func (h *Host) newPlugin(s Spec) (*Plugin, error) {
+	if len(s.Step.Config) > protocol.ConfigMax {
+		return nil, protocol.Errorf(protocol.CodeLimit, "configuration: %d bytes, limit %d",
+			len(s.Step.Config), protocol.ConfigMax)
+	}
+	wishes, err := s.Manifest.Wishes()
+	if err != nil {
+		return nil, err
+	}
+	p := &Plugin{
+		host: h, spec: s, limits: tighter(s.Manifest.Limits.WithDefaults(), s.Step.Limits), kv: s.KV,
+		log: newLineWriter(h, s), turn: make(chan struct{}, 1), wishes: wishes,
+		files: files{parent: h.cfg.DataDir, name: string(s.Manifest.Plugin.Name)},
+	}
+	if p.kv == nil {
+		p.kv = NewMemoryKV()
+	}
+	p.start = start{Config: s.Step.Config, Limits: p.limits, Workflow: s.Workflow, Step: s.Step.Name}
+	p.SetGrants(s.Step.Grants)
+	return p, nil
+}
+
+// tighter returns the lower of both limits, field by field; zero in step means no own
+// limit.
+func tighter(manifest, step protocol.Limits) protocol.Limits {
+	out := manifest
+	if step.MemoryMB > 0 {
+		out.MemoryMB = min(out.MemoryMB, step.MemoryMB)
+	}
+	if step.CPUCores > 0 {
+		out.CPUCores = min(out.CPUCores, step.CPUCores)
+	}
+	if step.Seconds > 0 {
+		out.Seconds = min(out.Seconds, step.Seconds)
+	}
+	if step.Files > 0 {
+		out.Files = min(out.Files, step.Files)
+	}
+	if step.Connections > 0 {
+		out.Connections = min(out.Connections, step.Connections)
+	}
+	return out
+}
+
+// SetGrants replaces what the plugin may do, from its next host call on. Only what the
+// manifest asks for is granted, whatever grants says.
+func (p *Plugin) SetGrants(grants []protocol.Grant) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.grants = protocol.Effective(protocol.Intersect(p.wishes, grants))
+}
+
+// Counters returns the uses and denials of each capability since the plugin was
+// loaded, in ascending order of capabilities.
+func (p *Plugin) Counters() []protocol.Audit {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.counts.list(p.spec.Manifest.Plugin.Name, p.spec.Workflow)
+}
+
+// begin starts an instance and hears that it is ready, within the limit of seconds.
+func (p *Plugin) begin(ctx context.Context) error {
+	p.log.begin()
+	in, err := newInstance(blueprint{code: p.code, limits: p.limits, host: p.host, log: p.log})
+	if err != nil {
+		return err
+	}
+	if err := p.adopt(in); err != nil {
+		return err
+	}
+	stop := p.watch(ctx, in, p.timeout(0))
+	defer stop()
+	manifest := &p.spec.Manifest
+	conv := &conversation{rw: in}
+	_, err = conv.open(expect{manifest.Plugin.Type, manifest.Plugin.Name}, p.start)
+	if err == nil && !(in.settle() && !conv.unread()) {
+		err = contractf("speaks before it is asked")
+	}
+	if err == nil && in.gone() {
+		err = errGone
+	}
+	if err != nil {
+		cause := in.why(err)
+		p.drop(cause)
+		return protocol.Errorf(cause.Code, "start: %w", cause)
+	}
+	p.conv = conv
+	return nil
+}
+
+// adopt makes in the live instance, unless the plugin was closed meanwhile.
+func (p *Plugin) adopt(in *instance) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.start.Grants = p.grants
+	p.live, p.ending = in, in
+	if p.closed {
+		in.end(errClosed)
+		p.live, p.ending = nil, nil
+		return errClosed
+	}
+	return nil
+}
+
+// drop ends the live instance, if there is one, and waits for it.
+func (p *Plugin) drop(cause *protocol.Error) {
+	in := p.live
+	if in == nil {
+		return
+	}
+	p.mu.Lock()
+	p.live, p.ending, p.conv = nil, nil, nil
+	p.mu.Unlock()
+	in.end(cause)
+	if !in.await(endPatience) {
+		p.log.line(8, "guest does not end: "+cause.Text)
+	}
+}
+
+// timeout returns how long a request may take.
+func (p *Plugin) timeout(askedMS int64) time.Duration {
+	limit := time.Duration(p.limits.Seconds) * time.Second
+	if asked := time.Duration(askedMS) * time.Millisecond; askedMS > 0 && asked < limit {
+		return asked
+	}
+	return limit
+}
+
+// watch ends in when ctx is cancelled or when it took longer than d. The function that
+// it returns ends the watch.
+func (p *Plugin) watch(ctx context.Context, in *instance, d time.Duration) (stop func()) {
+	timer := time.AfterFunc(d, func() {
+		in.end(protocol.Errorf(protocol.CodeDeadline, "took longer than %d ms", d.Milliseconds()))
+	})
+	if ctx.Done() == nil {
+		return func() { timer.Stop() }
+	}
+	after := context.AfterFunc(ctx, func() {
+		in.end(protocol.Errorf(protocol.CodeUnavailable, "call was cancelled"))
+	})
+	return func() { timer.Stop(); after() }
+}
+
+var (
+	errClosed = protocol.Errorf(protocol.CodeUnavailable, "plugin was closed")
+	errGone   = fmt.Errorf("guest has gone")
+)
+
+// Call puts one request and returns the answer. Calls run one at a time, in no promised
+// order when several wait. An instance that broke the contract, ran into a limit or
+// ended is replaced by a fresh one on the next call. Answer.Error has, besides the
+// codes of the plugin's own errors (CodePlugin, CodeRetryable): CodeDeadline,
+// CodeMemory, CodeContract, CodeLimit, CodeBadInput for a request that does not fit the
+// plugin's type, CodeUnavailable when ctx was cancelled or the plugin closed.
+func (p *Plugin) Call(ctx context.Context, r Request) (a Answer) {
+	select {
+	case p.turn <- struct{}{}:
+	case <-ctx.Done():
+		return Answer{Error: protocol.Errorf(protocol.CodeUnavailable, "call was cancelled")}
+	}
+	defer func() { <-p.turn }()
+	began := p.host.cfg.Clock()
+	defer func() {
+		if defect := recover(); defect != nil {
+			a = Answer{Error: protocol.Errorf(protocol.CodeInternal, "panic in the host: %v", defect)}
+			p.drop(a.Error)
+		}
+		a.Usage.TookUS = p.host.cfg.Clock().Sub(began).Microseconds()
+	}()
+	if err := p.fits(r); err != nil {
+		return Answer{Error: err}
+	}
+	if err := p.fresh(ctx); err != nil {
+		return Answer{Error: protocol.AsError(err)}
+	}
+	return p.ask(ctx, r)
+}
+
+// fits checks that a plugin of this type can be asked r.
+func (p *Plugin) fits(r Request) *protocol.Error {
+	t := p.spec.Manifest.Plugin.Type
+	switch {
+	case r.Kind == Wake && t == protocol.Trigger, r.Kind == Check:
+		return nil
+	case r.Kind == Run && t == protocol.Action, r.Kind == Deliver && t == protocol.Output:
+		if r.Event != nil {
+			return nil
+		}
+		return protocol.Errorf(protocol.CodeBadInput, "request %s without an event", r.Kind)
+	}
+	return protocol.Errorf(protocol.CodeBadInput, "request %q to a plugin of type %s", string(r.Kind), t)
+}
+
+// fresh makes sure that there is a live instance.
+func (p *Plugin) fresh(ctx context.Context) error {
+	p.mu.Lock()
+	closed := p.closed
+	p.mu.Unlock()
+	switch {
+	case closed:
+		return errClosed
+	case p.live != nil && !p.live.gone():
+		return nil
+	case p.live != nil:
+		p.drop(errClosed)
+	}
+	return p.begin(ctx)
+}
+
+// ask puts r to the live instance.
+func (p *Plugin) ask(ctx context.Context, r Request) Answer {
+	in, limit := p.live, p.timeout(r.TimeoutMS)
+	r.TimeoutMS = limit.Milliseconds()
+	p.log.begin()
+	fuel := in.tank.spent()
+	in.tank.resume(p.host.cfg.Clock())
+	stop := p.watch(ctx, in, limit)
+	defer stop()
+	req := &request{p: p, ctx: ctx, in: in, limit: limit}
+	defer req.close()
+	a, err := p.conv.ask(r, req)
+	if err == nil && !(in.settle() && !p.conv.unread()) {
+		err = contractf("says more than was asked")
+	}
+	if err != nil {
+		a = Answer{Error: p.broken(in, err)}
+	}
+	if in.gone() && a.Error == nil {
+		p.log.line(4, "guest ended after its answer")
+	}
+	a.Usage = Usage{MemoryB: in.memory.size.Load(), HostCalls: req.calls, Denied: req.denied}
+	if p.live == in || in.await(0) {
+		a.Usage.Fuel = in.tank.spent() - fuel
+	}
+	return a
+}
+
+// broken makes the answer's error of what ended the conversation, and ends the instance
+// unless the conversation can go on: after an error of the plugin's own, or a bound
+// that was kept.
+func (p *Plugin) broken(in *instance, err error) *protocol.Error {
+	switch protocol.CodeOf(err) {
+	case protocol.CodePlugin, protocol.CodeRetryable, protocol.CodeLimit, protocol.CodeBadInput:
+		if in.settle() && !p.conv.unread() && !in.gone() {
+			return protocol.AsError(err)
+		}
+	}
+	cause := in.why(err)
+	p.drop(cause)
+	return cause
+}
+
+// Rest ends the instance of a plugin that is not being called, to free its memory. The
+// next call starts a fresh one. It reports whether it did.
+func (p *Plugin) Rest() bool {
+	select {
+	case p.turn <- struct{}{}:
+	default:
+		return false
+	}
+	defer func() { <-p.turn }()
+	had := p.live != nil
+	p.bow()
+	return had
+}
+
+// bow lets the live instance end by itself, by ending its stdin, before it is ended.
+func (p *Plugin) bow() {
+	if p.live == nil {
+		return
+	}
+	p.live.finish()
+	p.live.await(endPatience / 20)
+	p.drop(errClosed)
+}
+
+// Close ends the plugin. A call under way is answered with CodeUnavailable. It may be
+// called again.
+func (p *Plugin) Close(ctx context.Context) {
+	p.mu.Lock()
+	again := p.closed
+	p.closed = true
+	if in := p.ending; in != nil && len(p.turn) > 0 {
+		in.end(errClosed)
+	}
+	p.mu.Unlock()
+	if again {
+		return
+	}
+	p.turn <- struct{}{}
+	defer func() { <-p.turn }()
+	p.bow()
+	p.files.close()
+	p.host.mu.Lock()
+	delete(p.host.plugins, p)
+	p.host.mu.Unlock()
+	if p.code != nil {
+		p.host.release(ctx, p.code)
+	}
+}

@@ -1,0 +1,112 @@
+// Command good is a plugin that keeps the contract. What it does is in its
+// configuration, so that one program serves many tests.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+)
+
+type object = map[string]any
+
+var (
+	in     = bufio.NewScanner(os.Stdin)
+	config struct {
+		Type string `json:"type"`
+		Bad  string `json:"bad"`
+	}
+	grants any
+)
+
+func main() {
+	in.Buffer(make([]byte, 0, 4096), 1<<20)
+	kind := "action"
+	say(object{"hello": object{"abi": 1, "type": kind, "plugin": "good", "sdk": "test/1"}})
+	for in.Scan() {
+		var m map[string]json.RawMessage
+		if err := json.Unmarshal(in.Bytes(), &m); err != nil {
+			panic(err)
+		}
+		answer(m)
+	}
+}
+
+func say(v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	os.Stdout.Write(append(b, '\n'))
+}
+
+func answer(m map[string]json.RawMessage) {
+	if b, ok := m["init"]; ok {
+		var i struct {
+			Config json.RawMessage `json:"config"`
+			Grants any             `json:"grants"`
+		}
+		json.Unmarshal(b, &i)
+		json.Unmarshal(i.Config, &config)
+		grants = i.Grants
+		if config.Bad != "" {
+			say(object{"error": object{"code": "plugin", "text": config.Bad}})
+			return
+		}
+		say(object{"ready": object{}})
+		return
+	}
+	id := m["id"]
+	if b, ok := m["run"]; ok {
+		run(id, b)
+		return
+	}
+	say(object{"id": id, "answer": object{}})
+}
+
+// run does what the event's data says: {"calls":[{"name","args"}...]} makes host calls
+// and answers their replies; anything else comes back as it is.
+func run(id json.RawMessage, b []byte) {
+	var r struct {
+		Event struct {
+			Data json.RawMessage `json:"data"`
+		} `json:"event"`
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		panic(err)
+	}
+	var do struct {
+		Calls []struct {
+			Name string          `json:"name"`
+			Args json.RawMessage `json:"args"`
+		} `json:"calls"`
+		Fail string `json:"fail"`
+		Code string `json:"code"`
+	}
+	json.Unmarshal(r.Event.Data, &do)
+	if do.Fail != "" {
+		say(object{"id": id, "error": object{"code": do.Code, "text": do.Fail}})
+		return
+	}
+	if do.Calls == nil {
+		say(object{"id": id, "answer": object{"data": r.Event.Data}})
+		return
+	}
+	var replies []json.RawMessage
+	for i, c := range do.Calls {
+		say(object{"call": object{"n": i + 1, "name": c.Name, "args": c.Args}})
+		if !in.Scan() {
+			fmt.Fprintln(os.Stderr, "stdin ended within a call")
+			os.Exit(3)
+		}
+		var reply struct {
+			Reply json.RawMessage `json:"reply"`
+		}
+		if err := json.Unmarshal(in.Bytes(), &reply); err != nil {
+			panic(err)
+		}
+		replies = append(replies, append(json.RawMessage(nil), reply.Reply...))
+	}
+	say(object{"id": id, "answer": object{"data": object{"replies": replies}}})
+}
