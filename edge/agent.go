@@ -43,6 +43,8 @@ type Agent struct {
 	next     *candidate
 	fetch    *fetch
 
+	draining bool // nothing new begins
+
 	works []*work // by workflow name, ascending
 	calls map[CallID]*call
 	last  CallID
@@ -102,11 +104,14 @@ func (a *Agent) Answered(now time.Time, in Answered) {
 
 // Online takes the state of the line. Going up makes the agent say what it is and
 // send what waits; nothing that runs is touched either way.
-func (a *Agent) Online(now time.Time, up bool) {
+func (a *Agent) Online(now time.Time, up bool) { a.online(now, up, a.session+1) }
+
+// online is Online with the link's own number of the connection, which its Will has.
+func (a *Agent) online(now time.Time, up bool, session uint64) {
 	stuck := !a.begin(now)
 	a.up = up
 	if up {
-		a.session++
+		a.session = max(a.session+1, session)
 		a.contact = now
 		a.report.connected()
 		a.out.resend()

@@ -315,13 +315,18 @@ func (a *Agent) swap(c *candidate) {
 
 // keepFiles frees the disk of what neither generation names.
 func (a *Agent) keepFiles() {
+	if err := a.store.KeepFiles(a.wanted()); err != nil {
+		a.log.Warn("old files not removed", slog.String("error", err.Error()))
+	}
+}
+
+// wanted returns what both generations name.
+func (a *Agent) wanted() []protocol.Digest {
 	var keep []protocol.Digest
 	for _, gen := range []*generation{a.held, a.previous} {
 		if gen != nil {
 			keep = append(keep, gen.files()...)
 		}
 	}
-	if err := a.store.KeepFiles(keep); err != nil {
-		a.log.Warn("old files not removed", slog.String("error", err.Error()))
-	}
+	return keep
 }

@@ -44,6 +44,12 @@ func (a *Agent) need(f file) (here bool, err error) {
 		}
 		return true, nil
 	}
+	if have >= protocol.ChunkCount(f.size) { // more than there can be: begin again
+		if err := a.store.KeepFiles(a.wanted()); err != nil {
+			return false, err
+		}
+		have = 0
+	}
 	if a.fetch == nil || a.fetch.file.digest != f.digest {
 		a.fetch = &fetch{file: f, have: have, asked: have}
 	}

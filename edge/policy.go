@@ -10,9 +10,6 @@ import (
 // anyCapability in a policy stands for every capability but process.execute.
 const anyCapability = "*"
 
-// processExecute is the one capability of which no scopes means nothing.
-const processExecute = "process.execute"
-
 // Policy is the device's own word on what plugins may do here, whatever a hub grants
 // (C-8). A capability that Allow does not name is not granted.
 type Policy struct {
@@ -27,9 +24,9 @@ func DefaultPolicy() Policy { return Policy{Allow: []protocol.Grant{{Capability:
 // error has CodeBadInput.
 func ParseGrant(s string) (protocol.Grant, error) {
 	capability, scope, scoped := strings.Cut(s, ":")
-	if capability == "" || scoped && scope == "" {
+	if !protocol.IsCapability(capability) || scoped && scope == "" {
 		return protocol.Grant{}, protocol.Errorf(protocol.CodeBadInput,
-			"grant %q: want CAPABILITY or CAPABILITY:SCOPE", s)
+			"grant %q: want CAPABILITY or CAPABILITY:SCOPE; capabilities are %s", clip(s), protocol.CapabilityList())
 	}
 	g := protocol.Grant{Capability: capability}
 	if scoped {
@@ -44,11 +41,11 @@ func (p Policy) Cut(grants []protocol.Grant) (left []protocol.Grant, taken []str
 	for _, g := range grants {
 		scopes, whole := p.scopes(g.Capability)
 		switch {
-		case whole && g.Capability != processExecute:
+		case whole && g.Capability != protocol.CapProcess:
 			left = append(left, g)
 		case len(scopes) == 0:
 			taken = append(taken, wordsOf(g)...)
-		case len(g.Scopes) == 0 && g.Capability != processExecute:
+		case len(g.Scopes) == 0 && g.Capability != protocol.CapProcess:
 			left = append(left, protocol.Grant{Capability: g.Capability, Scopes: scopes})
 			taken = append(taken, g.Capability+" beyond "+strings.Join(scopes, " "))
 		default:

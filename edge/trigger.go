@@ -263,6 +263,9 @@ func (a *Agent) loadFailed(w *work) {
 
 // advance begins everything that is due.
 func (a *Agent) advance() {
+	if a.draining {
+		return
+	}
 	a.pursue()
 	for _, w := range a.works {
 		switch {

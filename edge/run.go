@@ -1,0 +1,216 @@
+package edge
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// The bounds of an Inbox. Answers need none: there are no more than calls under way.
+const (
+	messagesMax = 256
+	linesMax    = 256
+)
+
+// drainMax is how long Run waits at its end for plugins that are being asked.
+const drainMax = 5 * time.Second
+
+// linesEvery is how often log lines and audits go to the disk: one write for many.
+const linesEvery = time.Second
+
+// Inbox is where links and plugins leave what Run gives to the agent. Its methods do
+// not wait and may be called from any goroutine.
+type Inbox struct {
+	wake chan struct{} // holds one: something is there
+
+	mu       sync.Mutex // guards the fields below
+	messages []protocol.Message
+	hint     *protocol.Message // the newest that found no room
+	answers  []Answered
+	line     *lineState // newest, not given to the agent yet
+	told     Told
+}
+
+type lineState struct {
+	up      bool
+	session uint64
+}
+
+// Told is what plugins and host say beside their answers.
+type Told struct {
+	Lines  []protocol.LogLine
+	Audits []protocol.Audit
+	Lost   uint64 // lines that found no room
+}
+
+// NewInbox returns an empty Inbox.
+func NewInbox() *Inbox { return &Inbox{wake: make(chan struct{}, 1)} }
+
+// Message is what a Link's Listen wants. When there is no room the message is not
+// acknowledged and passed over: it comes again, or is asked for again. Of hints the
+// newest is always kept.
+func (i *Inbox) Message(m protocol.Message) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.messages) < messagesMax {
+		i.messages = append(i.messages, m)
+	} else if _, kind, err := protocol.ParseTopic(m.Topic); err == nil && kind == protocol.DownHint {
+		i.hint = &m
+	}
+	i.ring()
+}
+
+// Online says that the line came or went. session is the link's number of this
+// connection, the one in its Will.
+func (i *Inbox) Online(up bool, session uint64) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.line = &lineState{up, session}
+	i.ring()
+}
+
+// Answered takes the end of a Call.
+func (i *Inbox) Answered(in Answered) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.answers = append(i.answers, in)
+	i.ring()
+}
+
+// Line takes a line that a plugin logged.
+func (i *Inbox) Line(line protocol.LogLine) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.told.Lines) < linesMax {
+		i.told.Lines = append(i.told.Lines, line)
+	} else {
+		i.told.Lost++
+	}
+}
+
+// Audit takes what a plugin used of its grants.
+func (i *Inbox) Audit(audits []protocol.Audit) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.told.Audits)+len(audits) <= linesMax {
+		i.told.Audits = append(i.told.Audits, audits...)
+	}
+}
+
+func (i *Inbox) ring() {
+	select {
+	case i.wake <- struct{}{}:
+	default:
+	}
+}
+
+// mail is all that an Inbox held at one moment.
+type mail struct {
+	messages []protocol.Message
+	answers  []Answered
+	line     *lineState
+}
+
+func (i *Inbox) take() mail {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	m := mail{i.messages, i.answers, i.line}
+	if i.hint != nil {
+		m.messages = append(m.messages, *i.hint)
+	}
+	i.messages, i.answers, i.line, i.hint = nil, nil, nil, nil
+	return m
+}
+
+func (i *Inbox) listen() Told {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	t := i.told
+	i.told = Told{}
+	return t
+}
+
+// Runner is the one goroutine and the one clock of an agent.
+type Runner struct {
+	Agent *Agent
+	Inbox *Inbox
+	// Every bounds the time between two calls of After; 0 means 10 s.
+	Every time.Duration
+	// After is called after each round of inputs, on the agent's goroutine, where it
+	// may ask the agent anything. It must return at once. It may be nil.
+	After func(now time.Time, a *Agent)
+}
+
+// Run gives the agent its inputs until ctx ends, and then waits a moment for the
+// plugins that are being asked. The agent must have booted.
+func (r *Runner) Run(ctx context.Context) {
+	every := r.Every
+	if every <= 0 {
+		every = 10 * time.Second
+	}
+	var told time.Time
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			r.drain(timer)
+			return
+		case <-r.Inbox.wake:
+		case <-timer.C:
+		}
+		r.round()
+		if now := time.Now(); now.Sub(told) >= linesEvery {
+			told = now
+			r.Agent.Told(now, r.Inbox.listen())
+		}
+		r.sleep(timer, every)
+	}
+}
+
+// round gives the agent everything that is there.
+func (r *Runner) round() {
+	m := r.Inbox.take()
+	if m.line != nil {
+		r.Agent.online(time.Now(), m.line.up, m.line.session)
+	}
+	for _, in := range m.answers {
+		r.Agent.Answered(time.Now(), in)
+	}
+	for _, in := range m.messages {
+		r.Agent.Handle(time.Now(), in)
+	}
+}
+
+// sleep does what is due and sets the timer to what is due next.
+func (r *Runner) sleep(timer *time.Timer, every time.Duration) {
+	now := time.Now()
+	next := r.Agent.Tick(now)
+	if r.After != nil {
+		r.After(now, r.Agent)
+	}
+	wait := every
+	if !next.IsZero() {
+		wait = min(wait, max(0, next.Sub(now)))
+	}
+	timer.Reset(wait)
+}
+
+func (r *Runner) drain(timer *time.Timer) {
+	r.Agent.Drain()
+	timer.Reset(drainMax)
+	for r.Agent.Busy() {
+		select {
+		case <-r.Inbox.wake:
+			r.round()
+		case <-timer.C:
+			return
+		}
+	}
+	r.Agent.Told(time.Now(), r.Inbox.listen())
+	if r.After != nil {
+		r.After(time.Now(), r.Agent)
+	}
+}
