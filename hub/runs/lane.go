@@ -104,3 +104,14 @@ func Lanes(tx *store.Tx, agent protocol.AgentName) ([]Lane, error) {
 		}, err
 	})
 }
+
+// Forget drops what is kept of an agent that was removed: marks, metrics, log lines and
+// quarantine. Runs and audit rows stay until Prune takes them, for they are history.
+func Forget(tx *store.Tx, agent protocol.AgentName) error {
+	for _, book := range []string{"lane_mark", "metric", "log_line", "quarantine"} {
+		if _, err := tx.Exec("DELETE FROM "+book+" WHERE agent = ?", agent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
