@@ -1,0 +1,94 @@
+# Everything that is done to this tree is a target here; `make` lists them.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Tools are pinned here and not in go.mod, which holds what the programs link.
+GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOFUMPT  := go run mvdan.cc/gofumpt@v0.12.0
+
+# FUZZTIME is how long each fuzz target runs, ROWS which benchmarks (N4,N6; all when
+# empty), TESTFLAGS what every go test gets besides.
+FUZZTIME  ?= 10s
+ROWS      ?=
+TESTFLAGS ?=
+
+# Every plugin is a module of its own, which ./... does not see.
+PLUGINS = $(shell find plugins -name go.mod -not -path '*/testdata/*' -printf '%h\n' 2>/dev/null | sort)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build every package, and the two programs into this folder
+	go build ./...
+	CGO_ENABLED=0 go build -trimpath -o stavily .
+	CGO_ENABLED=0 go build -trimpath -o stavily-edge ./edge/stavily-edge
+
+.PHONY: test
+test: ## run every test, the plugins' too
+	go test $(TESTFLAGS) ./...
+	@for dir in $(PLUGINS); do echo "go test ./$$dir"; (cd $$dir && go test $(TESTFLAGS) ./...); done
+
+.PHONY: race
+race: ## run the tests again, the long ones left out, under the race detector
+	go test -race -short $(TESTFLAGS) ./...
+
+.PHONY: vet
+vet: ## go vet, and the style in numbers
+	go vet ./...
+	@for dir in $(PLUGINS); do (cd $$dir && go vet ./...); done
+	go run ./internal/housekeeping sizes
+
+.PHONY: lint
+lint: vet ## vet, and golangci-lint as .golangci.yml says
+	$(GOLANGCI) run
+
+.PHONY: tools
+tools: ## fetch and build the pinned tools, which takes minutes the first time
+	$(GOLANGCI) version
+	$(GOFUMPT) -version
+
+.PHONY: fmt
+fmt: ## format every Go file
+	$(GOFUMPT) -w .
+
+.PHONY: fmtcheck
+fmtcheck: ## fail when a Go file is not formatted
+	@unformatted="$$($(GOFUMPT) -l .)"; \
+	if [ -n "$$unformatted" ]; then printf 'not formatted (make fmt):\n%s\n' "$$unformatted"; exit 1; fi
+
+.PHONY: check
+check: fmtcheck lint test ## what a change must pass before it is sent
+
+.PHONY: vectors
+vectors: ## write the protocol's golden vectors anew
+	go test ./protocol -run Vector -update
+
+.PHONY: fuzz
+fuzz: ## fuzz every target for FUZZTIME
+	@grep -rl --include='*_test.go' --exclude-dir=plugins '^func Fuzz' . | xargs -n 1 dirname | sort -u \
+	| xargs go test -list '^Fuzz' \
+	| awk '/^Fuzz/ {name[++n] = $$1} /^ok/ {for (i = 1; i <= n; i++) print $$2, name[i]; n = 0}' \
+	| while read -r package name; do \
+		echo "fuzz $$package $$name"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+	done
+
+.PHONY: bench
+bench: ## measure the numbers to hold; ROWS=N4,N6 only those
+	go run ./internal/bench -rows '$(ROWS)'
+
+.PHONY: edges
+edges: ## build the agent for every platform into dist and hold it to its size
+	go run ./internal/housekeeping edges
+
+.PHONY: demo
+demo: ## a hub and agents on this machine, with a workflow running
+	go run . demo
+
+.PHONY: clean
+clean: ## remove what the targets above have built
+	rm -rf dist stavily stavily-edge
