@@ -96,10 +96,13 @@ type exporter struct {
 	bytes int64 // of all files
 }
 
-// walk exports one folder. prefix is its path with a slash, depth the number of names its entries' paths have.
+// walk exports one folder. prefix is its path with a slash, depth the number of names its entries' paths
+// have.
 func (x *exporter) walk(id plumbing.Hash, prefix string, depth int) error {
 	if depth > x.lim.Depth {
-		return &LimitError{What: fmt.Sprintf("names in path %q", prefix), Limit: int64(x.lim.Depth), Got: int64(depth)}
+		return &LimitError{
+			What: fmt.Sprintf("names in path %q", prefix), Limit: int64(x.lim.Depth), Got: int64(depth),
+		}
 	}
 	if err := x.ctx.Err(); err != nil {
 		return err
@@ -216,9 +219,9 @@ func nextEntry(data []byte) (entry, []byte, error) {
 	return e, rest[n:], nil
 }
 
-// digestOf is the SHA-256 that stands for a tree: the line "stavily tree 1", then for each file in order of its
-// path's bytes: length of the path (8 bytes, big-endian), path, 1 if executable else 0 (1 byte), length of the
-// content (8 bytes, big-endian), content.
+// digestOf is the SHA-256 that stands for a tree: the line "stavily tree 1", then for each file in order of
+// its path's bytes: length of the path (8 bytes, big-endian), path, 1 if executable else 0 (1 byte), length
+// of the content (8 bytes, big-endian), content.
 func digestOf(sorted []*file) [32]byte {
 	h := sha256.New()
 	h.Write([]byte("stavily tree 1\n"))

@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"compress/zlib"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -196,6 +197,58 @@ func TestLocalStaysInside(t *testing.T) {
 	if _, err := fetchTag(t, l.dir, "v1.0.0"); err == nil || !strings.Contains(err.Error(), "content is that of") {
 		t.Errorf("changed object: %v", err)
 	}
+}
+
+// A small object that stands on a huge one, and a loose object that lies about its size, are stopped.
+func TestLocalBombs(t *testing.T) {
+	l := newLab(t)
+	noise := strings.Repeat("0123456789abcdef", 1<<16)
+	l.write("a.txt", noise+"the end\n")
+	l.git("add", ".")
+	l.git("commit", "-q", "-m", "big")
+	l.write("a.txt", noise[:1<<16])
+	l.git("commit", "-q", "-am", "small")
+	l.tag("v1.0.0", "ada")
+	l.git("repack", "-q", "-a", "-d", "-f")
+	if !strings.Contains(l.git("verify-pack", "-v", l.packIndex()), l.git("rev-parse", "HEAD^:a.txt")) {
+		t.Fatal("the big file is not packed")
+	}
+	lim := Limits{ObjectBytes: 1 << 19}
+	_, err := Fetch(t.Context(), Ref{l.dir, "v1.0.0"}, Options{Limits: lim})
+	if !errors.Is(err, ErrLimit) || !strings.Contains(err.Error(), "base of an object") {
+		t.Errorf("a huge base: %v", err)
+	}
+	if _, err := fetchTag(t, l.dir, "v1.0.0"); err != nil {
+		t.Errorf("within the bounds: %v", err)
+	}
+
+	var z bytes.Buffer
+	w := zlib.NewWriter(&z)
+	fmt.Fprintf(w, "blob 3\x00%s", noise)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	id := strings.Repeat("ab", 20)
+	at := filepath.Join(l.dir, ".git/objects", id[:2], id[2:])
+	if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(at, z.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.version("v2.0.0", l.tree(row{modeFile, "x", id}))
+	if _, err := fetchTag(t, l.dir, "v2.0.0"); err == nil {
+		t.Error("a loose object that lies was taken")
+	}
+}
+
+func (l *lab) packIndex() string {
+	l.t.Helper()
+	found, err := filepath.Glob(filepath.Join(l.dir, ".git/objects/pack/*.idx"))
+	if err != nil || len(found) != 1 {
+		l.t.Fatalf("packs %v, %v", found, err)
+	}
+	return found[0]
 }
 
 func TestNotThere(t *testing.T) {

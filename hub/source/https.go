@@ -49,8 +49,8 @@ func newHTTPRemote(at place, opt Options) (*httpRemote, error) {
 	}, nil
 }
 
-// sameOrigin lets only a GET be redirected, and only within its scheme, host and port: a token must never reach a
-// host that the operator did not name.
+// sameOrigin lets only a GET be redirected, and only within its scheme, host and port: a token must never
+// reach a host that the operator did not name.
 func sameOrigin(req *http.Request, via []*http.Request) error {
 	first := via[0]
 	switch {

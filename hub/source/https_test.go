@@ -91,6 +91,11 @@ func TestHTTPS(t *testing.T) {
 	if _, err := Fetch(t.Context(), Ref{srv.URL + "/nothing.git", "v1.0.0"}, opt); !errors.Is(err, ErrNotFound) {
 		t.Errorf("no such repository: %v", err)
 	}
+	empty := filepath.Join(filepath.Dir(l.dir), "empty.git")
+	l.git("init", "-q", "--bare", empty)
+	if none, err := Tags(t.Context(), srv.URL+"/empty.git", opt); len(none) > 0 || err != nil {
+		t.Errorf("empty repository: %v, %v", none, err)
+	}
 	for name, change := range map[string]func(*Options){
 		"refs":     func(o *Options) { o.Limits.RefBytes = 100 },
 		"pack":     func(o *Options) { o.Limits.PackBytes = 200 },

@@ -22,8 +22,9 @@ import (
 type localRepo struct {
 	store *filesystem.Storage
 	lim   Limits
-	left  int64 // bytes that may still be read
-	count int   // objects read
+	left  int64                  // bytes that may still be read
+	count int                    // objects read
+	safe  map[plumbing.Hash]bool // bases of deltas whose size was looked at
 }
 
 func openLocal(path string, lim Limits) (*localRepo, error) {
@@ -31,7 +32,12 @@ func openLocal(path string, lim Limits) (*localRepo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &localRepo{store: storeAt(dir), lim: lim, left: lim.ObjectBytes}, nil
+	return &localRepo{
+		store: storeAt(dir),
+		lim:   lim,
+		left:  lim.ObjectBytes,
+		safe:  make(map[plumbing.Hash]bool),
+	}, nil
 }
 
 func storeAt(dir string) *filesystem.Storage {
@@ -96,7 +102,35 @@ func (l *localRepo) get(id plumbing.Hash) (plumbing.ObjectType, []byte, error) {
 		return 0, nil, &LimitError{What: "bytes of all objects", Limit: l.lim.ObjectBytes, Got: used + size}
 	}
 	l.left -= size
+	if err := l.checkBases(id); err != nil {
+		return 0, nil, err
+	}
 	return l.read(id, size)
+}
+
+// checkBases looks at the size of every object that id is a delta of, before the library unpacks one: a small
+// object may stand on a huge one.
+func (l *localRepo) checkBases(id plumbing.Hash) error {
+	for !l.safe[id] {
+		l.safe[id] = true
+		obj, err := l.store.DeltaObject(plumbing.AnyObject, id)
+		if err != nil {
+			return fmt.Errorf("object %s: %w", id, notFound(err))
+		}
+		step, ok := obj.(plumbing.DeltaObject)
+		if !ok {
+			return nil
+		}
+		id = step.BaseHash()
+		size, err := l.store.EncodedObjectSize(id)
+		if err != nil {
+			return fmt.Errorf("object %s: %w", id, notFound(err))
+		}
+		if size < 0 || size > l.lim.ObjectBytes {
+			return &LimitError{What: "bytes of the base of an object", Limit: l.lim.ObjectBytes, Got: size}
+		}
+	}
+	return nil
 }
 
 func (l *localRepo) read(id plumbing.Hash, size int64) (plumbing.ObjectType, []byte, error) {

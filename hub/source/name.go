@@ -61,7 +61,7 @@ func isDevice(name string) bool {
 	if !ok {
 		port, ok = strings.CutPrefix(stem, "LPT")
 	}
-	return ok && strings.Contains("0 1 2 3 4 5 6 7 8 9 ¹ ² ³", port) && utf8.RuneCountInString(port) == 1 && port != " "
+	return ok && utf8.RuneCountInString(port) == 1 && strings.Contains("0123456789¹²³", port)
 }
 
 // foldName is equal for two names that some file system takes for one: case folded, in normal form.

@@ -2,8 +2,8 @@ package source
 
 import "strings"
 
-// inList holds name against a comma list of patterns: 1 for a match, -1 when a negated pattern matches, else 0.
-// A negated pattern wins wherever it stands.
+// inList holds name against a comma list of patterns: 1 for a match, -1 when a negated pattern matches,
+// else 0. A negated pattern wins wherever it stands.
 func inList(name, list string) int {
 	found := 0
 	for _, p := range strings.Split(list, ",") {
@@ -19,8 +19,8 @@ func inList(name, list string) int {
 	return found
 }
 
-// matches holds name against one pattern, where * is any text and ? is any one byte. It goes back to the latest
-// star only, so its time is at most the product of the two lengths.
+// matches holds name against one pattern, where * is any text and ? is any one byte. It goes back to the
+// latest star only, so its time is at most the product of the two lengths.
 func matches(name, pattern string) bool {
 	n, p := 0, 0
 	star, from := -1, 0

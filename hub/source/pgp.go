@@ -42,7 +42,8 @@ func verifyPGP(tag rawTag, signers []pgpSigner, now time.Time) (Signer, error) {
 	cfg := &packet.Config{Time: func() time.Time { return now }}
 	reason := fmt.Errorf("%w: no OpenPGP key of this signature is allowed", ErrUnknownSigner)
 	for _, s := range signers {
-		_, who, err := openpgp.VerifyDetachedSignature(s.keys, bytes.NewReader(tag.payload), bytes.NewReader(blob), cfg)
+		payload := bytes.NewReader(tag.payload)
+		_, who, err := openpgp.VerifyDetachedSignature(s.keys, payload, bytes.NewReader(blob), cfg)
 		if err == nil && who != nil {
 			fingerprint := fmt.Sprintf("OPENPGP:%X", who.PrimaryKey.Fingerprint)
 			return Signer{Principal: s.principal, KeyType: "openpgp", Fingerprint: fingerprint}, nil

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// A Pin is what the hub remembers for ever of an accepted tag. A version names one tree once: the same name with
-// anything else behind it is an alarm and never an update.
+// A Pin is what the hub remembers for ever of an accepted tag. A version names one tree once: the same name
+// with anything else behind it is an alarm and never an update.
 type Pin struct {
 	URL       string
 	Tag       string
@@ -35,7 +35,8 @@ func (p Pin) Check(now Pin) error {
 		return nil
 	}
 	if now.URL != p.URL || now.Tag != p.Tag {
-		return fmt.Errorf("check pin: %s %s: the pin is of %s %s", shown(now.URL), now.Tag, shown(p.URL), p.Tag)
+		return fmt.Errorf("check pin: %s %s: the pin is of %s %s",
+			shown(now.URL), now.Tag, shown(p.URL), p.Tag)
 	}
 	for _, part := range []struct{ what, was, is string }{
 		{"tag object", p.TagObject, now.TagObject},

@@ -32,8 +32,9 @@ type TagRequest struct {
 	Key     ed25519.PrivateKey
 }
 
-// SignTag writes an annotated tag with an SSH signature into the repository at dir and returns the tag object's
-// name. git and ssh-keygen are not needed; `git verify-tag` accepts the result. A tag that exists is an error.
+// SignTag writes an annotated tag with an SSH signature into the repository at dir and returns the tag
+// object's name. git and ssh-keygen are not needed; `git verify-tag` accepts the result. A tag that exists
+// is an error.
 func SignTag(dir string, req TagRequest) (string, error) {
 	id, err := signTag(dir, req)
 	if err != nil {
@@ -47,7 +48,8 @@ func signTag(dir string, req TagRequest) (id plumbing.Hash, err error) {
 		return id, errors.New("want a version like v1.2.0")
 	}
 	if len(req.Key) != ed25519.PrivateKeySize {
-		return id, fmt.Errorf("key: %d bytes: want an ed25519 private key of %d", len(req.Key), ed25519.PrivateKeySize)
+		return id, fmt.Errorf("key: %d bytes: want an ed25519 private key of %d",
+			len(req.Key), ed25519.PrivateKeySize)
 	}
 	at, err := gitDir(dir)
 	if err != nil {
@@ -89,7 +91,8 @@ func signedTag(commit plumbing.Hash, req TagRequest) ([]byte, error) {
 	if strings.ContainsAny(message, "\x00\r") || strings.Contains("\n"+message, "\n-----BEGIN ") {
 		return nil, errors.New("message: holds a NUL, a carriage return or the start of a signature")
 	}
-	raw := fmt.Appendf(nil, "object %s\ntype commit\ntag %s\ntagger %s\n\n%s\n", commit, req.Tag, who, message)
+	raw := fmt.Appendf(nil, "object %s\ntype commit\ntag %s\ntagger %s\n\n%s\n",
+		commit, req.Tag, who, message)
 	signer, err := ssh.NewSignerFromKey(req.Key)
 	if err != nil {
 		return nil, fmt.Errorf("key: %w", err)
@@ -103,18 +106,20 @@ func signedTag(commit plumbing.Hash, req TagRequest) ([]byte, error) {
 
 // stamp is the person and the time as Git writes them.
 func (p Person) stamp(when time.Time) (string, error) {
-	for _, part := range []string{p.Name, p.Email} {
-		if strings.TrimSpace(part) == "" || strings.ContainsAny(part, "<>\n\x00\r") {
+	name, email := strings.TrimSpace(p.Name), strings.TrimSpace(p.Email)
+	for _, part := range []string{name, email} {
+		if part == "" || strings.ContainsAny(part, "<>\n\x00\r") {
 			return "", fmt.Errorf("%q <%q>: want a name and an email without angle brackets", p.Name, p.Email)
 		}
 	}
 	if when.Unix() < 0 {
 		return "", fmt.Errorf("time %s: before 1970", when.UTC().Format(time.RFC3339))
 	}
-	return fmt.Sprintf("%s <%s> %d +0000", strings.TrimSpace(p.Name), strings.TrimSpace(p.Email), when.Unix()), nil
+	return fmt.Sprintf("%s <%s> %d +0000", name, email, when.Unix()), nil
 }
 
-// ParseKey reads an unencrypted ed25519 private key in OpenSSH's or PKCS's PEM, as ssh-keygen and MarshalKey write it.
+// ParseKey reads an unencrypted ed25519 private key in OpenSSH's or PKCS's PEM, as ssh-keygen and
+// MarshalKey write it.
 func ParseKey(text []byte) (ed25519.PrivateKey, error) {
 	key, err := ssh.ParseRawPrivateKey(text)
 	var locked *ssh.PassphraseMissingError
@@ -156,9 +161,9 @@ func SignerLine(principal string, pub ed25519.PublicKey) (string, error) {
 	return line, nil
 }
 
-// InitRepo makes a Git repository at dir with one commit of files on branch main, files and .git both written, so
-// that git sees a clean work tree. Executable bits are kept. dir must be missing or empty. It returns the commit's
-// name.
+// InitRepo makes a Git repository at dir with one commit of files on branch main, files and .git both
+// written, so that git sees a clean work tree. Executable bits are kept. dir must be missing or empty. It
+// returns the commit's name.
 func InitRepo(dir string, files fs.FS, author Person, when time.Time) (string, error) {
 	id, err := initRepo(dir, files, author, when)
 	if err != nil {

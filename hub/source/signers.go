@@ -15,8 +15,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// AllowedSigners say whose signature counts: the lines of an allowed_signers file as in ssh-keygen(1), OpenPGP
-// keys, and keys that were revoked. The zero value allows nobody.
+// AllowedSigners say whose signature counts: the lines of an allowed_signers file as in ssh-keygen(1),
+// OpenPGP keys, and keys that were revoked. The zero value allows nobody.
 type AllowedSigners struct {
 	lines   []allowed
 	revoked []string // fingerprints, sorted
@@ -47,9 +47,10 @@ const (
 // minRSABits is the shortest RSA key that may sign.
 const minRSABits = 3072
 
-// ParseAllowedSigners reads an allowed_signers file. It is as strict as ssh-keygen about options and stricter about
-// keys: a key that could never sign (see VerifyTag), a certificate authority or a stray quote is an error that names
-// the line. A time without a trailing Z is in this machine's zone, as ssh-keygen has it.
+// ParseAllowedSigners reads an allowed_signers file. It is as strict as ssh-keygen about options and
+// stricter about keys: a key that could never sign (see VerifyTag), a certificate authority or a stray
+// quote is an error that names the line. A time without a trailing Z is in this machine's zone, as
+// ssh-keygen has it.
 func ParseAllowedSigners(r io.Reader) (AllowedSigners, error) {
 	var out AllowedSigners
 	err := eachLine(r, func(n int, line string) error {
@@ -332,7 +333,8 @@ func keyMaySign(key ssh.PublicKey) error {
 		}
 		return nil
 	default:
-		return fmt.Errorf("key type %q: want ed25519, sk-ed25519, ecdsa p-256 or rsa of %d bits", key.Type(), minRSABits)
+		return fmt.Errorf("key type %q: want ed25519, sk-ed25519, ecdsa p-256 or rsa of %d bits",
+			key.Type(), minRSABits)
 	}
 }
 

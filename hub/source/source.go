@@ -2,8 +2,8 @@
 // within hard bounds, turns it into a plain tree of regular files, and says who signed it.
 //
 // The way of a release is Fetch, then VerifyTag, then Pin.Check. Nothing here has a work tree, runs a hook,
-// follows a submodule or trusts a byte of the remote: the pack is read by a reader that counts, every object's
-// name is computed again, and the signature is checked over the raw tag object as it came.
+// follows a submodule or trusts a byte of the remote: the pack is read by a reader that counts, every
+// object's name is computed again, and the signature is checked over the raw tag object as it came.
 //
 // sign.go is the author's half: it makes a repository and a signed tag without git or ssh-keygen.
 package source
@@ -95,8 +95,8 @@ func Tags(ctx context.Context, url string, opt Options) (names []string, err err
 
 // Fetch brings the signed tag ref and the files it names. The signature is not judged here; see VerifyTag.
 //
-// Errors: ErrNotFound, ErrAuth, ErrUnsigned for a lightweight tag, ErrMalformedTag, ErrNestedTag, ErrRenamedTag,
-// ErrLimit (a *LimitError) and ErrHostileTree.
+// Errors: ErrNotFound, ErrAuth, ErrUnsigned for a lightweight tag, ErrMalformedTag, ErrNestedTag,
+// ErrRenamedTag, ErrLimit (a *LimitError) and ErrHostileTree.
 func Fetch(ctx context.Context, ref Ref, opt Options) (tree *Tree, err error) {
 	defer rescue(&err)
 	if !isVersion(ref.Tag) {

@@ -89,7 +89,8 @@ func (t *rawTag) split(raw []byte, body int) error {
 	if t.pgp {
 		end = strings.Replace(beginPGP, "BEGIN", "END", 1)
 	}
-	if before, after, ok := bytes.Cut(t.signature, []byte("\n"+end)); !ok || len(before) == 0 || string(after) != "\n" {
+	_, after, ok := bytes.Cut(t.signature, []byte("\n"+end))
+	if !ok || string(after) != "\n" {
 		return fmt.Errorf("%w: the block does not end the tag", ErrBadSignature)
 	}
 	return nil

@@ -51,8 +51,9 @@ func (t *Tree) ReadFile(name string) ([]byte, error) {
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 }
 
-// WriteTo writes the tree into dir, which is made if it is missing. Files are created anew with mode 0644 or 0755;
-// a file that is already there is an error. Nothing outside dir is touched, whatever links dir holds.
+// WriteTo writes the tree into dir, which is made if it is missing. Files are created anew with mode 0644
+// or 0755; a file that is already there is an error. Nothing outside dir is touched, whatever links dir
+// holds.
 func (t *Tree) WriteTo(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write tree: %w", err)
@@ -88,8 +89,8 @@ func newFiles(list []*file) files {
 		x.byPath[f.path] = f
 		x.add(f.path, f)
 	}
-	for name := range x.folders {
-		slices.SortFunc(x.folders[name], func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	for _, list := range x.folders {
+		slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	}
 	return x
 }

@@ -126,25 +126,26 @@ func isLoopback(host string) bool {
 
 func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
 
-// shown is the URL as errors may print it: without what stands between the scheme and the host, without a query.
+// shown is the URL as errors may print it and books may keep it: of a full URL, nothing between the scheme and
+// the host, no query and no fragment; of any, no control characters.
 func shown(raw string) string {
-	raw, _, _ = strings.Cut(raw, "?")
-	if len(raw) > 200 {
-		raw = raw[:200]
-	}
 	raw = strings.Map(func(r rune) rune {
 		if isControl(r) {
 			return '?'
 		}
 		return r
-	}, raw)
+	}, raw[:min(len(raw), maxURL)])
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok {
 		return raw
 	}
-	authority, path, _ := strings.Cut(rest, "/")
-	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
-		return scheme + "://" + authority[at+1:] + "/" + path
+	if end := strings.IndexAny(rest, "?#"); end >= 0 {
+		rest = rest[:end]
 	}
-	return raw
+	authority, path, slash := strings.Cut(rest, "/")
+	authority = authority[strings.LastIndexByte(authority, '@')+1:]
+	if slash {
+		path = "/" + path
+	}
+	return scheme + "://" + authority + path
 }

@@ -22,12 +22,13 @@ type Signer struct {
 	Principal string
 	// KeyType is the SSH key type, like "ssh-ed25519", or "openpgp".
 	KeyType string
-	// Fingerprint is "SHA256:..." as ssh-keygen -l prints it, or "OPENPGP:" and the primary key's fingerprint.
+	// Fingerprint is "SHA256:..." as ssh-keygen -l prints it, or "OPENPGP:" and the primary key's
+	// fingerprint.
 	Fingerprint string
 }
 
-// VerifyTag says who signed tree's tag, judged at now, the moment of receipt: what the tagger claims as the date
-// decides nothing. The signature is checked over the raw object's bytes.
+// VerifyTag says who signed tree's tag, judged at now, the moment of receipt: what the tagger claims as the
+// date decides nothing. The signature is checked over the raw object's bytes.
 //
 // Keys: ed25519, sk-ed25519 (touched), ECDSA P-256, RSA of 3072 bits or more; hashes: SHA-256 and SHA-512.
 // Errors: ErrUnsigned, ErrBadSignature, ErrUnknownSigner (also for a key that is out of its time or revoked),
@@ -83,7 +84,8 @@ func verifySSH(tag rawTag, signers AllowedSigners, now time.Time) (Signer, error
 		return Signer{}, fmt.Errorf("%w: %w", ErrBadSignature, err)
 	}
 	if sig.Namespace != namespace {
-		return Signer{}, fmt.Errorf("%w: namespace %q: want %q", ErrBadSignature, clip(sig.Namespace), namespace)
+		return Signer{}, fmt.Errorf("%w: namespace %q: want %q",
+			ErrBadSignature, clip(sig.Namespace), namespace)
 	}
 	if err := touched(sig); err != nil {
 		return Signer{}, fmt.Errorf("%w: %w", ErrBadSignature, err)
@@ -106,7 +108,8 @@ func touched(sig *sshsig.Signature) error {
 	return nil
 }
 
-// find looks for a line that allows key for a tag at now. The first such line wins; else the last reason is told.
+// find looks for a line that allows key for a tag at now. The first such line wins; else the last reason is
+// told.
 func (a AllowedSigners) find(key ssh.PublicKey, email string, now time.Time) (Signer, error) {
 	fingerprint := ssh.FingerprintSHA256(key)
 	if _, yes := slices.BinarySearch(a.revoked, fingerprint); yes {

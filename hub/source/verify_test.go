@@ -57,7 +57,8 @@ func sshSigner(t *testing.T, k crypto.Signer) ssh.Signer {
 	return s
 }
 
-// Each rule of the tag's verifier, on tags that the real git made; git's own verdict is compared where it has one.
+// Each rule of the tag's verifier, on tags that the real git made; git's own verdict is compared where it
+// has one.
 func TestRealTags(t *testing.T) {
 	l := newLab(t)
 	l.keygen("eve", "-t", "ed25519")
