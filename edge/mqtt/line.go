@@ -27,11 +27,12 @@ type line struct {
 	timeout time.Duration
 	in      frame
 	asked   atomic.Int32 // filters of the SUBSCRIBE that is under way
+	onFail  func(error)  // told the first cause; set before use
 	cause   atomic.Pointer[error]
 }
 
 func newLine(conn net.Conn, timeout time.Duration) *line {
-	l := &line{Conn: conn, timeout: timeout}
+	l := &line{Conn: conn, timeout: timeout, onFail: func(error) {}}
 	l.in.suback = func(size int) bool { return size == 2+int(l.asked.Load()) }
 	return l
 }
@@ -73,7 +74,9 @@ func (l *line) SetDeadline(t time.Time) error { return l.SetReadDeadline(t) }
 
 // fail remembers the first cause and closes.
 func (l *line) fail(err error) error {
-	l.cause.CompareAndSwap(nil, &err)
+	if l.cause.CompareAndSwap(nil, &err) {
+		l.onFail(err)
+	}
 	_ = l.Close() // there is nobody to tell
 	return errLine
 }

@@ -88,6 +88,7 @@ func (l *Link) live(ctx context.Context) error {
 		more: make(chan struct{}, 1),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	c.line.onFail = func(err error) { c.cancel(fmt.Errorf("line: %w", err)) }
 	defer c.line.fail(errors.New("closed by the agent"))
 	defer c.cancel(nil)
 	if err := c.open(login, session); err != nil {
@@ -146,12 +147,7 @@ func (c *connection) options(session uint64) *paho.ClientOptions {
 	o.SetStore(noStore{})
 	// Messages of the session may come before any SUBACK, so there is but one handler.
 	o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { c.receive(m) })
-	o.SetConnectionLostHandler(func(_ paho.Client, err error) {
-		if why := c.line.why(); why != nil {
-			err = why
-		}
-		c.cancel(fmt.Errorf("line: %w", err))
-	})
+	o.SetConnectionLostHandler(func(_ paho.Client, err error) { _ = c.line.fail(err) })
 	if cfg.Will != nil {
 		if payload := cfg.Will(session); len(payload) > 0 {
 			o.SetBinaryWill(protocol.Topic(cfg.Address, protocol.UpPresence), payload, 1, true)
@@ -196,7 +192,17 @@ func (c *connection) subscribe(ctx context.Context, filters []string) error {
 		ask[f] = 1
 	}
 	c.line.asked.Store(int32(len(ask)))
-	token := c.client.SubscribeMultiple(ask, nil)
+	// paho's call waits for the write timeout when the line goes down meanwhile.
+	called := make(chan paho.Token, 1)
+	go func() { called <- c.client.SubscribeMultiple(ask, nil) }()
+	var token paho.Token
+	select {
+	case token = <-called:
+	case <-c.ctx.Done():
+		return fmt.Errorf("subscribe: %w", context.Cause(c.ctx))
+	case <-ctx.Done():
+		return fmt.Errorf("subscribe: %w", ctx.Err())
+	}
 	if err := c.wait(ctx, token); err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}

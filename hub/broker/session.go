@@ -253,7 +253,7 @@ func (s *session) checkKept() {
 
 // push takes a message to the agent into the queue.
 func (s *session) push(m protocol.Message) error {
-	if !s.up.Load() || s.client.State.Subscriptions.Len() == 0 {
+	if !s.up.Load() || !s.listens(m.Topic) {
 		return protocol.Errorf(protocol.CodeUnavailable, "send %q: agent not listening", m.Topic)
 	}
 	s.mu.Lock()
@@ -265,6 +265,16 @@ func (s *session) push(m protocol.Message) error {
 	s.queue = append(s.queue, m)
 	s.start()
 	return nil
+}
+
+// listens says whether the agent has asked for topic. mochi would drop the message in
+// silence.
+func (s *session) listens(topic string) bool {
+	if _, ok := s.client.State.Subscriptions.Get(protocol.DownFilter(s.addr)); ok {
+		return true
+	}
+	_, ok := s.client.State.Subscriptions.Get(topic)
+	return ok
 }
 
 // kick looks whether more may be sent.
