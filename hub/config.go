@@ -20,6 +20,9 @@ type Config struct {
 	// API is a TCP address for the operator's API, empty for none; the socket in Home
 	// is always there. It is plain HTTP with a token: loopback, or behind a proxy.
 	API string
+	// Cache holds what builds share; empty means a folder in Home. Several hubs of one
+	// user may share one.
+	Cache string
 	// Approve is what the operator allows any plugin to be granted; a grant is the
 	// manifest's wish cut by this and by the device's own policy.
 	Approve []protocol.Grant
@@ -71,13 +74,13 @@ func (c Config) booksPath() string    { return filepath.Join(c.Home, "books.db")
 func (c Config) filesDir() string     { return filepath.Join(c.Home, "files") }
 func (c Config) documentsDir() string { return filepath.Join(c.Home, "desired") }
 func (c Config) keysDir() string      { return filepath.Join(c.Home, "keys") }
-func (c Config) cacheDir() string     { return filepath.Join(c.Home, "cache") }
 
-// SocketPath returns where the operator's API of the hub at home listens.
-func SocketPath(home string) string { return filepath.Join(home, "api.sock") }
-
-// TokenPath returns where the token for the API's TCP address lies.
-func TokenPath(home string) string { return filepath.Join(home, "keys", "api.token") }
+func (c Config) cacheDir() string {
+	if c.Cache != "" {
+		return c.Cache
+	}
+	return filepath.Join(c.Home, "cache")
+}
 
 func (c Config) makeDirs() error {
 	for _, dir := range []string{c.Home, c.filesDir(), c.documentsDir(), c.keysDir(), c.cacheDir()} {

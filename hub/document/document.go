@@ -31,11 +31,12 @@ type Document struct {
 
 // Error is what is wrong with a document, and where.
 type Error struct {
-	File         string
-	Line, Column int    // from 1; 0 when unknown
-	Path         string // such as actions[1].plugin; empty for the whole
-	Text         string
-	Source       string // the line at fault
+	File   string `json:"file"`
+	Line   int    `json:"line"`   // from 1; 0 when unknown
+	Column int    `json:"column"` // from 1
+	Path   string `json:"path"`   // such as actions[1].plugin; empty for the whole
+	Text   string `json:"text"`
+	Source string `json:"source"` // the line at fault
 }
 
 // Error returns file:line:column: path: text.

@@ -1,0 +1,143 @@
+// Package api is the operator's API of a hub: what is asked and answered, and a client
+// for it. It is JSON over HTTP, on a socket in the hub's home and, when the operator
+// wants it, on a TCP address with a token.
+//
+// Every error is an Error in {"error": ...}. Publishing answers with one JSON object a
+// line, a Progress each, as the stages fall; the last one has the release or the error.
+package api
+
+import (
+	"time"
+
+	"github.com/stavily/stavily/hub/document"
+	"github.com/stavily/stavily/hub/fleet"
+	"github.com/stavily/stavily/hub/registry"
+	"github.com/stavily/stavily/hub/runs"
+	"github.com/stavily/stavily/protocol"
+)
+
+// The paths. {x} is a name.
+const (
+	PathStatus    = "/v1/status"               // GET: Status
+	PathPlugins   = "/v1/plugins"              // GET: []registry.Plugin; POST AddPlugin: registry.Plugin
+	PathPlugin    = "/v1/plugins/{x}"          // GET: Plugin; DELETE
+	PathReleases  = "/v1/plugins/{x}/releases" // POST Publish: Progress, a line each
+	PathWorkflows = "/v1/workflows"            // GET: []Workflow; POST Deploy: Deployed
+	PathWorkflow  = "/v1/workflows/{x}"        // GET: Workflow; DELETE: []AgentChange
+	PathAgents    = "/v1/agents"               // GET: []fleet.Agent
+	PathAgent     = "/v1/agents/{x}"           // GET: fleet.Agent; PATCH Labels: fleet.Agent; DELETE
+	PathTokens    = "/v1/tokens"               // POST NewToken: Token
+	PathRuns      = "/v1/runs"                 // GET ?workflow&agent&status&limit: []runs.Run
+	PathRun       = "/v1/runs/{x}"             // GET: runs.Run; x may be the beginning of an ID
+)
+
+// Status is how a hub is.
+type Status struct {
+	Version   string          `json:"version"`
+	Home      string          `json:"home"`
+	Listen    string          `json:"listen"` // the address of the link, as bound
+	CA        protocol.Digest `json:"ca"`
+	Connected int             `json:"connected"` // agents
+	Started   time.Time       `json:"started"`
+}
+
+// AddPlugin registers a repository.
+type AddPlugin struct {
+	Repository     string `json:"repository"`
+	AllowedSigners string `json:"allowed_signers"` // the text of an allowed_signers file
+}
+
+// Plugin is a plugin with its releases, the newest first.
+type Plugin struct {
+	registry.Plugin
+	Releases []Release `json:"releases"`
+}
+
+// Release is a release with the verdict of every stage.
+type Release struct {
+	registry.Release
+	Stages []registry.Stage `json:"stages"`
+}
+
+// Publish asks for one version of a plugin.
+type Publish struct {
+	Version string `json:"version"`         // semver without "v"
+	Older   bool   `json:"older,omitempty"` // a version below the highest is meant
+}
+
+// Progress is one line of a publishing.
+type Progress struct {
+	Stage   *registry.Stage   `json:"stage,omitempty"`
+	Release *registry.Release `json:"release,omitempty"`
+	Error   *Error            `json:"error,omitempty"`
+}
+
+// Deploy is a workflow as its writer has it.
+type Deploy struct {
+	File string `json:"file"` // stands in errors
+	Text string `json:"text"`
+}
+
+// Deployed is what a deployment did.
+type Deployed struct {
+	Workflow protocol.WorkflowName `json:"workflow"`
+	At       time.Time             `json:"at"`
+	Releases []string              `json:"releases"` // name@version of each step, in order
+	Agents   []AgentChange         `json:"agents"`
+}
+
+// AgentChange is what a deployment means for one agent.
+type AgentChange struct {
+	Agent    protocol.AgentName `json:"agent"`
+	Revision uint64             `json:"revision"`
+	Digest   protocol.Digest    `json:"digest"` // of the desired document
+	Changed  bool               `json:"changed"`
+	Assigned bool               `json:"assigned"`
+	Excluded *protocol.Error    `json:"excluded,omitempty"`
+}
+
+// Workflow is a deployed workflow.
+type Workflow struct {
+	Workflow protocol.WorkflowName `json:"workflow"`
+	File     string                `json:"file"`
+	Text     string                `json:"text"`
+	Releases []string              `json:"releases"`
+	At       time.Time             `json:"at"`
+}
+
+// Labels changes an agent's labels; an empty value removes one.
+type Labels struct {
+	Labels map[string]string `json:"labels"`
+}
+
+// NewToken asks for a join token.
+type NewToken struct {
+	Site  protocol.Site      `json:"site"`
+	Agent protocol.AgentName `json:"agent,omitempty"` // empty: the agent says its name
+	Count int                `json:"count"`           // agents that may join with it; 0 means 1
+	TTL   time.Duration      `json:"ttl"`             // ns; 0 means an hour
+}
+
+// Token is a join token, shown once.
+type Token struct {
+	Token   string    `json:"token"`
+	Hub     string    `json:"hub"` // host:port as the hub listens
+	Expires time.Time `json:"expires"`
+}
+
+// Agent and Run are as the books have them.
+type (
+	Agent = fleet.Agent
+	Run   = runs.Run
+)
+
+// Error is what went wrong.
+type Error struct {
+	Code protocol.Code `json:"code"`
+	Text string        `json:"text"`
+	// Place is set when the mistake is in a document that the caller sent.
+	Place *document.Error `json:"place,omitempty"`
+}
+
+// Error returns the text.
+func (e *Error) Error() string { return e.Text }

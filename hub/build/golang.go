@@ -1,0 +1,181 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/stavily/stavily/hub/build/sdk"
+	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost"
+)
+
+// goLanguage builds Go by the standard toolchain for wasip1. CGO is off, so that no
+// code of the source runs on the hub: neither a build script nor a test does, the tests
+// run as WebAssembly too.
+type goLanguage struct{}
+
+func (goLanguage) name() string { return "go" }
+
+// toolchainMax bounds how long a toolchain may take to say its name.
+const toolchainMax = 10 * time.Second
+
+func (goLanguage) toolchain(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, toolchainMax)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", "env", "GOVERSION")
+	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local")
+	out, err := cmd.Output()
+	if err != nil {
+		return "", protocol.Errorf(protocol.CodeUnavailable,
+			"build: no Go toolchain: %w; install Go 1.24 or newer and put it into PATH", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+var goBuildFlags = []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="}
+
+func (goLanguage) flags() string {
+	return "wasip1/wasm " + strings.Join(goBuildFlags, " ") + " sdk " + sdk.Sum()
+}
+
+func (goLanguage) build(ctx context.Context, w *workspace, out string) error {
+	if err := w.goDownload(ctx); err != nil {
+		return err
+	}
+	_, err := w.goRun(ctx, "off", append(append([]string{"build"}, goBuildFlags...), "-o", out, ".")...)
+	return err
+}
+
+// test compiles the tests with coverage and runs them in wasmhost, with the source as
+// a read-only file system and nothing else.
+func (goLanguage) test(ctx context.Context, w *workspace, suite string) (string, float64, error) {
+	if err := w.goDownload(ctx); err != nil {
+		return "", 0, err
+	}
+	pkg := "./" + filepath.ToSlash(filepath.Clean(suite))
+	binary := filepath.Join(w.dir, "test.wasm")
+	_, err := w.goRun(ctx, "off", "test", "-c", "-cover", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, pkg)
+	if err != nil {
+		return "", 0, err
+	}
+	module, err := os.ReadFile(binary)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", 0, fmt.Errorf("package %s has no test files: %w", pkg, ErrNoTests)
+	}
+	if err != nil {
+		return "", 0, fmt.Errorf("test: %w", err)
+	}
+	out, err := wasmhost.RunCommand(ctx, wasmhost.Command{
+		Wasm: module, Args: []string{"test", "-test.short"}, Files: w.tree, Dir: filepath.ToSlash(filepath.Clean(suite)),
+		MemoryMB: testMemoryMB, OutputMax: outputMax,
+	})
+	if err != nil {
+		return "", 0, protocol.Errorf(protocol.CodeRefused, "test: %w\n%s", err, tail(out))
+	}
+	coverage, err := coverageOf(out)
+	return "passed", coverage, err
+}
+
+const testMemoryMB = 512
+
+var coverageLine = regexp.MustCompile(`(?m)^coverage: ([0-9.]+)% of statements`)
+
+// coverageOf reads the coverage that the test binary measured; it is never guessed.
+func coverageOf(out []byte) (float64, error) {
+	m := coverageLine.FindSubmatch(out)
+	if m == nil {
+		return 0, protocol.Errorf(protocol.CodeRefused, "test: no coverage in the output\n%s", tail(out))
+	}
+	return strconv.ParseFloat(string(m[1]), 64)
+}
+
+// goDownload brings the dependencies, locked by go.sum, into the module cache: the SDK
+// from this hub, others from where the hub's user has them from.
+func (w *workspace) goDownload(ctx context.Context) error {
+	proxy := filepath.Join(w.b.cfg.CacheDir, "sdk", sdk.Version+"-"+sdk.Sum()[:12])
+	if _, err := os.Stat(proxy); err != nil {
+		if err := sdk.WriteProxy(proxy); err != nil {
+			return fmt.Errorf("build: sdk: %w", err)
+		}
+	}
+	user, err := exec.CommandContext(ctx, "go", "env", "GOPROXY").Output()
+	if err != nil {
+		return fmt.Errorf("build: go env: %w", err)
+	}
+	_, err = w.goRun(ctx, "file://"+filepath.ToSlash(proxy)+","+strings.TrimSpace(string(user)), "mod", "download")
+	return err
+}
+
+const outputMax = 64 << 10
+
+// goRun runs the Go command in the source with an environment that is ours alone. Its
+// own words come back in the error, cut to a bound.
+func (w *workspace) goRun(ctx context.Context, proxy string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = w.src
+	// The module cache is the hub's own, and another for each SDK: while the SDK is
+	// developed, its content changes under one version.
+	modules := filepath.Join(w.b.cfg.CacheDir, "go-"+sdk.Sum()[:12])
+	cmd.Env = append(goEnv(), "GOPROXY="+proxy, "GOMODCACHE="+modules, "GOTMPDIR="+w.dir, "TMPDIR="+w.dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	out := &capped{left: outputMax}
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return nil, protocol.Errorf(protocol.CodeDeadline, "go %s: ended after its time: %w", args[0], ctx.Err())
+		}
+		return nil, protocol.Errorf(protocol.CodeBadInput, "go %s: %w\n%s", args[0], err, tail(out.Bytes()))
+	}
+	return out.Bytes(), nil
+}
+
+// goEnv passes on where the hub's user keeps Go's caches and nothing else.
+func goEnv() []string {
+	env := []string{
+		"GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOTOOLCHAIN=local", "GOFLAGS=-mod=readonly -modcacherw", "GOWORK=off",
+		"GOENV=off", "GO111MODULE=on", "GONOSUMDB=" + sdk.Module, "GOVCS=*:off",
+	}
+	for _, name := range []string{"PATH", "HOME", "GOCACHE", "GOPATH", "GOROOT", "XDG_CACHE_HOME", "GOSUMDB"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+// capped keeps the first bytes of an output and drops the rest.
+type capped struct {
+	bytes.Buffer
+	left int
+}
+
+// Write never fails, so that a talkative toolchain goes on.
+func (c *capped) Write(p []byte) (int, error) {
+	keep := min(len(p), c.left)
+	c.left -= keep
+	c.Buffer.Write(p[:keep])
+	return len(p), nil
+}
+
+const tailMax = 4 << 10
+
+// tail returns the end of an output for an error's text.
+func tail(out []byte) string {
+	out = bytes.TrimSpace(out)
+	if len(out) > tailMax {
+		return "..." + string(out[len(out)-tailMax:])
+	}
+	return string(out)
+}

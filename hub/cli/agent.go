@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stavily/stavily/hub/api"
+	"github.com/stavily/stavily/protocol"
+)
+
+func agentCommand(c *connection) *cobra.Command {
+	cmd := &cobra.Command{Use: "agent", Short: "List, show, label and remove agents, and let new ones join"}
+	cmd.AddCommand(agentList(c), agentShow(c), agentLabel(c), agentRemove(c), agentToken(c))
+	return cmd
+}
+
+func agentNames(c *connection) cobra.CompletionFunc {
+	return names(c, api.PathAgents, func(a api.Agent) protocol.AgentName { return a.Address.Agent })
+}
+
+func agentList(c *connection) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List agents", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return ask(cmd, c, question{http.MethodGet, api.PathAgents, nil}, func(w io.Writer, list []api.Agent) {
+				row(w, "AGENT", "SITE", "STATE", "PLATFORM", "REVISION", "HOLDS", "LAST SEEN", "LABELS")
+				for i := range list {
+					a := &list[i]
+					row(w, a.Address.Agent, a.Address.Site, stateOf(a), a.Device.Platform, a.Desired.Revision, holds(a),
+						when(a.LastSeen), labelText(a.AllLabels()))
+				}
+			})
+		},
+	}
+}
+
+func stateOf(a *api.Agent) string {
+	switch {
+	case a.Revoked:
+		return "revoked"
+	case a.Presence.Online:
+		return "online"
+	default:
+		return "offline"
+	}
+}
+
+// holds says which revision the agent says it has, and whether it took the newest.
+func holds(a *api.Agent) string {
+	switch r := a.Reported; {
+	case r == nil:
+		return "unknown"
+	case r.Refused != nil && r.Refused.Revision > r.Revision:
+		return fmt.Sprintf("%d, refused %d (%s)", r.Revision, r.Refused.Revision, r.Refused.Error.Code)
+	case r.Revision == a.Desired.Revision:
+		return fmt.Sprint(r.Revision)
+	default:
+		return fmt.Sprintf("%d, pending", r.Revision)
+	}
+}
+
+func labelText(labels map[string]string) string {
+	pairs := make([]string, 0, len(labels))
+	for k, v := range labels {
+		pairs = append(pairs, k+"="+v)
+	}
+	slices.Sort(pairs)
+	return strings.Join(pairs, ",")
+}
+
+func agentShow(c *connection) *cobra.Command {
+	return &cobra.Command{
+		Use: "show NAME", Short: "Show an agent and how its assignments fare", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: agentNames(c),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return ask(cmd, c, question{http.MethodGet, api.Path(api.PathAgent, args[0]), nil}, showAgent)
+		},
+	}
+}
+
+func showAgent(w io.Writer, a api.Agent) {
+	row(w, "agent", a.Address.Agent)
+	row(w, "site", a.Address.Site)
+	row(w, "state", stateOf(&a), when(a.Presence.Since))
+	row(w, "last seen", when(a.LastSeen))
+	row(w, "enrolled", when(a.Enrolled), fmt.Sprintf("epoch %d", a.Epoch))
+	row(w, "certificate", a.Identity.Serial, "until "+when(a.Identity.NotAfter))
+	row(w, "device", a.Device.Platform, a.Device.Engine, "stavily-edge "+a.Device.Version, a.Device.Kernel)
+	row(w, "labels", labelText(a.AllLabels()))
+	row(w, "desired", fmt.Sprintf("revision %d", a.Desired.Revision), a.Desired.Digest.Short(), when(a.Desired.Issued))
+	r := a.Reported
+	if r == nil {
+		row(w, "reported", "nothing yet")
+		return
+	}
+	row(w, "reported", fmt.Sprintf("revision %d", r.Revision), r.Digest.Short(), stamp(r.Time))
+	if r.Refused != nil {
+		row(w, "refused", fmt.Sprintf("revision %d", r.Refused.Revision), r.Refused.Error.Code, r.Refused.Error.Text)
+	}
+	row(w, "outbox", fmt.Sprintf("%d pending, %d dropped", r.Pending, r.Dropped))
+	for _, s := range r.Assignments {
+		text := ""
+		if s.Error != nil {
+			text = s.Error.Text
+		}
+		row(w, "workflow", s.Workflow, s.Phase, fmt.Sprintf("%d fired, %d failed", s.Fired, s.Failed), text)
+	}
+}
+
+func agentLabel(c *connection) *cobra.Command {
+	return &cobra.Command{
+		Use: "label NAME KEY=VALUE...", Short: "Set labels; KEY= removes one", Args: cobra.MinimumNArgs(2),
+		ValidArgsFunction: agentNames(c),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in := api.Labels{Labels: map[string]string{}}
+			for _, pair := range args[1:] {
+				key, value, ok := strings.Cut(pair, "=")
+				if !ok || key == "" {
+					return usage(cmd, fmt.Errorf("%q: want KEY=VALUE", pair))
+				}
+				in.Labels[key] = value
+			}
+			q := question{http.MethodPatch, api.Path(api.PathAgent, args[0]), in}
+			return ask(cmd, c, q, func(w io.Writer, a api.Agent) {
+				row(w, "labelled", a.Address.Agent, labelText(a.AllLabels()))
+			})
+		},
+	}
+}
+
+func agentRemove(c *connection) *cobra.Command {
+	return &cobra.Command{
+		Use: "remove NAME", Short: "Forget an agent and refuse its certificate", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: agentNames(c),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return ask(cmd, c, question{http.MethodDelete, api.Path(api.PathAgent, args[0]), nil},
+				func(w io.Writer, _ struct{}) { row(w, "removed", args[0]) })
+		},
+	}
+}
+
+func agentToken(c *connection) *cobra.Command {
+	in := api.NewToken{}
+	cmd := &cobra.Command{
+		Use: "token --site SITE", Short: "Make a token by which new agents join", Args: cobra.NoArgs,
+		Example: "  stavily agent token --site berlin\n  stavily agent token --site berlin --count 50 --ttl 24h",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return ask(cmd, c, question{http.MethodPost, api.PathTokens, in}, func(w io.Writer, t api.Token) {
+				row(w, "token", t.Token)
+				row(w, "expires", when(t.Expires))
+				row(w, "use it", fmt.Sprintf("stavily-edge --hub mqtts://HOST:%s --join TOKEN --name NAME", portOf(t.Hub)))
+			})
+		},
+	}
+	cmd.Flags().StringVar((*string)(&in.Site), "site", "", "the site of the agents (required)")
+	cmd.Flags().StringVar((*string)(&in.Agent), "name", "", "the one name that it is for")
+	cmd.Flags().IntVar(&in.Count, "count", 1, "how many agents may join with it")
+	cmd.Flags().DurationVar(&in.TTL, "ttl", time.Hour, "how long it lasts")
+	_ = cmd.MarkFlagRequired("site")
+	return cmd
+}
+
+func portOf(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }

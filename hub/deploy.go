@@ -1,0 +1,278 @@
+package hub
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/stavily/stavily/hub/api"
+	"github.com/stavily/stavily/hub/deploy"
+	"github.com/stavily/stavily/hub/fleet"
+	"github.com/stavily/stavily/hub/registry"
+	"github.com/stavily/stavily/hub/store"
+	"github.com/stavily/stavily/hub/workflow"
+	"github.com/stavily/stavily/protocol"
+)
+
+// bookDeployments holds a deployed for every workflow.
+const bookDeployments = "deployments"
+
+// deployed is a deployment as the books keep it.
+type deployed struct {
+	File     string            `json:"file"`
+	Text     string            `json:"text"`
+	Releases []protocol.Digest `json:"releases"` // one for each step in order
+	At       time.Time         `json:"at"`
+}
+
+// Deploy checks a workflow, resolves its plugins to releases, plans, and sends every
+// agent whose content changed its new revision. All of it happens, or nothing. Errors
+// of the text carry line and column.
+func (h *Hub) Deploy(now time.Time, file string, text []byte) (*api.Deployed, error) {
+	w, err := workflow.Parse(file, text)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Deployed{Workflow: w.Name, At: now}
+	err = h.Operate(func(tx *store.Tx) error {
+		d, err := h.resolve(tx, w, out)
+		if err != nil {
+			return err
+		}
+		agents, err := h.agents(tx)
+		if err != nil {
+			return err
+		}
+		if err := deploy.Check(d, agents); err != nil {
+			return err
+		}
+		if err := keepDeployment(tx, now, file, d); err != nil {
+			return err
+		}
+		out.Agents, err = h.replan(tx, now, w.Name)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Undeploy ends a workflow on all agents.
+func (h *Hub) Undeploy(now time.Time, name protocol.WorkflowName) (changes []api.AgentChange, err error) {
+	err = h.Operate(func(tx *store.Tx) error {
+		if err := tx.DropEntry(bookDeployments, string(name)); err != nil {
+			return protocol.Errorf(protocol.CodeNotFound, "workflow %q: not deployed", name)
+		}
+		changes, err = h.replan(tx, now, name)
+		return err
+	})
+	return changes, err
+}
+
+func (h *Hub) resolve(tx *store.Tx, w *workflow.Workflow, out *api.Deployed) (*deploy.Deployment, error) {
+	d := &deploy.Deployment{Workflow: w}
+	for _, step := range w.StepsInOrder() {
+		r, err := registry.Resolve(tx, step.Plugin.String())
+		if err != nil {
+			return nil, w.Errorf(step.Path+".plugin", "%v", err)
+		}
+		release, err := h.release(r.Digest)
+		if err != nil {
+			return nil, w.Errorf(step.Path+".plugin", "%v", err)
+		}
+		d.Releases = append(d.Releases, release)
+		out.Releases = append(out.Releases, release.Manifest.String())
+	}
+	return d, nil
+}
+
+// release reads a sealed release back, checked by the hub's own keyring.
+func (h *Hub) release(digest protocol.Digest) (deploy.Release, error) {
+	sealed, err := h.files.Get(digest)
+	if err != nil {
+		return deploy.Release{}, err
+	}
+	payload, err := protocol.Open(protocol.ContextRelease, h.keys.Ring, sealed)
+	if err != nil {
+		return deploy.Release{}, err
+	}
+	var r protocol.Release
+	if err := protocol.UnmarshalExact(payload, &r); err != nil {
+		return deploy.Release{}, err
+	}
+	info := r.Manifest.Plugin
+	out := deploy.Release{
+		Ref:      protocol.ReleaseRef{Plugin: info.Name, Version: info.Version, Digest: digest, Size: int64(len(sealed))},
+		Manifest: r.Manifest, Schema: r.Schema,
+	}
+	for _, a := range r.Artifacts {
+		out.Platforms = append(out.Platforms, a.Platform)
+	}
+	return out, nil
+}
+
+func keepDeployment(tx *store.Tx, now time.Time, file string, d *deploy.Deployment) error {
+	kept := deployed{File: file, Text: string(d.Workflow.Text), At: now}
+	for _, r := range d.Releases {
+		kept.Releases = append(kept.Releases, r.Ref.Digest)
+	}
+	value, err := json.Marshal(kept)
+	if err != nil {
+		return fmt.Errorf("keep workflow %s: %w", d.Workflow.Name, err)
+	}
+	return tx.PutEntry(store.Entry{Book: bookDeployments, Key: string(d.Workflow.Name), Value: value})
+}
+
+// Workflows returns what is deployed, by name.
+func (h *Hub) Workflows(tx *store.Tx) ([]api.Workflow, error) {
+	entries, err := tx.Entries(bookDeployments)
+	out := make([]api.Workflow, 0, len(entries))
+	for _, e := range entries {
+		var kept deployed
+		if err := json.Unmarshal(e.Value, &kept); err != nil {
+			return nil, fmt.Errorf("workflow %s: %w", e.Key, err)
+		}
+		w := api.Workflow{Workflow: protocol.WorkflowName(e.Key), File: kept.File, Text: kept.Text, At: kept.At}
+		for _, digest := range kept.Releases {
+			r, err := registry.ReleaseOf(tx, digest)
+			if err != nil {
+				return nil, fmt.Errorf("workflow %s: %w", e.Key, err)
+			}
+			w.Releases = append(w.Releases, string(r.Plugin)+"@"+r.Version)
+		}
+		out = append(out, w)
+	}
+	return out, err
+}
+
+// deployments reads all deployments back, by name.
+func (h *Hub) deployments(tx *store.Tx) ([]deploy.Deployment, error) {
+	entries, err := tx.Entries(bookDeployments)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]deploy.Deployment, len(entries))
+	for i, e := range entries {
+		var kept deployed
+		if err := json.Unmarshal(e.Value, &kept); err != nil {
+			return nil, fmt.Errorf("workflow %s: %w", e.Key, err)
+		}
+		if out[i].Workflow, err = workflow.Parse(kept.File, []byte(kept.Text)); err != nil {
+			return nil, err
+		}
+		for _, digest := range kept.Releases {
+			r, err := h.release(digest)
+			if err != nil {
+				return nil, fmt.Errorf("workflow %s: %w", e.Key, err)
+			}
+			out[i].Releases = append(out[i].Releases, r)
+		}
+	}
+	return out, nil
+}
+
+func (h *Hub) agents(tx *store.Tx) ([]deploy.Agent, error) {
+	known, err := fleet.List(tx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]deploy.Agent, 0, len(known))
+	for i := range known {
+		out = append(out, deploy.Agent{
+			Address: known[i].Address, Labels: known[i].AllLabels(), Platform: known[i].Device.Platform,
+		})
+	}
+	return out, nil
+}
+
+// replan plans for the whole fleet and sends each agent whose content changed a new
+// revision. It returns what it means for the agents that name concerns.
+func (h *Hub) replan(tx *store.Tx, now time.Time, name protocol.WorkflowName) ([]api.AgentChange, error) {
+	deployments, err := h.deployments(tx)
+	if err != nil {
+		return nil, err
+	}
+	agents, err := h.agents(tx)
+	if err != nil {
+		return nil, err
+	}
+	var out []api.AgentChange
+	contents := deploy.Plan(deploy.Input{Deployments: deployments, Agents: agents, Approve: h.cfg.Approve})
+	for i := range contents {
+		change, err := h.revise(tx, now, &contents[i])
+		if err != nil {
+			return nil, err
+		}
+		concern(&change, &contents[i], name)
+		if change.Changed || change.Assigned || change.Excluded != nil {
+			out = append(out, change)
+		}
+	}
+	return out, nil
+}
+
+// concern notes what content says of the workflow name.
+func concern(c *api.AgentChange, content *deploy.Content, name protocol.WorkflowName) {
+	for _, a := range content.Assignments {
+		c.Assigned = c.Assigned || a.Workflow == name
+	}
+	for _, x := range content.Excluded {
+		if x.Workflow == name {
+			c.Excluded = x.Error
+		}
+	}
+}
+
+// revise seals a new revision for one agent when what it is to do is not what the
+// newest one says, keeps it and hints at it.
+func (h *Hub) revise(tx *store.Tx, now time.Time, content *deploy.Content) (api.AgentChange, error) {
+	agent, err := fleet.Get(tx, content.Address.Agent)
+	if err != nil {
+		return api.AgentChange{}, err
+	}
+	held := agent.Desired
+	change := api.AgentChange{Agent: content.Address.Agent, Revision: held.Revision, Digest: held.Digest}
+	same, err := h.holds(held.Digest, content)
+	if err != nil || same {
+		return change, err
+	}
+	doc := content.Desired(agent.Epoch, held.Revision+1, now.UnixMilli())
+	sealed, err := protocol.Seal(protocol.ContextDesired, h.keys.Desired, protocol.MustMarshal(doc))
+	if err != nil {
+		return change, err
+	}
+	digest, err := h.docs.Put(sealed)
+	if err != nil {
+		return change, err
+	}
+	change.Revision, change.Digest, change.Changed = doc.Revision, digest, true
+	err = fleet.SetDesired(tx, content.Address.Agent, fleet.Desired{
+		Revision: doc.Revision, Digest: digest, Size: int64(len(sealed)), Issued: now,
+	})
+	if err != nil {
+		return change, err
+	}
+	return change, h.hint(tx, now, content.Address)
+}
+
+// holds reports whether the document with that digest asks just what content does. An
+// agent that was never sent anything holds the empty content.
+func (h *Hub) holds(digest protocol.Digest, content *deploy.Content) (bool, error) {
+	if digest.IsZero() {
+		return content.Equal(&deploy.Content{Address: content.Address}), nil
+	}
+	sealed, err := h.docs.Get(digest)
+	if err != nil {
+		return false, err
+	}
+	payload, err := protocol.Open(protocol.ContextDesired, h.keys.Ring, sealed)
+	if err != nil {
+		return false, err
+	}
+	var doc protocol.Desired
+	if err := protocol.UnmarshalExact(payload, &doc); err != nil {
+		return false, err
+	}
+	return deploy.ContentOf(&doc).Equal(content), nil
+}

@@ -1,0 +1,336 @@
+package hub
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stavily/stavily/hub/api"
+	"github.com/stavily/stavily/hub/document"
+	"github.com/stavily/stavily/hub/fleet"
+	"github.com/stavily/stavily/hub/registry"
+	"github.com/stavily/stavily/hub/runs"
+	"github.com/stavily/stavily/hub/store"
+	"github.com/stavily/stavily/protocol"
+)
+
+// Version is what this hub and its command line call themselves.
+const Version = "0.1.0"
+
+const bodyMax = 1 << 20
+
+// serveAPI answers operators on ln. An empty token means that the listener itself keeps
+// strangers out, as the socket does.
+func (s *server) serveAPI(ctx context.Context, ln net.Listener, token string) error {
+	handler := s.routes()
+	if token != "" {
+		handler = guarded(handler, token)
+	}
+	web := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	defer context.AfterFunc(ctx, func() { _ = web.Close() })()
+	if err := web.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func guarded(next http.Handler, token string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if subtle.ConstantTimeCompare([]byte(got), []byte(token)) != 1 {
+			fail(w, protocol.Errorf(protocol.CodeRefused, "api: wrong or missing token"))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func openToken(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		b := make([]byte, 32)
+		if _, err := rand.Read(b); err != nil {
+			return "", err
+		}
+		text = []byte(hex.EncodeToString(b))
+		err = writeSecret(path, text)
+		return string(text), err
+	}
+	return strings.TrimSpace(string(text)), err
+}
+
+func (s *server) routes() http.Handler {
+	mux := http.NewServeMux()
+	handle := func(method, path string, f func(r *http.Request) (any, error)) {
+		mux.HandleFunc(method+" "+path, func(w http.ResponseWriter, r *http.Request) {
+			r.Body = http.MaxBytesReader(w, r.Body, bodyMax)
+			if out, err := f(r); err != nil {
+				fail(w, err)
+			} else {
+				answer(w, http.StatusOK, out)
+			}
+		})
+	}
+	handle("GET", api.PathStatus, func(*http.Request) (any, error) { return s.status(), nil })
+	handle("GET", api.PathPlugins, s.listPlugins)
+	handle("POST", api.PathPlugins, s.addPlugin)
+	handle("GET", api.PathPlugin, s.showPlugin)
+	handle("DELETE", api.PathPlugin, s.removePlugin)
+	handle("GET", api.PathWorkflows, s.listWorkflows)
+	handle("POST", api.PathWorkflows, s.deployWorkflow)
+	handle("GET", api.PathWorkflow, s.showWorkflow)
+	handle("DELETE", api.PathWorkflow, s.removeWorkflow)
+	handle("GET", api.PathAgents, s.listAgents)
+	handle("GET", api.PathAgent, s.showAgent)
+	handle("PATCH", api.PathAgent, s.labelAgent)
+	handle("DELETE", api.PathAgent, s.removeAgent)
+	handle("POST", api.PathTokens, s.newToken)
+	handle("GET", api.PathRuns, s.listRuns)
+	handle("GET", api.PathRun, s.showRun)
+	mux.HandleFunc("POST "+api.PathReleases, s.publishRelease)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		fail(w, protocol.Errorf(protocol.CodeNotFound, "api: %s %s: no such path", r.Method, r.URL.Path))
+	})
+	return mux
+}
+
+func answer(w http.ResponseWriter, status int, out any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(out) // the caller went away: nothing to tell
+}
+
+func fail(w http.ResponseWriter, err error) {
+	out := apiError(err)
+	answer(w, statusOf(out.Code), map[string]*api.Error{"error": out})
+}
+
+func apiError(err error) *api.Error {
+	out := &api.Error{Code: protocol.CodeOf(err), Text: err.Error()}
+	var place *document.Error
+	if errors.As(err, &place) {
+		out.Code, out.Place = protocol.CodeBadInput, place
+	}
+	return out
+}
+
+func statusOf(code protocol.Code) int {
+	switch code {
+	case protocol.CodeNotFound:
+		return http.StatusNotFound
+	case protocol.CodeExists, protocol.CodeStale:
+		return http.StatusConflict
+	case protocol.CodeRefused, protocol.CodeDenied:
+		return http.StatusForbidden
+	case protocol.CodeUnavailable:
+		return http.StatusServiceUnavailable
+	case protocol.CodeInternal, protocol.CodeStorage:
+		return http.StatusInternalServerError
+	default:
+		return http.StatusUnprocessableEntity
+	}
+}
+
+func body[T any](r *http.Request) (T, error) {
+	var in T
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&in); err != nil {
+		return in, protocol.Errorf(protocol.CodeBadInput, "api: %s %s: body: %w", r.Method, r.URL.Path, err)
+	}
+	return in, nil
+}
+
+// view reads the books in the loop, so that an answer never mixes two moments.
+func view[T any](s *server, r *http.Request, f func(*store.Tx) (T, error)) (out T, err error) {
+	err = s.operate(r.Context(), func(tx *store.Tx) error {
+		out, err = f(tx)
+		return err
+	})
+	return out, err
+}
+
+func (s *server) listPlugins(r *http.Request) (any, error) { return view(s, r, registry.Plugins) }
+
+func (s *server) addPlugin(r *http.Request) (any, error) {
+	in, err := body[api.AddPlugin](r)
+	if err != nil {
+		return nil, err
+	}
+	return s.publish.Add(r.Context(), in.Repository, in.AllowedSigners)
+}
+
+func (s *server) showPlugin(r *http.Request) (any, error) {
+	name := protocol.PluginName(r.PathValue("x"))
+	return view(s, r, func(tx *store.Tx) (out api.Plugin, err error) {
+		if out.Plugin, err = registry.GetPlugin(tx, name); err != nil {
+			return out, err
+		}
+		list, err := registry.Releases(tx, name)
+		for i := 0; err == nil && i < len(list); i++ {
+			var stages []registry.Stage
+			stages, err = registry.Stages(tx, name, list[i].Version)
+			out.Releases = append(out.Releases, api.Release{Release: list[i], Stages: stages})
+		}
+		return out, err
+	})
+}
+
+func (s *server) removePlugin(r *http.Request) (any, error) {
+	return struct{}{}, s.operate(r.Context(), func(tx *store.Tx) error {
+		return registry.RemovePlugin(tx, protocol.PluginName(r.PathValue("x")))
+	})
+}
+
+// publishRelease answers line by line as the stages fall.
+func (s *server) publishRelease(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, bodyMax)
+	in, err := body[api.Publish](r)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	plugin, err := view(s, r, func(tx *store.Tx) (registry.Plugin, error) {
+		return registry.GetPlugin(tx, protocol.PluginName(r.PathValue("x")))
+	})
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	flush := http.NewResponseController(w)
+	tell := func(p api.Progress) {
+		_ = json.NewEncoder(w).Encode(p) // the caller went away: the work goes on
+		_ = flush.Flush()
+	}
+	release, err := s.publish.Publish(r.Context(), plugin, strings.TrimPrefix(in.Version, "v"), in.Older,
+		func(stage registry.Stage) { tell(api.Progress{Stage: &stage}) })
+	if err != nil {
+		tell(api.Progress{Error: apiError(err)})
+		return
+	}
+	tell(api.Progress{Release: &release})
+}
+
+func (s *server) listWorkflows(r *http.Request) (any, error) { return view(s, r, s.hub.Workflows) }
+
+func (s *server) showWorkflow(r *http.Request) (any, error) {
+	name := protocol.WorkflowName(r.PathValue("x"))
+	all, err := view(s, r, s.hub.Workflows)
+	for i := range all {
+		if all[i].Workflow == name {
+			return all[i], nil
+		}
+	}
+	if err == nil {
+		err = protocol.Errorf(protocol.CodeNotFound, "workflow %q: not deployed", name)
+	}
+	return nil, err
+}
+
+func (s *server) deployWorkflow(r *http.Request) (out any, err error) {
+	in, err := body[api.Deploy](r)
+	if err != nil {
+		return nil, err
+	}
+	err = s.ask(r.Context(), func(now time.Time) (err error) {
+		out, err = s.hub.Deploy(now, in.File, []byte(in.Text))
+		return err
+	})
+	return out, err
+}
+
+func (s *server) removeWorkflow(r *http.Request) (out any, err error) {
+	err = s.ask(r.Context(), func(now time.Time) (err error) {
+		out, err = s.hub.Undeploy(now, protocol.WorkflowName(r.PathValue("x")))
+		return err
+	})
+	return out, err
+}
+
+func (s *server) listAgents(r *http.Request) (any, error) { return view(s, r, fleet.List) }
+
+func (s *server) showAgent(r *http.Request) (any, error) {
+	return view(s, r, func(tx *store.Tx) (fleet.Agent, error) {
+		return fleet.Get(tx, protocol.AgentName(r.PathValue("x")))
+	})
+}
+
+func (s *server) labelAgent(r *http.Request) (out any, err error) {
+	in, err := body[api.Labels](r)
+	if err != nil {
+		return nil, err
+	}
+	err = s.ask(r.Context(), func(now time.Time) (err error) {
+		out, err = s.hub.Label(now, protocol.AgentName(r.PathValue("x")), in.Labels)
+		return err
+	})
+	return out, err
+}
+
+func (s *server) removeAgent(r *http.Request) (any, error) {
+	return struct{}{}, s.ask(r.Context(), func(time.Time) error {
+		gone, err := s.hub.Remove(protocol.AgentName(r.PathValue("x")))
+		if err != nil {
+			return err
+		}
+		defer s.broker.Disconnect(gone.Address, "removed")
+		return s.admit()
+	})
+}
+
+const (
+	tokenTTL = time.Hour
+	runsMax  = 1000
+)
+
+func (s *server) newToken(r *http.Request) (any, error) {
+	in, err := body[api.NewToken](r)
+	if err != nil {
+		return nil, err
+	}
+	if in.Count == 0 {
+		in.Count = 1
+	}
+	if in.TTL == 0 {
+		in.TTL = tokenTTL
+	}
+	out := api.Token{Hub: s.listen}
+	err = s.ask(r.Context(), func(now time.Time) error {
+		t, err := s.hub.NewToken(now, in)
+		out.Token, out.Expires = t.String(), now.Add(in.TTL)
+		return err
+	})
+	return out, err
+}
+
+func (s *server) listRuns(r *http.Request) (any, error) {
+	q := r.URL.Query()
+	limit, err := strconv.Atoi(q.Get("limit"))
+	if err != nil || limit < 1 || limit > runsMax {
+		limit = 50
+	}
+	return view(s, r, func(tx *store.Tx) ([]runs.Run, error) {
+		return runs.List(tx, runs.Filter{
+			Workflow: protocol.WorkflowName(q.Get("workflow")), Agent: protocol.AgentName(q.Get("agent")),
+			Status: runs.Status(q.Get("status")), Limit: limit,
+		})
+	})
+}
+
+func (s *server) showRun(r *http.Request) (any, error) {
+	return view(s, r, func(tx *store.Tx) (runs.Run, error) { return runs.Get(tx, r.PathValue("x")) })
+}

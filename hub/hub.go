@@ -1,0 +1,252 @@
+// Package hub is the one process that verifies and builds plugins, publishes releases,
+// plans desired documents for agents, and keeps the books of it all.
+//
+// Hub is a plain object: every call hands it one input at one moment, and it has no
+// goroutine, no clock and no lock. serve.go owns those: it runs the broker, the API and
+// the one loop that calls Hub. publish.go tells the story of a plugin, deploy.go that of
+// a workflow, enrol.go that of an agent.
+package hub
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/stavily/stavily/hub/fleet"
+	"github.com/stavily/stavily/hub/registry"
+	"github.com/stavily/stavily/hub/runs"
+	"github.com/stavily/stavily/hub/store"
+	"github.com/stavily/stavily/protocol"
+)
+
+// Hub is the hub's core. One caller at a time.
+type Hub struct {
+	cfg   Config
+	log   *slog.Logger
+	books *store.Store
+	files *registry.Files // artifacts and sealed releases: for every agent
+	docs  *registry.Files // sealed desired documents: each for one agent
+	keys  *Keys
+	ca    *CA
+	link  protocol.Link
+
+	// tx holds what Handle changed since the last Flush, after what may leave the hub
+	// once that is on disk: nothing is acknowledged before.
+	tx    *store.Tx
+	after []func()
+	prune time.Time
+}
+
+// Deps are what a hub stands on.
+type Deps struct {
+	Log       *slog.Logger
+	Books     *store.Store
+	Files     *registry.Files
+	Documents *registry.Files
+	Keys      *Keys
+	CA        *CA
+	Link      protocol.Link
+}
+
+// New returns a hub over its books.
+func New(cfg Config, d Deps) *Hub {
+	return &Hub{
+		cfg: cfg, log: d.Log, books: d.Books, files: d.Files, docs: d.Documents, keys: d.Keys, ca: d.CA, link: d.Link,
+	}
+}
+
+// Handle takes one message of an agent. Its effects leave with the next Flush; a
+// message that cannot be understood is counted, logged and acknowledged, so that it
+// never comes again.
+func (h *Hub) Handle(now time.Time, m protocol.Message) {
+	from, kind, err := protocol.ParseTopic(m.Topic)
+	if err == nil {
+		err = h.handle(now, from, kind, m.Payload)
+	}
+	if err != nil && !poison(err) {
+		h.log.Error("message not kept", slog.String("topic", m.Topic), slog.String("error", err.Error()))
+		h.drop()
+		return // not acknowledged: the agent sends it again
+	}
+	if err != nil {
+		h.log.Warn("message refused", slog.String("topic", m.Topic), slog.String("error", err.Error()))
+	}
+	h.after = append(h.after, m.Done)
+}
+
+// poison reports whether err is the message's own fault, so that sending it again
+// would only fail again.
+func poison(err error) bool {
+	switch protocol.CodeOf(err) {
+	case protocol.CodeBadMessage, protocol.CodeLimit, protocol.CodeBadName, protocol.CodeNotFound,
+		protocol.CodeNotMine, protocol.CodeStale, protocol.CodeRefused:
+		return true
+	default:
+		return false
+	}
+}
+
+func (h *Hub) handle(now time.Time, from protocol.Address, kind protocol.Kind, payload []byte) error {
+	switch kind {
+	case protocol.UpPresence:
+		return decoded(payload, func(p protocol.Presence) error { return h.presence(now, from, p) })
+	case protocol.UpReported:
+		return decoded(payload, func(r protocol.Reported) error { return h.reported(now, from, r) })
+	case protocol.UpRecords:
+		return decoded(payload, func(b protocol.Batch) error { return h.records(now, from, b) })
+	case protocol.UpFetch:
+		return decoded(payload, func(r protocol.FetchRequest) error { return h.fetch(from, r) })
+	default:
+		return protocol.Errorf(protocol.CodeBadMessage, "kind %q is not for the hub", kind)
+	}
+}
+
+func decoded[T any](payload []byte, use func(T) error) error {
+	var v T
+	if err := protocol.Unmarshal(payload, &v); err != nil {
+		return err
+	}
+	return use(v)
+}
+
+func (h *Hub) presence(now time.Time, from protocol.Address, p protocol.Presence) error {
+	return h.write(func(tx *store.Tx) error {
+		if err := fleet.SetPresence(tx, from, p, now); err != nil {
+			return err
+		}
+		if !p.Online {
+			return nil
+		}
+		return h.hint(tx, now, from)
+	})
+}
+
+func (h *Hub) reported(now time.Time, from protocol.Address, r protocol.Reported) error {
+	return h.write(func(tx *store.Tx) error {
+		if err := fleet.SetReported(tx, from, r, now); err != nil {
+			return err
+		}
+		agent, err := fleet.Get(tx, from.Agent)
+		if err != nil {
+			return err
+		}
+		// Whole documents are compared, never differences: an agent that holds
+		// another one is told again, whatever it was told before.
+		if agent.Desired.Revision == 0 || r.Digest == agent.Desired.Digest {
+			return nil
+		}
+		return h.hint(tx, now, from)
+	})
+}
+
+func (h *Hub) records(now time.Time, from protocol.Address, b protocol.Batch) error {
+	return h.write(func(tx *store.Tx) error {
+		ack, fresh, err := runs.Accept(tx, from, b, now)
+		if err != nil {
+			return err
+		}
+		h.log.Debug("records", slog.String("agent", from.String()), slog.String("lane", b.Lane.String()),
+			slog.Int("sent", len(b.Records)), slog.Int("new", fresh))
+		h.send(from, protocol.DownAck, ack)
+		return nil
+	})
+}
+
+// hint tells an agent which desired document is its newest.
+func (h *Hub) hint(tx *store.Tx, now time.Time, to protocol.Address) error {
+	agent, err := fleet.Get(tx, to.Agent)
+	if err != nil {
+		return err
+	}
+	d := agent.Desired
+	if d.Revision == 0 {
+		return nil
+	}
+	h.send(to, protocol.DownHint, protocol.Hint{
+		Epoch: agent.Epoch, Revision: d.Revision, Digest: d.Digest, Size: d.Size, Time: now.UnixMilli(),
+	})
+	return nil
+}
+
+// send lets a message leave with the next Flush. A line that is down is no error: the
+// agent asks again when it is back.
+func (h *Hub) send(to protocol.Address, kind protocol.Kind, v any) {
+	m := protocol.Message{
+		Topic: protocol.Topic(to, kind), Payload: protocol.MustMarshal(v), Retained: protocol.MayRetain(kind),
+	}
+	h.after = append(h.after, func() {
+		if err := h.link.Send(m); err != nil {
+			h.log.Debug("not sent", slog.String("topic", m.Topic), slog.String("error", err.Error()))
+		}
+	})
+}
+
+// write runs f in the transaction that the next Flush commits.
+func (h *Hub) write(f func(*store.Tx) error) error {
+	if h.tx == nil {
+		tx, err := h.books.Begin(context.Background())
+		if err != nil {
+			return protocol.Errorf(protocol.CodeStorage, "books: %w", err)
+		}
+		h.tx = tx
+	}
+	return f(h.tx)
+}
+
+// Flush makes everything handled so far durable and then lets out what follows from
+// it. When the books refuse, nothing leaves: the agents send again.
+func (h *Hub) Flush() error {
+	if h.tx != nil {
+		tx := h.tx
+		h.tx = nil
+		if err := tx.Commit(); err != nil {
+			h.after = nil
+			return protocol.Errorf(protocol.CodeStorage, "books: %w", err)
+		}
+	}
+	effects := h.after
+	h.after = nil
+	for _, effect := range effects {
+		effect()
+	}
+	return nil
+}
+
+// drop forgets everything since the last Flush.
+func (h *Hub) drop() {
+	if h.tx != nil {
+		h.tx.Rollback()
+	}
+	h.tx, h.after = nil, nil
+}
+
+// Operate runs f, an operator's wish, all of it or nothing, and lets out what it sent.
+func (h *Hub) Operate(f func(tx *store.Tx) error) error {
+	if err := h.Flush(); err != nil {
+		return err
+	}
+	if err := h.write(f); err != nil {
+		h.drop()
+		return err
+	}
+	return h.Flush()
+}
+
+const pruneEvery = time.Hour
+
+// Tick does what time asks for and returns when it wants to be called next.
+func (h *Hub) Tick(now time.Time) (next time.Time) {
+	if now.Before(h.prune) {
+		return h.prune
+	}
+	h.prune = now.Add(pruneEvery)
+	err := h.write(func(tx *store.Tx) error {
+		_, err := runs.Prune(tx, now.Add(-h.cfg.RunsKept))
+		return err
+	})
+	if err = errors.Join(err, h.Flush()); err != nil {
+		h.log.Error("prune", slog.String("error", err.Error()))
+	}
+	return h.prune
+}

@@ -1,0 +1,304 @@
+package hub
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/stavily/stavily/hub/api"
+	"github.com/stavily/stavily/hub/broker"
+	"github.com/stavily/stavily/hub/build"
+	"github.com/stavily/stavily/hub/registry"
+	"github.com/stavily/stavily/hub/store"
+	"github.com/stavily/stavily/protocol"
+)
+
+const (
+	inboxSize = 1024 // jobs; an agent has one message under way, so this is slack
+	batchSize = 256  // jobs that one commit makes durable
+)
+
+// server owns the goroutines and the clock of one hub.
+type server struct {
+	cfg     Config
+	log     *slog.Logger
+	books   *store.Store
+	keys    *Keys
+	ca      *CA
+	broker  *broker.Broker
+	hub     *Hub
+	publish *Publisher
+	inbox   chan job
+	started time.Time
+	listen  string // as bound
+	// admitted is who may connect, with the fingerprint of each one's key.
+	admitted atomic.Pointer[map[protocol.Address]string]
+}
+
+// job is one thing for the loop to do. alone wants the books for itself.
+type job struct {
+	do    func(now time.Time)
+	alone bool
+}
+
+// Serve runs the hub at cfg.Home until ctx ends. ready is told once, when agents can
+// connect and operators can ask.
+func Serve(ctx context.Context, cfg Config, log *slog.Logger, ready func(api.Status)) error {
+	s, err := open(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer s.books.Close()
+	defer s.broker.Close()
+	link, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return protocol.Errorf(protocol.CodeUnavailable, "hub: listen: %w", err)
+	}
+	s.listen = link.Addr().String()
+	return s.run(ctx, link, ready)
+}
+
+func open(ctx context.Context, cfg Config, log *slog.Logger) (*server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if err := cfg.makeDirs(); err != nil {
+		return nil, err
+	}
+	s := &server{cfg: cfg, log: log, inbox: make(chan job, inboxSize), started: time.Now()}
+	var err error
+	if s.books, err = store.Open(ctx, cfg.booksPath()); err != nil {
+		return nil, err
+	}
+	if err := s.openRest(); err != nil {
+		return nil, errors.Join(err, s.books.Close())
+	}
+	return s, nil
+}
+
+func (s *server) openRest() (err error) {
+	if s.keys, err = OpenKeys(s.cfg.keysDir()); err != nil {
+		return err
+	}
+	if s.ca, err = OpenCA(s.cfg.keysDir(), s.started); err != nil {
+		return err
+	}
+	files, err := registry.OpenFiles(s.cfg.filesDir())
+	if err != nil {
+		return err
+	}
+	docs, err := registry.OpenFiles(s.cfg.documentsDir())
+	if err != nil {
+		return err
+	}
+	if err := s.openBroker(); err != nil {
+		return err
+	}
+	builder, err := build.New(build.Config{CacheDir: s.cfg.cacheDir(), Log: s.log})
+	if err != nil {
+		return err
+	}
+	s.hub = New(s.cfg, Deps{
+		Log: s.log, Books: s.books, Files: files, Documents: docs, Keys: s.keys, CA: s.ca, Link: s.broker,
+	})
+	s.publish = &Publisher{
+		Config: s.cfg, Log: s.log, Keys: s.keys, Files: files, Build: builder, Clock: time.Now, Operate: s.operate,
+	}
+	return s.admit()
+}
+
+func (s *server) openBroker() error {
+	serverTLS, err := s.serverTLS()
+	if err != nil {
+		return err
+	}
+	s.broker, err = broker.New(broker.Config{
+		Log: s.log, TLS: serverTLS, Join: s.join, Allowed: s.allowed,
+	})
+	return err
+}
+
+// serverTLS makes a fresh server certificate at every start. Agents pin the authority
+// and not the certificate.
+func (s *server) serverTLS() (*tls.Config, error) {
+	cert, err := s.ca.Server(s.started)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}, ClientCAs: s.ca.Pool(),
+	}, nil
+}
+
+// run starts what listens and runs the loop until ctx ends or a part fails.
+func (s *server) run(ctx context.Context, link net.Listener, ready func(api.Status)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for _, kind := range []protocol.Kind{
+		protocol.UpPresence, protocol.UpReported, protocol.UpRecords, protocol.UpFetch,
+	} {
+		if err := s.broker.Listen(protocol.UpFilter(kind), s.deliver(ctx)); err != nil {
+			return err
+		}
+	}
+	parts, err := s.apiListeners()
+	if err != nil {
+		return err
+	}
+	parts = append(parts, func(ctx context.Context) error { return s.broker.Serve(ctx, link) })
+	var all sync.WaitGroup
+	for _, part := range parts {
+		all.Go(func() {
+			if err := part(ctx); !closed(err) {
+				cancel(err)
+			}
+		})
+	}
+	s.log.Info("hub is up", slog.String("link", s.listen), slog.String("home", s.cfg.Home))
+	ready(s.status())
+	s.loop(ctx)
+	all.Wait()
+	if err := context.Cause(ctx); !closed(err) {
+		return err
+	}
+	return s.hub.Flush()
+}
+
+// deliver brings an agent's message to the loop. It waits while the inbox is full: the
+// broker holds that agent's acknowledgement, so only its own line waits.
+func (s *server) deliver(ctx context.Context) func(protocol.Message) {
+	return func(m protocol.Message) {
+		select {
+		case s.inbox <- job{do: func(now time.Time) { s.hub.Handle(now, m) }}:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// loop is the one caller of Hub. It commits once for all jobs that wait.
+func (s *server) loop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			timer.Reset(time.Until(s.hub.Tick(time.Now())))
+		case j := <-s.inbox:
+			s.batch(j)
+		}
+	}
+}
+
+func (s *server) batch(j job) {
+	for n := 1; ; n++ {
+		if j.alone {
+			s.flush()
+		}
+		j.do(time.Now())
+		if n == batchSize || len(s.inbox) == 0 {
+			break
+		}
+		j = <-s.inbox
+	}
+	s.flush()
+}
+
+func (s *server) flush() {
+	if err := s.hub.Flush(); err != nil {
+		s.log.Error("books", slog.String("error", err.Error()))
+	}
+}
+
+// ask runs f in the loop and waits for it.
+func (s *server) ask(ctx context.Context, f func(now time.Time) error) error {
+	done := make(chan error, 1)
+	select {
+	case s.inbox <- job{do: func(now time.Time) { done <- f(now) }, alone: true}:
+	case <-ctx.Done():
+		return protocol.Errorf(protocol.CodeUnavailable, "hub is stopping")
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return protocol.Errorf(protocol.CodeUnavailable, "hub is stopping")
+	}
+}
+
+func (s *server) operate(ctx context.Context, f func(*store.Tx) error) error {
+	return s.ask(ctx, func(time.Time) error { return s.hub.Operate(f) })
+}
+
+// join serves one connection of an agent without a certificate.
+func (s *server) join(ctx context.Context, conn *tls.Conn) {
+	ServeJoin(conn, s.log, func(req protocol.JoinRequest, old *x509.Certificate) (reply protocol.JoinReply) {
+		err := s.ask(ctx, func(now time.Time) error {
+			reply = s.hub.Join(now, req, old)
+			return s.admit()
+		})
+		if err != nil {
+			return protocol.JoinReply{Error: protocol.AsError(err)}
+		}
+		return reply
+	})
+}
+
+// admit makes what the books say of who may connect hold for the next connection.
+func (s *server) admit() error {
+	keys, err := s.hub.Admitted()
+	if err == nil {
+		s.admitted.Store(&keys)
+	}
+	return err
+}
+
+// allowed is asked at every handshake and every login.
+func (s *server) allowed(a protocol.Address, cert *x509.Certificate) bool {
+	key, ok := (*s.admitted.Load())[a]
+	return ok && (cert == nil || key == fingerprint(cert))
+}
+
+func (s *server) status() api.Status {
+	return api.Status{
+		Version: Version, Home: s.cfg.Home, Listen: s.listen, CA: s.ca.Digest(),
+		Connected: len(s.broker.Connected()), Started: s.started,
+	}
+}
+
+// apiListeners opens the socket and, if wanted, the TCP address of the operator's API.
+func (s *server) apiListeners() ([]func(context.Context) error, error) {
+	path := api.SocketPath(s.cfg.Home)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("hub: api: %w", err)
+	}
+	socket, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("hub: api: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, fmt.Errorf("hub: api: %w", err)
+	}
+	parts := []func(context.Context) error{func(ctx context.Context) error { return s.serveAPI(ctx, socket, "") }}
+	if s.cfg.API == "" {
+		return parts, nil
+	}
+	token, err := openToken(api.TokenPath(s.cfg.Home))
+	if err != nil {
+		return nil, err
+	}
+	tcp, err := net.Listen("tcp", s.cfg.API)
+	if err != nil {
+		return nil, protocol.Errorf(protocol.CodeUnavailable, "hub: api: %w", err)
+	}
+	return append(parts, func(ctx context.Context) error { return s.serveAPI(ctx, tcp, token) }), nil
+}

@@ -1,0 +1,19 @@
+// Command stavily is the hub, its command line and the demonstration of both. Agents
+// are another program, edge/stavily-edge, because a gateway should not carry a hub.
+package main
+
+import (
+	"io"
+	"os"
+
+	"github.com/stavily/stavily/hub"
+	"github.com/stavily/stavily/hub/cli"
+	"github.com/stavily/stavily/hub/demo"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is main without the process: it returns the exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	return cli.Execute(cli.Root(hub.Version, hubCommand(), demo.Command()), args, stdout, stderr)
+}
