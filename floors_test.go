@@ -91,7 +91,7 @@ var floors = []floor{
 	},
 	{
 		"edge/disk",
-		[]string{"protocol"},
+		[]string{"protocol", "edge"},
 		[]string{anyHub},
 		"a disk knows records, not what they mean",
 	},

@@ -14,6 +14,10 @@ import (
 // keyTrigger is followed by the workflow's name.
 const keyTrigger = "trigger/"
 
+// KeyKV returns the prefix under which a store keeps what the plugins of a workflow put
+// by. The agent removes it with the workflow.
+func KeyKV(workflow protocol.WorkflowName) string { return "kv/" + string(workflow) + "/" }
+
 // work is one assignment at work.
 type work struct {
 	of      protocol.Assignment
@@ -92,12 +96,24 @@ func (a *Agent) assign(gen *generation) {
 	for _, old := range a.works {
 		if !slices.ContainsFunc(works, func(w *work) bool { return w.of.Workflow == old.of.Workflow }) {
 			a.forget(old)
-			a.remove(keyTrigger + string(old.of.Workflow))
-			a.abandon(old, old.runs, "workflow is no longer assigned here")
+			a.erase(old)
 		}
 	}
 	slices.SortFunc(works, func(v, w *work) int { return strings.Compare(string(v.of.Workflow), string(w.of.Workflow)) })
 	a.works = works
+}
+
+// erase ends a workflow that is no longer assigned here.
+func (a *Agent) erase(w *work) {
+	a.remove(keyTrigger + string(w.of.Workflow))
+	a.abandon(w, w.runs, "workflow is no longer assigned here")
+	err := a.store.Scan(KeyKV(w.of.Workflow), "", func(key string, _ []byte) bool {
+		a.remove(key)
+		return true
+	})
+	if err != nil {
+		a.log.Warn("what plugins put by not removed", slog.String("error", err.Error()))
+	}
 }
 
 // newWork prepares an assignment: what its steps load, under this device's policy.

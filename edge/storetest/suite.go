@@ -1,0 +1,201 @@
+package storetest
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/stavily/stavily/edge"
+	"github.com/stavily/stavily/protocol"
+)
+
+// Run holds a store to the promises of edge.Store. open returns the store of one
+// disk, empty at first; each later call returns it as a new process would find it.
+func Run(t *testing.T, fresh func(t *testing.T) (open func() edge.Store)) {
+	t.Helper()
+	for _, c := range []struct {
+		name string
+		test func(t *testing.T, open func() edge.Store)
+	}{
+		{"values", testValues}, {"order", testOrder}, {"scan", testScan}, {"many", testMany},
+		{"chunks", testChunks}, {"wrong file", testWrongFile}, {"keep", testKeep},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.test(t, fresh(t)) })
+	}
+}
+
+func testValues(t *testing.T, open func() edge.Store) {
+	s := open()
+	if v, err := s.Get("none"); v != nil || err != nil {
+		t.Fatalf("get of no key: %q, %v", v, err)
+	}
+	apply(t, s, edge.Change{Key: "a", Value: []byte("1")}, edge.Change{Key: "b", Value: []byte{}})
+	s = open()
+	if v, err := s.Get("a"); string(v) != "1" || err != nil {
+		t.Fatalf("get: %q, %v", v, err)
+	}
+	if v, err := s.Get("b"); v == nil || len(v) != 0 || err != nil {
+		t.Fatalf("get of an empty value: %v, %v", v, err)
+	}
+	apply(t, s, edge.Change{Key: "a"}, edge.Change{Key: "none"})
+	if v, err := open().Get("a"); v != nil || err != nil {
+		t.Fatalf("get of a removed key: %q, %v", v, err)
+	}
+}
+
+func testOrder(t *testing.T, open func() edge.Store) {
+	s := open()
+	apply(t, s, edge.Change{Key: "k", Value: []byte("1")}, edge.Change{Key: "k", Value: []byte("2")},
+		edge.Change{Key: "gone", Value: []byte("1")}, edge.Change{Key: "gone"})
+	if v, _ := s.Get("k"); string(v) != "2" {
+		t.Fatalf("k is %q: changes were not made in order", v)
+	}
+	if v, _ := s.Get("gone"); v != nil {
+		t.Fatalf("gone is %q: changes were not made in order", v)
+	}
+}
+
+func testScan(t *testing.T, open func() edge.Store) {
+	s := open()
+	var changes []edge.Change
+	for _, key := range []string{"b/2", "a/9", "b/10", "b/1", "c", "b"} {
+		changes = append(changes, edge.Change{Key: key, Value: []byte("v" + key)})
+	}
+	apply(t, s, changes...)
+	for _, c := range []struct {
+		prefix, from string
+		most         int
+		want         []string
+	}{
+		{"b/", "", 9, []string{"b/1", "b/10", "b/2"}},
+		{"b/", "b/10", 9, []string{"b/10", "b/2"}},
+		{"b/", "b/10\x00", 9, []string{"b/2"}},
+		{"b/", "", 1, []string{"b/1"}},
+		{"d", "", 9, nil},
+		{"b/", "b/3", 9, nil},
+		{"", "", 9, []string{"a/9", "b", "b/1", "b/10", "b/2", "c"}},
+	} {
+		var got []string
+		err := s.Scan(c.prefix, c.from, func(key string, value []byte) bool {
+			if string(value) != "v"+key {
+				t.Errorf("scan: %q has %q", key, value)
+			}
+			got = append(got, key)
+			return len(got) < c.most
+		})
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("scan %q from %q: %q, %v, want %q", c.prefix, c.from, got, err, c.want)
+		}
+	}
+}
+
+func testMany(t *testing.T, open func() edge.Store) {
+	s := open()
+	for i := range 50 {
+		var changes []edge.Change
+		for j := range 20 {
+			changes = append(changes, edge.Change{Key: fmt.Sprintf("k/%03d/%03d", i, j), Value: bytes.Repeat([]byte{byte(i)}, 300)})
+		}
+		apply(t, s, changes...)
+	}
+	n, last := 0, ""
+	if err := open().Scan("k/", "", func(key string, _ []byte) bool {
+		if key <= last {
+			t.Fatalf("scan: %q after %q", key, last)
+		}
+		n, last = n+1, key
+		return true
+	}); err != nil || n != 1000 {
+		t.Fatalf("scan: %d keys, %v, want 1000", n, err)
+	}
+}
+
+// file returns a file of some chunks and a bit.
+func file(chunks int) (protocol.Digest, []byte) {
+	b := bytes.Repeat([]byte("stavily "), chunks*protocol.ChunkSize/8)
+	b = append(b, "tail"...)
+	return protocol.DigestOf(b), b
+}
+
+func chunkOf(b []byte, i int) []byte {
+	return b[i*protocol.ChunkSize : min((i+1)*protocol.ChunkSize, len(b))]
+}
+
+func testChunks(t *testing.T, open func() edge.Store) {
+	d, b := file(3)
+	size := int64(len(b))
+	for i := range 4 {
+		s := open() // a cut after each chunk
+		wantChunks(t, s, d, uint32(i), false)
+		if _, err := s.ReadFile(d); protocol.CodeOf(err) != protocol.CodeNotFound {
+			t.Fatalf("read of a file that is not whole: %v", err)
+		}
+		if err := s.AddChunk(d, uint32(i)+1, size, chunkOf(b, min(i+1, 3))); err == nil {
+			t.Fatalf("chunk %d was taken when %d are here", i+1, i)
+		}
+		if err := s.AddChunk(d, uint32(i), size, chunkOf(b, i)[1:]); err == nil {
+			t.Fatal("a short chunk was taken")
+		}
+		if err := s.AddChunk(d, uint32(i), size, chunkOf(b, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open()
+	wantChunks(t, s, d, 4, true)
+	if got, err := s.ReadFile(d); err != nil || !bytes.Equal(got, b) {
+		t.Fatalf("read: %d bytes, %v, want %d", len(got), err, len(b))
+	}
+}
+
+func testWrongFile(t *testing.T, open func() edge.Store) {
+	s := open()
+	d, b := file(1)
+	b[3] ^= 1
+	if err := s.AddChunk(d, 0, int64(len(b)), chunkOf(b, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddChunk(d, 1, int64(len(b)), chunkOf(b, 1)); protocol.CodeOf(err) != protocol.CodeDigest {
+		t.Fatalf("last chunk of a file with another digest: %v", err)
+	}
+	wantChunks(t, open(), d, 0, false) // nothing is kept: it can be fetched again
+}
+
+func testKeep(t *testing.T, open func() edge.Store) {
+	s := open()
+	var all []protocol.Digest
+	for _, name := range []string{"one", "two", "three"} {
+		d := protocol.DigestOf([]byte(name))
+		all = append(all, d)
+		if err := s.AddChunk(d, 0, int64(len(name)), []byte(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	partial, b := file(2)
+	if err := s.AddChunk(partial, 0, int64(len(b)), chunkOf(b, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.KeepFiles(all[1:2]); err != nil {
+		t.Fatal(err)
+	}
+	s = open()
+	wantChunks(t, s, all[0], 0, false)
+	wantChunks(t, s, all[1], 1, true)
+	wantChunks(t, s, all[2], 0, false)
+	wantChunks(t, s, partial, 0, false)
+}
+
+func wantChunks(t *testing.T, s edge.Store, d protocol.Digest, have uint32, whole bool) {
+	t.Helper()
+	gotHave, gotWhole, err := s.Chunks(d)
+	if gotHave != have || gotWhole != whole || err != nil {
+		t.Fatalf("chunks of %s: %d, whole %v, %v; want %d, %v", d.Short(), gotHave, gotWhole, err, have, whole)
+	}
+}
+
+func apply(t *testing.T, s edge.Store, changes ...edge.Change) {
+	t.Helper()
+	if err := s.Apply(changes); err != nil {
+		t.Fatal(err)
+	}
+}
