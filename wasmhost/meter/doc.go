@@ -16,11 +16,13 @@
 // work grows with an operand (memory.copy, table.fill and their kin) pay for the operand as well, else
 // one cheap loop of large fills would hold the machine for hours between two payments.
 //
-// When the global falls below zero the guest calls fuel.out. The host adds the next slice to "__fuel"
-// (adds, and does not set: the debt of a large copy is carried over), or ends the guest with wazero's
-// sys.NewExitError. The host must look at "__stack_left" too: below zero means that the guest recursed
-// too deep. A host that does not look loses nothing: the guest then traps by itself. After any trap or
-// exit the instance is dead, for the stack global is not given back.
+// When the global falls below zero the guest calls fuel.out, once, and goes on when it returns. The host
+// charges what was spent, the debt included (a copy of 64 MiB leaves one of four million), and either
+// leaves "__fuel" at zero or above or ends the guest with wazero's sys.NewExitError. To add a slice that
+// is smaller than the debt would let the guest do the next copy unpaid. The host must look at
+// "__stack_left" too: below zero means that the guest recursed too deep. A host that does not look loses
+// nothing: the guest then traps by itself. After any trap or exit the instance is dead, for the stack
+// that its frames took is not given back; a host that goes on nevertheless sets the global anew.
 //
 // # Why a stack counter
 //

@@ -64,10 +64,11 @@ func (w *world) out(_ context.Context, m api.Module) {
 	if int64(m.ExportedGlobal(StackGlobal).Get()) < 0 {
 		panic(sys.NewExitError(exitStack))
 	}
-	if w.spent >= w.budget {
+	debt := -int64(fuel.Get())
+	if w.spent+debt > w.budget {
 		panic(sys.NewExitError(exitFuel))
 	}
-	add := min(w.slice, w.budget-w.spent)
+	add := min(debt+w.slice, w.budget-w.spent)
 	w.spent += add
 	fuel.Set(fuel.Get() + uint64(add))
 }

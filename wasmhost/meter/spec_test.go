@@ -67,7 +67,7 @@ func TestSpecSuite(t *testing.T) {
 				total.file(t, config, f)
 			}
 			t.Logf("%+v", total)
-			if total.Refused > 0 || total.Modules < 1000 || total.Calls < 20_000 {
+			if total.Refused > 0 || total.Modules < 1000 || total.Calls < 20_000 || total.Idle > 100 {
 				t.Errorf("%+v: want no valid module refused, and the whole suite run", total)
 			}
 		})
@@ -75,7 +75,7 @@ func TestSpecSuite(t *testing.T) {
 }
 
 // specTally counts, so that a suite that did not run cannot pass.
-type specTally struct{ Modules, Calls, Invalid, Refused int }
+type specTally struct{ Modules, Calls, Idle, Invalid, Refused int }
 
 func (c *specTally) file(t *testing.T, config wazero.RuntimeConfig, path string) {
 	var script struct {
@@ -101,6 +101,9 @@ func (c *specTally) file(t *testing.T, config wazero.RuntimeConfig, path string)
 			}
 			if want != got {
 				t.Errorf("%s: plain %q, metered %q", where, want, got)
+			}
+			if strings.HasPrefix(want, "no ") {
+				c.Idle++
 			}
 		case strings.HasSuffix(cmd.Filename, ".wasm"):
 			c.module(t, [2]*specWorld{plain, metered}, module{
