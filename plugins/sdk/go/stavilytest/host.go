@@ -11,6 +11,7 @@ package stavilytest
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -168,11 +169,13 @@ func newTalk(p *stavily.Plugin) *talk {
 
 func (h *Host) say(message any) {
 	h.t.Helper()
-	b, err := json.Marshal(message)
-	if err != nil {
+	var line bytes.Buffer
+	e := json.NewEncoder(&line)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(message); err != nil {
 		h.t.Fatalf("say: %v", err)
 	}
-	if _, err := h.talk.in.Write(append(b, '\n')); err != nil {
+	if _, err := h.talk.in.Write(line.Bytes()); err != nil {
 		h.t.Fatalf("say: the plugin does not listen any more: %v", err)
 	}
 }
