@@ -180,7 +180,7 @@ func (l *Limits) imports(list []Import) error {
 // are those of WASI preview 1 without sockets, and fuel.out.
 func DefaultLimits() Limits {
 	return Limits{
-		Bytes: 8 << 20, Types: 4096, Functions: 20_000, BodyBytes: 256 << 10, Locals: 2000, Nesting: 128,
+		Bytes: 8 << 20, Types: 4096, Functions: 20_000, BodyBytes: 256 << 10, Locals: 2000, Nesting: 1024,
 		LoopNest: 32, BrTable: 4096, LoopsLocals: 100_000, NestLocals: 50_000,
 		Tables: 4, TableElements: 65_536, MemoryPages: 1024, Globals: 1024, Elements: 65_536,
 		DataBytes: 6 << 20, CustomBytes: 64 << 10, Exports: 1024,
