@@ -10,6 +10,7 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/experimental/sysfs"
 	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/stavily/stavily/protocol"
@@ -23,6 +24,7 @@ type Command struct {
 	Args      []string // the first is the program's own name
 	Files     fs.FS    // read-only, at /; nil for none. No folder of the machine: os.DirFS follows links
 	Dir       string   // the working directory in Files, such as "." or "tests"
+	Scratch   string   // a folder of the machine that the command may write in, at /tmp; empty for none
 	MemoryMB  uint32
 	OutputMax int // bytes of stdout and stderr together that are kept
 }
@@ -67,11 +69,12 @@ func startCommand(code *code, h *Host, c *Command, out *output) (*instance, erro
 	in.cancel = cancel
 	cfg := in.config(h).WithArgs(c.Args...).WithStdin(bytes.NewReader(nil)).WithStdout(out).WithStderr(out).
 		WithEnv("PWD", "/"+c.Dir)
-	if c.Files != nil {
-		cfg = cfg.WithFSConfig(wazero.NewFSConfig().WithFSMount(c.Files, "/"))
+	files, err := c.mounts()
+	if err != nil {
+		cancel()
+		return nil, err
 	}
-	var err error
-	in.module, err = code.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, in.memory), code.module, cfg)
+	in.module, err = code.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, in.memory), code.module, cfg.WithFSConfig(files))
 	if err != nil {
 		cancel()
 		in.memory.Free()
@@ -81,6 +84,26 @@ func startCommand(code *code, h *Host, c *Command, out *output) (*instance, erro
 	in.tank.resume(in.clock())
 	go in.run(ctx)
 	return in, nil
+}
+
+// mounts is all that the command sees of files.
+func (c *Command) mounts() (wazero.FSConfig, error) {
+	cfg := wazero.NewFSConfig()
+	if c.Files != nil {
+		cfg = cfg.WithFSMount(c.Files, "/")
+	}
+	if c.Scratch == "" {
+		return cfg, nil
+	}
+	own, ok := cfg.(sysfs.FSConfig)
+	if !ok {
+		return nil, protocol.Errorf(protocol.CodeInternal, "scratch: the engine takes no file system of ours")
+	}
+	s, err := openScratch(c.Scratch)
+	if err != nil {
+		return nil, protocol.Errorf(protocol.CodeStorage, "scratch: %w", err)
+	}
+	return own.WithSysFSMount(s, "/tmp"), nil
 }
 
 // verdict says how a command ended.

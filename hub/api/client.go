@@ -24,6 +24,7 @@ func TokenPath(home string) string { return filepath.Join(home, "keys", "api.tok
 
 // Client asks one hub.
 type Client struct {
+	at    string // for people
 	base  string
 	token string
 	http  *http.Client
@@ -34,12 +35,12 @@ func OnSocket(path string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}
-	return &Client{base: "http://hub", http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+	return &Client{at: path, base: "http://hub", http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
 }
 
 // OnAddress returns a client for the hub at base, such as http://127.0.0.1:8080.
 func OnAddress(base, token string) *Client {
-	return &Client{base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{}}
+	return &Client{at: base, base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{}}
 }
 
 // Unreachable is the error of a hub that did not answer at all.
@@ -117,7 +118,7 @@ func (c *Client) open(ctx context.Context, method, path string, in any) (io.Read
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, &Unreachable{At: c.base, Err: err}
+		return nil, &Unreachable{At: c.at, Err: err}
 	}
 	if resp.StatusCode < http.StatusBadRequest {
 		return resp.Body, nil

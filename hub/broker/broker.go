@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,8 +31,9 @@ type Config struct {
 	// Caps.JoinDeadline, when the connection is closed. Nil refuses all joins.
 	Join func(ctx context.Context, conn *tls.Conn)
 	// Allowed says whether an agent may connect. It is asked at every handshake,
-	// resumed ones included, and at every login. Nil allows every certified agent.
-	Allowed func(protocol.Address) bool
+	// resumed ones included, and at every login. cert is the one that it came with, nil
+	// on a connection inside the process. Nil allows every certified agent.
+	Allowed func(a protocol.Address, cert *x509.Certificate) bool
 	// Denied is told of every refusal, for the audit. It must return at once. who is
 	// empty when nobody had been identified. May be nil.
 	Denied func(who protocol.Address, what string)
@@ -75,7 +77,7 @@ func New(cfg Config) (*Broker, error) {
 		return nil, err
 	}
 	if cfg.Allowed == nil {
-		cfg.Allowed = func(protocol.Address) bool { return true }
+		cfg.Allowed = func(protocol.Address, *x509.Certificate) bool { return true }
 	}
 	b := &Broker{
 		log: cfg.Log, cfg: cfg, caps: cfg.Caps, gate: newGate(cfg.Caps),

@@ -55,7 +55,7 @@ func (h *hook) login(s *session, cl *mqtt.Client, c packets.ConnectParams) error
 	if want := protocol.MQTTClientID(s.addr); c.ClientIdentifier != want {
 		return protocol.Errorf(protocol.CodeRefused, "client identifier %q, want %q", c.ClientIdentifier, want)
 	}
-	if !h.b.cfg.Allowed(s.addr) {
+	if !h.b.cfg.Allowed(s.addr, s.cert) {
 		return protocol.Errorf(protocol.CodeRefused, "agent %s: not allowed", s.addr)
 	}
 	if c.WillFlag {

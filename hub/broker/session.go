@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"net"
 	"sync"
@@ -23,6 +25,7 @@ type guarded struct {
 type session struct {
 	b      *Broker
 	addr   protocol.Address
+	cert   *x509.Certificate // nil on a connection inside the process
 	guard  *guarded
 	budget *budget       // nil for Dial
 	ended  chan struct{} // closed when the connection is gone and its Will delivered
@@ -51,6 +54,9 @@ type arrival struct {
 
 func newSession(b *Broker, a protocol.Address, conn net.Conn, limited *budget) *session {
 	s := &session{b: b, addr: a, budget: limited, ended: make(chan struct{}), freed: make(chan struct{}, 1)}
+	if over, ok := conn.(*tls.Conn); ok {
+		s.cert = over.ConnectionState().PeerCertificates[0]
+	}
 	g := newGuard(conn, b.caps, func(kind packetType, err error) {
 		b.stats.malformed.Add(1)
 		b.deny(a, conn.RemoteAddr(), err)

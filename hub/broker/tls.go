@@ -2,6 +2,7 @@ package broker
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"slices"
 
 	"github.com/stavily/stavily/protocol"
@@ -10,7 +11,7 @@ import (
 // serverTLS makes, of the hub's certificate and client CAs, the configuration that
 // asks for a client certificate on ALPNLink and for none on ALPNJoin, and refuses all
 // else. TLS 1.3 is the only version.
-func serverTLS(base *tls.Config, allowed func(protocol.Address) bool) (*tls.Config, error) {
+func serverTLS(base *tls.Config, allowed func(protocol.Address, *x509.Certificate) bool) (*tls.Config, error) {
 	switch {
 	case base == nil:
 		return nil, protocol.Errorf(protocol.CodeBadInput, "broker: TLS: no configuration")
@@ -28,13 +29,15 @@ func serverTLS(base *tls.Config, allowed func(protocol.Address) bool) (*tls.Conf
 		if err != nil {
 			return err
 		}
-		if !allowed(a) {
+		if !allowed(a, state.PeerCertificates[0]) {
 			return protocol.Errorf(protocol.CodeRefused, "agent %s: not allowed", a)
 		}
 		return nil
 	}
 	join := strict(base, protocol.ALPNJoin)
-	join.ClientAuth = tls.NoClientCert
+	// A renewal shows its old certificate, which may be over: it is verified by who
+	// answers the request, and not here.
+	join.ClientAuth = tls.RequestClientCert
 	outer := strict(base, protocol.ALPNLink, protocol.ALPNJoin)
 	outer.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		switch {

@@ -75,9 +75,13 @@ func (goLanguage) test(ctx context.Context, w *workspace, suite string) (string,
 	if err != nil {
 		return "", 0, fmt.Errorf("test: %w", err)
 	}
+	scratch := filepath.Join(w.dir, "scratch")
+	if err := os.Mkdir(scratch, 0o700); err != nil {
+		return "", 0, fmt.Errorf("test: %w", err)
+	}
 	out, err := wasmhost.RunCommand(ctx, wasmhost.Command{
 		Wasm: module, Args: []string{"test", "-test.short"}, Files: w.tree, Dir: filepath.ToSlash(filepath.Clean(suite)),
-		MemoryMB: testMemoryMB, OutputMax: outputMax,
+		Scratch: scratch, MemoryMB: testMemoryMB, OutputMax: outputMax,
 	})
 	if err != nil {
 		return "", 0, protocol.Errorf(protocol.CodeRefused, "test: %w\n%s", err, tail(out))

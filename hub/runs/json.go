@@ -12,8 +12,8 @@ import (
 )
 
 // JSON returns a CBOR item as people read it: integers stay integers, bytes become
-// base64, keys that are no text become the text of their JSON, and numbers that JSON
-// does not have (NaN, infinities) their names. Nothing gives nothing; what is not one
+// base64, keys that are no text become the text of their JSON, and what JSON does not
+// have (NaN, infinities, simple values) its name. Nothing gives nothing; what is not one
 // whole item of the project's CBOR becomes {"not-cbor": base64}.
 func JSON(raw protocol.Raw) json.RawMessage {
 	if len(raw) == 0 {
@@ -173,8 +173,8 @@ func (w *jsonWriter) simple(info byte, arg uint64) bool {
 		return w.float(float64(math.Float32frombits(uint32(arg))))
 	case 27:
 		return w.float(math.Float64frombits(arg))
-	default:
-		return false
+	default: // without a meaning yet
+		return (info < 24 || arg >= 32) && w.quote("simple("+strconv.FormatUint(arg, 10)+")")
 	}
 	return true
 }
