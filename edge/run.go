@@ -30,6 +30,7 @@ type Inbox struct {
 	hint     *protocol.Message // the newest that found no room
 	answers  []Answered
 	line     *lineState // newest, not given to the agent yet
+	ring     *protocol.Keyring
 	told     Told
 }
 
@@ -59,7 +60,7 @@ func (i *Inbox) Message(m protocol.Message) {
 	} else if _, kind, err := protocol.ParseTopic(m.Topic); err == nil && kind == protocol.DownHint {
 		i.hint = &m
 	}
-	i.ring()
+	i.bell()
 }
 
 // Online says that the line came or went. session is the link's number of this
@@ -68,7 +69,15 @@ func (i *Inbox) Online(up bool, session uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.line = &lineState{up, session}
-	i.ring()
+	i.bell()
+}
+
+// Keyring takes a keyring that was opened with the root key.
+func (i *Inbox) Keyring(ring protocol.Keyring) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.ring = &ring
+	i.bell()
 }
 
 // Answered takes the end of a Call.
@@ -76,7 +85,7 @@ func (i *Inbox) Answered(in Answered) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.answers = append(i.answers, in)
-	i.ring()
+	i.bell()
 }
 
 // Line takes a line that a plugin logged.
@@ -99,7 +108,7 @@ func (i *Inbox) Audit(audits []protocol.Audit) {
 	}
 }
 
-func (i *Inbox) ring() {
+func (i *Inbox) bell() {
 	select {
 	case i.wake <- struct{}{}:
 	default:
@@ -111,16 +120,17 @@ type mail struct {
 	messages []protocol.Message
 	answers  []Answered
 	line     *lineState
+	ring     *protocol.Keyring
 }
 
 func (i *Inbox) take() mail {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	m := mail{i.messages, i.answers, i.line}
+	m := mail{i.messages, i.answers, i.line, i.ring}
 	if i.hint != nil {
 		m.messages = append(m.messages, *i.hint)
 	}
-	i.messages, i.answers, i.line, i.hint = nil, nil, nil, nil
+	i.messages, i.answers, i.line, i.hint, i.ring = nil, nil, nil, nil, nil
 	return m
 }
 
@@ -173,6 +183,9 @@ func (r *Runner) Run(ctx context.Context) {
 // round gives the agent everything that is there.
 func (r *Runner) round() {
 	m := r.Inbox.take()
+	if m.ring != nil {
+		r.Agent.Believe(*m.ring)
+	}
 	if m.line != nil {
 		r.Agent.online(time.Now(), m.line.up, m.line.session)
 	}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/stavily/stavily/edge"
+	"github.com/stavily/stavily/edge/disk"
+	"github.com/stavily/stavily/edge/mqtt"
+	"github.com/stavily/stavily/edge/sysinfo"
+	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost"
+)
+
+// restAfter is how long a plugin keeps its memory without being asked.
+const restAfter = 2 * time.Minute
+
+// runAgent is the command run.
+func runAgent(ctx context.Context, o *options, _, logTo io.Writer) error {
+	log := o.logger(logTo)
+	id, err := disk.OpenIdentity(o.state)
+	if err != nil {
+		return err
+	}
+	store, err := disk.Open(o.state, log)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	e, err := enrolment(ctx, o, id)
+	if err != nil {
+		return err
+	}
+	if len(o.labels) > 0 {
+		e.Labels = o.labels
+	}
+	if len(o.allow) > 0 {
+		e.Allow = o.allow
+	}
+	h := &house{state: o.state, log: log, store: store, enrolment: e, inbox: edge.NewInbox(), clock: &clock{}}
+	return h.live(ctx, id)
+}
+
+// house is all that a running agent stands in.
+type house struct {
+	state     string
+	log       *slog.Logger
+	store     *disk.Store
+	enrolment disk.Enrolment
+	inbox     *edge.Inbox
+	clock     *clock
+	engine    *wasmhost.Host
+	plugins   *edge.Host
+	link      *mqtt.Link
+	agent     *edge.Agent
+	// boot is the agent's, once it booted; the link asks from another goroutine.
+	boot uint64
+}
+
+// live builds the agent, boots it from its own disk and runs it until ctx ends.
+func (h *house) live(ctx context.Context, id *disk.Identity) (err error) {
+	h.clock.raise(buildTime())
+	h.clock.raise(time.UnixMilli(h.enrolment.Time))
+	credentials, err := newCredentials(id, h.enrolment, h.clock, h.log)
+	if err != nil {
+		return err
+	}
+	// Plugins and link outlive ctx: the runner first waits for what is being asked.
+	inner, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	if err := h.furnish(inner, credentials); err != nil {
+		return err
+	}
+	defer h.engine.Close(context.WithoutCancel(ctx))
+	if err := h.agent.Boot(time.Now()); err != nil {
+		return err
+	}
+	h.boot = h.agent.Presence(true).Boot
+	if err := h.link.Listen(protocol.DownFilter(h.enrolment.Address), h.inbox.Message); err != nil {
+		return err
+	}
+	var all sync.WaitGroup
+	all.Go(func() { _ = h.link.Run(inner) })
+	all.Go(func() { credentials.keep(inner, h.inbox) })
+	h.notify(daemon.SdNotifyReady)
+	w := h.watch()
+	runner := &edge.Runner{Agent: h.agent, Inbox: h.inbox, Every: w.every(), After: w.after}
+	runner.Run(ctx)
+	h.notify(daemon.SdNotifyStopping)
+	end()
+	h.plugins.Wait()
+	all.Wait()
+	h.log.Info("agent ended", slog.String("agent", h.enrolment.Address.String()))
+	return nil
+}
+
+// furnish makes engine, plugins, link and agent.
+func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
+	meter := sysinfo.NewMeter(h.state, nil)
+	h.engine, err = wasmhost.New(ctx, wasmhost.Config{
+		Log: h.log, Lines: h.inbox.Line,
+		CacheDir: filepath.Join(h.state, "cache"), DataDir: filepath.Join(h.state, "data"),
+		Calls: map[string]wasmhost.HostCall{
+			protocol.CapMetrics: func(ctx context.Context, _ wasmhost.Grants, args protocol.Raw) (any, error) {
+				return meter.Read(ctx, args)
+			},
+		},
+	})
+	if err != nil {
+		return err
+	}
+	h.plugins = edge.NewHost(ctx, edge.HostConfig{
+		Engine: h.engine, Store: h.store, Answered: h.inbox.Answered, Audit: h.inbox.Audit, Rest: restAfter, Log: h.log,
+		KV: func(i edge.Instance) wasmhost.KV { return h.store.KV(i) },
+	})
+	dial := c.trust(protocol.ALPNLink).config()
+	h.link, err = mqtt.New(mqtt.Config{
+		Address: h.enrolment.Address, Log: h.log, Dial: mqtt.DialTLS(h.enrolment.Hub, dial), Will: h.will,
+		OnState: func(up bool) { h.inbox.Online(up, h.link.Session()) },
+	})
+	if err != nil {
+		return err
+	}
+	config, err := h.config()
+	if err != nil {
+		return err
+	}
+	h.agent, err = edge.New(config, edge.Deps{
+		Link: h.link, Store: h.store, Plugins: h.plugins, Random: rand.Reader, Log: h.log,
+	})
+	return err
+}
+
+func (h *house) config() (edge.Config, error) {
+	c := edge.DefaultConfig()
+	ring, err := openKeyring(h.enrolment)
+	if err != nil {
+		return c, err
+	}
+	c.Address, c.Epoch, c.Keyring = h.enrolment.Address, h.enrolment.Epoch, ring
+	c.Device = sysinfo.Device(version, h.enrolment.Labels)
+	c.Build = time.UnixMilli(h.clock.floor.Load())
+	c.Policy, err = policy(h.enrolment.Allow)
+	return c, err
+}
+
+// will is what the hub says of this agent when connection session is cut.
+func (h *house) will(session uint64) []byte {
+	return protocol.MustMarshal(protocol.Presence{Boot: h.boot, Session: session})
+}
+
+// notify tells the service manager, if there is one.
+func (h *house) notify(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		h.log.Debug("service manager not told", slog.String("error", err.Error()))
+	}
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/stavily/stavily/edge/disk"
+	"github.com/stavily/stavily/edge/mqtt"
+	"github.com/stavily/stavily/edge/sysinfo"
+	"github.com/stavily/stavily/protocol"
+)
+
+// exchangeMax bounds one join or renewal, from dialing to the reply.
+const exchangeMax = 30 * time.Second
+
+// runJoin is the command join.
+func runJoin(ctx context.Context, o *options, out, _ io.Writer) error {
+	id, err := disk.OpenIdentity(o.state)
+	if err != nil {
+		return err
+	}
+	if e, err := id.Enrolment(); err == nil && !o.again {
+		return &failure{fmt.Errorf("join: this device is already agent %s of %s", e.Address, e.Hub),
+			"use --again to join anew, or another --state", exitOther}
+	}
+	e, err := join(ctx, o, id)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "joined %s as %s\n", e.Hub, e.Address)
+	return err
+}
+
+// enrolment returns who this agent is; the first time it joins to become that.
+func enrolment(ctx context.Context, o *options, id *disk.Identity) (disk.Enrolment, error) {
+	e, err := id.Enrolment()
+	switch {
+	case protocol.CodeOf(err) == protocol.CodeNotFound && (o.token == "" || o.hub == ""):
+		return e, &failure{err, "the first time, give --hub mqtts://host:port and --join TOKEN", exitUsage}
+	case protocol.CodeOf(err) == protocol.CodeNotFound || err == nil && o.again && o.token != "":
+		return join(ctx, o, id)
+	case err != nil:
+		return e, err
+	}
+	if o.hub != "" && o.hub != e.Hub { // it moved; the pinned CA tells whether it is the same
+		e.Hub = o.hub
+		return e, id.Enrol(e)
+	}
+	return e, nil
+}
+
+// join spends a token: the key is made here and stays here, the hub signs its public
+// half.
+func join(ctx context.Context, o *options, id *disk.Identity) (disk.Enrolment, error) {
+	none := disk.Enrolment{}
+	if o.hub == "" || o.token == "" {
+		return none, usageError("join: want --hub and --join")
+	}
+	token, err := protocol.ParseJoinToken(o.token)
+	if err != nil {
+		return none, &failure{err, "copy the whole token as the hub printed it", exitUsage}
+	}
+	key, err := id.Key()
+	if err != nil {
+		return none, err
+	}
+	time := &clock{}
+	time.raise(buildTime())
+	t := trust{
+		isCA:  func(cert *x509.Certificate) bool { return protocol.DigestOf(cert.Raw) == token.CA },
+		clock: time, alpn: protocol.ALPNJoin,
+	}
+	req := protocol.JoinRequest{
+		TokenID: token.ID, Secret: token.Secret, Device: sysinfo.Device(version, o.labels),
+		Address: protocol.Address{Site: protocol.Site(o.site), Agent: protocol.AgentName(o.name)},
+	}
+	reply, err := exchange(ctx, o.hub, t, key, req)
+	if protocol.CodeOf(err) == protocol.CodeBadName && o.name == "" { // nobody chose a name
+		req.Address.Agent = hostName()
+		reply, err = exchange(ctx, o.hub, t, key, req)
+	}
+	if err != nil {
+		return none, err
+	}
+	if protocol.DigestOf(reply.CA) != token.CA {
+		return none, protocol.Errorf(protocol.CodeRefused, "join: hub answers with another CA than the token's")
+	}
+	e := disk.Enrolment{
+		Hub: o.hub, Address: reply.Address, Epoch: reply.Epoch, Certificate: reply.Certificate, CA: reply.CA,
+		Root: reply.Root, Keyring: reply.Keyring, Time: reply.Time, Labels: o.labels, Allow: o.allow,
+	}
+	if _, err := openKeyring(e); err != nil {
+		return none, err
+	}
+	return e, id.Enrol(e)
+}
+
+// openKeyring opens the keyring with the root key that was pinned when joining.
+func openKeyring(e disk.Enrolment) (protocol.Keyring, error) {
+	var ring protocol.Keyring
+	root := protocol.Keyring{Keys: []protocol.PublicKey{{Role: protocol.RoleRoot, Key: e.Root}}}
+	payload, err := protocol.Open(protocol.ContextKeyring, root, e.Keyring)
+	if err != nil {
+		return ring, err
+	}
+	return ring, protocol.UnmarshalExact(payload, &ring)
+}
+
+// hostName makes an agent name of the host's.
+func hostName() protocol.AgentName {
+	name, _ := os.Hostname()
+	name, _, _ = strings.Cut(strings.ToLower(name), ".")
+	name = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, name)
+	return protocol.AgentName(strings.Trim(name[:min(len(name), protocol.NameMax)], "-"))
+}
+
+// exchange puts one request to the hub's join port and returns the reply. A hub that
+// says no is a failure with exitRefused, one that is not reached with exitUnreachable.
+func exchange(ctx context.Context, hub string, t trust, key *ecdsa.PrivateKey, req protocol.JoinRequest,
+) (protocol.JoinReply, error) {
+	var reply protocol.JoinReply
+	ctx, cancel := context.WithTimeout(ctx, exchangeMax)
+	defer cancel()
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		return reply, protocol.Errorf(protocol.CodeInternal, "join: certificate request: %w", err)
+	}
+	req.CSR = csr
+	conn, err := mqtt.DialTLS(hub, t.config())(ctx)
+	if err != nil {
+		return reply, dialFailure(hub, err)
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
+	}
+	if err := converse(conn, req, &reply); err != nil {
+		return reply, &failure{fmt.Errorf("join %s: %w", hub, err), "the line broke: try again", exitUnreachable}
+	}
+	if reply.Error != nil {
+		return reply, &failure{reply.Error, hintFor(reply.Error.Code), exitRefused}
+	}
+	return reply, checkReply(&reply, key)
+}
+
+// converse writes a request and reads a reply, each behind its length.
+func converse(conn io.ReadWriter, req protocol.JoinRequest, reply *protocol.JoinReply) error {
+	b := protocol.MustMarshal(req)
+	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...)); err != nil {
+		return err
+	}
+	var head [4]byte
+	if _, err := io.ReadFull(conn, head[:]); err != nil {
+		return fmt.Errorf("no reply: %w", err)
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n > protocol.MessageMax {
+		return protocol.Errorf(protocol.CodeLimit, "reply of %d bytes, limit MessageMax %d", n, protocol.MessageMax)
+	}
+	b = make([]byte, n)
+	if _, err := io.ReadFull(conn, b); err != nil {
+		return fmt.Errorf("no whole reply: %w", err)
+	}
+	return protocol.Unmarshal(b, reply)
+}
+
+// checkReply looks whether the certificate is for the key of this device and for the
+// agent that the hub says.
+func checkReply(r *protocol.JoinReply, key *ecdsa.PrivateKey) error {
+	cert, err := x509.ParseCertificate(r.Certificate)
+	if err != nil {
+		return protocol.Errorf(protocol.CodeBadMessage, "join: certificate: %w", err)
+	}
+	of, err := protocol.IdentityOf(cert)
+	if err != nil {
+		return err
+	}
+	if !key.PublicKey.Equal(cert.PublicKey) || of != r.Address || r.Epoch == 0 {
+		return protocol.Errorf(protocol.CodeBadMessage, "join: certificate for %s, epoch %d: not for this agent", of, r.Epoch)
+	}
+	return nil
+}
+
+func dialFailure(hub string, err error) error {
+	var alert tls.AlertError
+	switch code := protocol.CodeOf(err); {
+	case code == protocol.CodeBadInput:
+		return &failure{err, "give --hub mqtts://host:port", exitUsage}
+	case code == protocol.CodeRefused:
+		return &failure{err, "is the token from this hub? Ask for a new one there", exitRefused}
+	case code == protocol.CodeIncompatible || errors.As(err, &alert):
+		return &failure{fmt.Errorf("hub %s: %w", hub, err), "is this the hub's MQTT port?", exitRefused}
+	}
+	hint := "is the hub running, and does this device reach it?"
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		hint = "is the name right, and has this device a name server?"
+	}
+	return &failure{fmt.Errorf("hub %s: not reached: %w", hub, err), hint, exitUnreachable}
+}
+
+func hintFor(code protocol.Code) string {
+	switch code {
+	case protocol.CodeExists:
+		return "choose another --name, or remove the old agent at the hub"
+	case protocol.CodeBadName:
+		return "choose a --name of a-z, 0-9 and inner hyphens, and a --site if the token has none"
+	case protocol.CodeRefused, protocol.CodeNotFound, protocol.CodeStale:
+		return "tokens end and are used up: ask the hub for a new one"
+	default:
+		return ""
+	}
+}

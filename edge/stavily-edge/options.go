@@ -1,0 +1,170 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/stavily/stavily/edge"
+	"github.com/stavily/stavily/protocol"
+)
+
+// stateDefault is where the state is kept without --state.
+const stateDefault = "/var/lib/stavily-edge"
+
+// labelMax bounds a label's key and value in bytes.
+const labelMax = 128
+
+var errHelp = flag.ErrHelp
+
+// options are the flags.
+type options struct {
+	hub, token, name, site string
+	state                  string
+	labels                 labels
+	allow                  grants
+	again                  bool
+	logFormat              string
+	verbose                bool
+	output                 string
+}
+
+func (o *options) flags(name string) *flag.FlagSet {
+	f := flag.NewFlagSet("stavily-edge "+name, flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(&o.hub, "hub", "", "`address` of the hub, mqtts://host:port")
+	f.StringVar(&o.token, "join", "", "join `token`, needed once")
+	f.StringVar(&o.name, "name", "", "`name` of this agent; without it the token's, or the host's")
+	f.StringVar(&o.site, "site", "", "`site` of this agent; without it the token's")
+	f.StringVar(&o.state, "state", stateDir(), "`directory` that holds all the agent keeps")
+	f.Var(&o.labels, "label", "`key=value` that the device gives itself; may be repeated")
+	f.Var(&o.allow, "allow", "`capability:scope` that plugins may use on this device beyond the default,\n"+
+		"such as process.execute:uptime; may be repeated")
+	f.BoolVar(&o.again, "again", false, "join although this device has joined before")
+	f.StringVar(&o.logFormat, "log-format", "text", "`format` of the log, text or json")
+	f.BoolVar(&o.verbose, "verbose", false, "log more")
+	f.StringVar(&o.output, "output", "text", "`format` of status, text or json")
+	return f
+}
+
+// stateDir is the service manager's directory, where there is one.
+func stateDir() string {
+	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" {
+		return dir
+	}
+	return stateDefault
+}
+
+func parseOptions(name string, args []string) (*options, error) {
+	var o options
+	f := o.flags(name)
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil, err
+		}
+		return nil, usageError("%s: %w", name, err)
+	}
+	switch {
+	case f.NArg() > 0:
+		return nil, usageError("%s: argument %q: want flags only", name, f.Arg(0))
+	case o.logFormat != "text" && o.logFormat != "json":
+		return nil, usageError("--log-format %q: want text or json", o.logFormat)
+	case o.output != "text" && o.output != "json":
+		return nil, usageError("--output %q: want text or json", o.output)
+	case o.state == "":
+		return nil, usageError("--state: empty")
+	}
+	return &o, nil
+}
+
+func (o *options) logger(w io.Writer) *slog.Logger {
+	level := &slog.HandlerOptions{Level: slog.LevelInfo}
+	if o.verbose {
+		level.Level = slog.LevelDebug
+	}
+	if o.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, level))
+	}
+	return slog.New(slog.NewTextHandler(w, level))
+}
+
+// labels is the flag --label.
+type labels map[string]string
+
+func (l *labels) String() string { return "" }
+
+func (l *labels) Set(s string) error {
+	key, value, ok := strings.Cut(s, "=")
+	if !ok || key == "" || len(key) > labelMax || len(value) > labelMax {
+		return protocol.Errorf(protocol.CodeBadInput, "want key=value, each of at most %d bytes", labelMax)
+	}
+	if *l == nil {
+		*l = labels{}
+	}
+	(*l)[key] = value
+	if len(*l) > protocol.LabelsMax {
+		return protocol.Errorf(protocol.CodeLimit, "more than %d labels", protocol.LabelsMax)
+	}
+	return nil
+}
+
+// grants is the flag --allow.
+type grants []string
+
+func (g *grants) String() string { return "" }
+
+func (g *grants) Set(s string) error {
+	if _, err := edge.ParseGrant(s); err != nil {
+		return err
+	}
+	*g = append(*g, s)
+	return nil
+}
+
+// policy returns what this device allows: the default and what was allowed beyond it.
+func policy(allow []string) (edge.Policy, error) {
+	p := edge.DefaultPolicy()
+	for _, s := range allow {
+		g, err := edge.ParseGrant(s)
+		if err != nil {
+			return p, err
+		}
+		p.Allow = append(p.Allow, g)
+	}
+	return p, nil
+}
+
+// versionLine is the version with the commit that the toolchain noted.
+func versionLine() string {
+	if revision := buildSetting("vcs.revision"); len(revision) >= 12 {
+		return "stavily-edge " + version + " (" + revision[:12] + ")"
+	}
+	return "stavily-edge " + version
+}
+
+// buildTime is the commit's time: no moment before it is believed.
+func buildTime() time.Time {
+	t, err := time.Parse(time.RFC3339, buildSetting("vcs.time"))
+	if err != nil {
+		return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	return t
+}
+
+func buildSetting(key string) string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == key {
+			return s.Value
+		}
+	}
+	return ""
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/stavily/stavily/edge"
+	"github.com/stavily/stavily/edge/disk"
+	"github.com/stavily/stavily/protocol"
+)
+
+const nameStatus = "status.json"
+
+// statusEvery is how often counters go to status.json; what people wait for goes at
+// once. The file wears the flash.
+const statusEvery = time.Minute
+
+// watch looks at the agent after each round: it writes status.json, raises the clock's
+// floor and pats the watchdog.
+type watch struct {
+	h        *house
+	path     string
+	watchdog time.Duration // 0: there is none
+	patted   time.Time
+	written  time.Time
+	last     edge.Status
+}
+
+func (h *house) watch() *watch {
+	w := &watch{h: h, path: filepath.Join(h.state, nameStatus)}
+	if d, err := daemon.SdWatchdogEnabled(false); err == nil {
+		w.watchdog = d
+	}
+	return w
+}
+
+// every is how often after must be called at least.
+func (w *watch) every() time.Duration {
+	if w.watchdog > 0 {
+		return min(10*time.Second, w.watchdog/3)
+	}
+	return 10 * time.Second
+}
+
+func (w *watch) after(now time.Time, a *edge.Agent) {
+	if w.watchdog > 0 && now.Sub(w.patted) >= w.watchdog/3 {
+		w.patted = now
+		w.h.notify(daemon.SdNotifyWatchdog)
+	}
+	w.h.clock.raise(a.Floor())
+	s := a.Status()
+	if sameNews(&s, &w.last) && now.Sub(w.written) < statusEvery {
+		return
+	}
+	w.last, w.written = s, now
+	b, err := json.MarshalIndent(s, "", "  ")
+	if err == nil {
+		err = disk.WriteFile(w.path, append(b, '\n'))
+	}
+	if err != nil {
+		w.h.log.Debug("status not written", slog.String("error", err.Error()))
+	}
+}
+
+// sameNews reports whether nothing changed that people wait for.
+func sameNews(s, t *edge.Status) bool {
+	if s.Boot != t.Boot || s.Online != t.Online || s.Digest != t.Digest || s.DiskRefuses != t.DiskRefuses ||
+		len(s.Assignments) != len(t.Assignments) || (s.Refused == nil) != (t.Refused == nil) {
+		return false
+	}
+	if s.Refused != nil && s.Refused.Revision != t.Refused.Revision {
+		return false
+	}
+	for i := range s.Assignments {
+		a, b := &s.Assignments[i], &t.Assignments[i]
+		if a.Workflow != b.Workflow || a.Phase != b.Phase || (a.Error == nil) != (b.Error == nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// runStatus is the command status.
+func runStatus(_ context.Context, o *options, out, _ io.Writer) error {
+	b, err := os.ReadFile(filepath.Join(o.state, nameStatus))
+	if errors.Is(err, os.ErrNotExist) {
+		return &failure{fmt.Errorf("status: no agent has run with state directory %s", o.state),
+			"give the --state that the agent was started with", exitOther}
+	}
+	if err != nil {
+		return fmt.Errorf("status: %w", err)
+	}
+	if o.output == "json" {
+		_, err := out.Write(b)
+		return err
+	}
+	var s edge.Status
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("status: %s: %w", nameStatus, err)
+	}
+	return printStatus(out, &s)
+}
+
+func printStatus(out io.Writer, s *edge.Status) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	line := map[bool]string{true: "online", false: "offline"}[s.Online]
+	if s.LastContact.IsZero() {
+		line += ", no contact since the start"
+	} else {
+		line += ", last contact " + s.LastContact.Local().Format(time.DateTime)
+	}
+	fmt.Fprintf(w, "agent\t%s\nplatform\t%s, %s, %s\nhub\t%s\n", s.Address, s.Device.Platform, s.Device.Engine,
+		s.Device.Version, line)
+	if s.Revision == 0 {
+		fmt.Fprintf(w, "revision\tnone: nothing is deployed here\n")
+	} else {
+		fmt.Fprintf(w, "revision\t%d (%s)\n", s.Revision, s.Digest.Short())
+	}
+	if s.Refused != nil {
+		fmt.Fprintf(w, "refused\trevision %d: %s: %s\n", s.Refused.Revision, s.Refused.Error.Code, s.Refused.Error.Text)
+	}
+	fmt.Fprintf(w, "records\t%d wait for the hub, %d dropped ever\n", s.Pending, s.Dropped)
+	if s.DiskRefuses {
+		fmt.Fprintf(w, "disk\trefuses: nothing moves until it takes changes again\n")
+	}
+	for _, a := range s.Assignments {
+		fmt.Fprintf(w, "workflow\t%s\t%s\tfired %d, failed %d\t%s\n", a.Workflow, a.Phase, a.Fired, a.Failed, text(a.Error))
+	}
+	return w.Flush()
+}
+
+func text(err *protocol.Error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Code.String() + ": " + err.Text
+}
