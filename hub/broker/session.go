@@ -185,11 +185,11 @@ func (s *session) deliver(m protocol.Message) {
 	s.b.hear(m)
 }
 
-// echo sends a probe back along the whole path (F6): subscription, routing, line.
+// echo sends a probe back along the whole path (F6): subscription, routing, line. It
+// has QoS 0, so that it passes by messages that the agent is slow to keep.
 func (s *session) echo(m protocol.Message) {
 	m.Done()
-	down := protocol.Message{Topic: protocol.Topic(s.addr, protocol.DownProbe), Payload: m.Payload}
-	_ = s.push(down) // a full queue is a deaf link, and the agent's to notice
+	_ = s.b.server.Publish(protocol.Topic(s.addr, protocol.DownProbe), m.Payload, false, 0)
 }
 
 // arrive enters a message into waiting. Nil: the connection has ended.
