@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"strings"
 	"sync"
 	"time"
 
@@ -130,6 +131,7 @@ type output struct {
 	mu   sync.Mutex // guards the fields below
 	buf  bytes.Buffer
 	left int
+	lost bool // something did not fit
 }
 
 // Write takes everything and keeps what fits.
@@ -138,6 +140,7 @@ func (o *output) Write(p []byte) (int, error) {
 	defer o.mu.Unlock()
 	keep := min(len(p), o.left)
 	o.left -= keep
+	o.lost = o.lost || keep < len(p)
 	o.buf.Write(p[:keep])
 	return len(p), nil
 }
@@ -146,4 +149,13 @@ func (o *output) bytes() []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return bytes.Clone(o.buf.Bytes())
+}
+
+// text returns what was kept as UTF-8, and full whether there was more.
+func (o *output) text() string { return strings.ToValidUTF8(string(o.bytes()), "?") }
+
+func (o *output) full() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.lost
 }

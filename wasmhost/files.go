@@ -1,13 +1,332 @@
 package wasmhost
 
-import "github.com/stavily/stavily/protocol"
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf8"
 
-type files struct{ parent, name string }
+	"github.com/stavily/stavily/protocol"
+)
 
-func (f *files) close() {}
+// The bounds of one plugin's data directory.
+const (
+	// FilesMax bounds the files and folders in it.
+	FilesMax = 256
+	// FileBytesMax bounds all that is in it, bytes.
+	FileBytesMax = 64 << 20
+	// FileReadMax bounds what one fs.read answers, bytes.
+	FileReadMax = 64 << 10
+	// FilePathMax bounds a path, bytes.
+	FilePathMax = 255
 
-func callRead(r *request, args protocol.Raw) (any, error)    { return nil, nil }
-func callList(r *request, args protocol.Raw) (any, error)    { return nil, nil }
-func callWrite(r *request, args protocol.Raw) (any, error)   { return nil, nil }
-func callAppend(r *request, args protocol.Raw) (any, error)  { return nil, nil }
-func callProcess(r *request, args protocol.Raw) (any, error) { return nil, nil }
+	// tempName is what a file is called while it is written whole.
+	tempName = ".stavily-write"
+)
+
+// files is one plugin's data directory. Nothing in it is followed out of it (os.Root),
+// nothing but regular files is opened, and no file stays open between two host calls.
+type files struct {
+	dir string // "" when this host has no place for files
+
+	mu      sync.Mutex // guards the fields below, and is held while a file is used
+	root    *os.Root   // nil until the first use
+	entries int
+	bytes   int64
+}
+
+// filesOf returns the data directory of a plugin, one for all its steps.
+func (h *Host) filesOf(name protocol.PluginName) *files {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := h.files[name]
+	if f == nil {
+		f = &files{}
+		if h.cfg.DataDir != "" {
+			f.dir = filepath.Join(h.cfg.DataDir, string(name))
+		}
+		h.files[name] = f
+	}
+	return f
+}
+
+// open makes the directory and counts what is in it. f.mu is held.
+func (f *files) open() error {
+	switch {
+	case f.root != nil:
+		return nil
+	case f.dir == "":
+		return protocol.Errorf(protocol.CodeUnavailable, "files: this host keeps none for plugins")
+	}
+	if err := os.MkdirAll(f.dir, 0o700); err != nil {
+		return storage(err)
+	}
+	root, err := os.OpenRoot(f.dir)
+	if err != nil {
+		return storage(err)
+	}
+	f.root = root
+	f.count()
+	return nil
+}
+
+// count counts what is in the directory. f.mu is held.
+func (f *files) count() {
+	f.entries, f.bytes = 0, 0
+	_ = fs.WalkDir(f.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || name == "." {
+			return nil //nolint:nilerr // what cannot be read counts for nothing
+		}
+		f.entries++
+		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
+			f.bytes += info.Size()
+		}
+		if f.entries > FilesMax {
+			return fs.SkipAll
+		}
+		return nil
+	})
+}
+
+func (f *files) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.root != nil {
+		_ = f.root.Close()
+		f.root = nil
+	}
+}
+
+// storage says why the disk refused, without the host's own paths.
+func storage(err error) *protocol.Error {
+	var of *fs.PathError
+	if errors.As(err, &of) {
+		err = of.Err
+	}
+	code := protocol.CodeStorage
+	if errors.Is(err, fs.ErrNotExist) {
+		code = protocol.CodeNotFound
+	}
+	return protocol.Errorf(code, "files: %w", err)
+}
+
+// local checks that a path stays within the directory by its text alone; os.Root holds
+// what links could do.
+func local(name string) error {
+	switch {
+	case name == "" || len(name) > FilePathMax:
+		return protocol.Errorf(protocol.CodeLimit, "path of %d bytes: want 1 to %d", len(name), FilePathMax)
+	case !filepath.IsLocal(name) || path.Clean(name) != name || strings.ContainsAny(name, "\\\x00"):
+		return protocol.Errorf(protocol.CodeDenied, "path %q: want one within the data directory, such as a/b.txt", name)
+	case path.Base(name) == tempName:
+		return protocol.Errorf(protocol.CodeDenied, "path %q: reserved", name)
+	}
+	return nil
+}
+
+// plain checks that what is at name, if anything, is a regular file with one name.
+func plain(name string, info fs.FileInfo) error {
+	if !info.Mode().IsRegular() {
+		return protocol.Errorf(protocol.CodeDenied, "path %q: not a regular file", name)
+	}
+	if linkCount(info) > 1 {
+		return protocol.Errorf(protocol.CodeDenied, "path %q: has another name elsewhere", name)
+	}
+	return nil
+}
+
+// openFile opens a regular file and returns its size. f.mu is held. A FIFO or a device
+// is neither waited for nor used.
+func (f *files) openFile(name string, flag int) (*os.File, int64, error) {
+	if info, err := f.root.Lstat(name); err == nil && info.Mode()&fs.ModeSymlink == 0 {
+		if err := plain(name, info); err != nil {
+			return nil, 0, err
+		}
+	}
+	file, err := f.root.OpenFile(name, flag|openNonblock, 0o600)
+	if err != nil {
+		return nil, 0, storage(err)
+	}
+	info, err := file.Stat()
+	if err == nil {
+		err = plain(name, info)
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, 0, err
+	}
+	return file, info.Size(), nil
+}
+
+// room checks that size more bytes, and one more entry if name is new, keep the bounds.
+func (f *files) room(name string, size int64) error {
+	_, err := f.root.Lstat(name)
+	switch {
+	case f.bytes+size > FileBytesMax:
+		return protocol.Errorf(protocol.CodeLimit, "files: %d bytes and %d more, limit %d", f.bytes, size, FileBytesMax)
+	case err != nil && f.entries+1+strings.Count(name, "/") > FilesMax:
+		return protocol.Errorf(protocol.CodeLimit, "files: %d files and folders, limit %d", f.entries, FilesMax)
+	case err == nil:
+		return nil
+	}
+	if dir := path.Dir(name); dir != "." {
+		if err := f.root.MkdirAll(dir, 0o700); err != nil {
+			return storage(err)
+		}
+	}
+	return nil
+}
+
+type fileArgs struct {
+	Path string `cbor:"path"`
+	Data string `cbor:"data"`
+	Sync bool   `cbor:"sync"`
+	Max  int64  `cbor:"max"`
+	From int64  `cbor:"from"`
+}
+
+// fileCall reads the arguments, and calls do with the directory open and locked.
+func fileCall(r *request, args protocol.Raw, do func(f *files, in fileArgs) (any, error)) (any, error) {
+	var in fileArgs
+	if err := readArgs(args, &in); err != nil {
+		return nil, err
+	}
+	if err := local(in.Path); err != nil {
+		return nil, err
+	}
+	f := r.p.files
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.open(); err != nil {
+		return nil, err
+	}
+	return do(f, in)
+}
+
+func callRead(r *request, args protocol.Raw) (any, error) {
+	return fileCall(r, args, func(f *files, in fileArgs) (any, error) {
+		most := int64(FileReadMax)
+		if in.Max > 0 && in.Max < most {
+			most = in.Max
+		}
+		file, size, err := f.openFile(in.Path, os.O_RDONLY)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = file.Close() }()
+		data, err := io.ReadAll(io.NewSectionReader(file, max(in.From, 0), most))
+		if err != nil {
+			return nil, storage(err)
+		}
+		for cut := 0; cut < utf8.UTFMax && len(data) > 0 && !utf8.Valid(data); cut++ {
+			data = data[:len(data)-1] // the bound fell within a character
+		}
+		if !utf8.Valid(data) {
+			return nil, protocol.Errorf(protocol.CodeBadInput, "path %q: not UTF-8 text", in.Path)
+		}
+		return map[string]any{"data": string(data), "size": size}, nil
+	})
+}
+
+func callList(r *request, args protocol.Raw) (any, error) {
+	return fileCall(r, args, func(f *files, in fileArgs) (any, error) {
+		if info, err := f.root.Stat(in.Path); err != nil {
+			return nil, storage(err)
+		} else if !info.IsDir() {
+			return nil, protocol.Errorf(protocol.CodeBadInput, "path %q: not a folder", in.Path)
+		}
+		dir, err := f.root.Open(in.Path)
+		if err != nil {
+			return nil, storage(err)
+		}
+		defer func() { _ = dir.Close() }()
+		entries, err := dir.ReadDir(FilesMax)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, storage(err)
+		}
+		names := []string{}
+		for _, e := range entries {
+			switch {
+			case e.IsDir():
+				names = append(names, e.Name()+"/")
+			case e.Type().IsRegular() && e.Name() != tempName:
+				names = append(names, e.Name())
+			}
+		}
+		slices.Sort(names)
+		return map[string]any{"names": names}, nil
+	})
+}
+
+func callAppend(r *request, args protocol.Raw) (any, error) {
+	return fileCall(r, args, func(f *files, in fileArgs) (any, error) {
+		if err := f.room(in.Path, int64(len(in.Data))); err != nil {
+			return nil, err
+		}
+		defer f.count()
+		file, size, err := f.openFile(in.Path, os.O_WRONLY|os.O_APPEND|os.O_CREATE)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = file.Close() }()
+		_, err = file.WriteString(in.Data)
+		if err == nil && in.Sync {
+			err = file.Sync()
+		}
+		if err != nil {
+			_ = file.Truncate(size) // a line is there whole or not at all
+			return nil, storage(err)
+		}
+		return map[string]any{"size": size + int64(len(in.Data))}, nil
+	})
+}
+
+// callWrite puts the new content beside the old and swaps them, so that a power cut
+// leaves one of both whole.
+func callWrite(r *request, args protocol.Raw) (any, error) {
+	return fileCall(r, args, func(f *files, in fileArgs) (any, error) {
+		if err := f.room(in.Path, int64(len(in.Data))); err != nil {
+			return nil, err
+		}
+		if info, err := f.root.Lstat(in.Path); err == nil {
+			if err := plain(in.Path, info); err != nil {
+				return nil, err
+			}
+		}
+		defer f.count()
+		temp := path.Join(path.Dir(in.Path), tempName)
+		_ = f.root.Remove(temp)
+		if err := f.put(temp, in); err != nil {
+			_ = f.root.Remove(temp)
+			return nil, err
+		}
+		if err := f.root.Rename(temp, in.Path); err != nil {
+			return nil, storage(err)
+		}
+		return map[string]any{"size": len(in.Data)}, nil
+	})
+}
+
+func (f *files) put(temp string, in fileArgs) error {
+	file, err := f.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return storage(err)
+	}
+	_, err = file.WriteString(in.Data)
+	if err == nil && in.Sync {
+		err = file.Sync()
+	}
+	if closing := file.Close(); err == nil {
+		err = closing
+	}
+	if err != nil {
+		return storage(err)
+	}
+	return nil
+}

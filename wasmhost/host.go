@@ -72,6 +72,7 @@ type Host struct {
 	runtimes map[bool]wazero.Runtime
 	codes    map[protocol.Digest]*code
 	plugins  map[*Plugin]struct{}
+	files    map[protocol.PluginName]*files
 	closed   bool
 }
 
@@ -96,7 +97,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	}
 	h := &Host{
 		cfg: cfg, runtimes: map[bool]wazero.Runtime{}, codes: map[protocol.Digest]*code{},
-		plugins: map[*Plugin]struct{}{},
+		plugins: map[*Plugin]struct{}{}, files: map[protocol.PluginName]*files{},
 	}
 	var err error
 	if h.cache, err = openCache(cfg.CacheDir); err != nil {
@@ -146,6 +147,9 @@ func (h *Host) Close(ctx context.Context) error {
 			_ = r.Close(ctx)
 		}
 		delete(h.runtimes, metered)
+	}
+	for _, f := range h.files {
+		f.close()
 	}
 	return h.cache.Close(ctx)
 }

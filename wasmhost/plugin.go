@@ -34,7 +34,7 @@ type Plugin struct {
 	code   *code
 	log    *lineWriter
 	kv     KV
-	files  files
+	files  *files
 
 	turn chan struct{} // holds one value while a call is under way, which guards the two below
 	live *instance     // nil: the next call starts one
@@ -79,9 +79,9 @@ func (h *Host) load(ctx context.Context, s Spec) (*Plugin, error) {
 		return nil, err
 	}
 	p.spec.Wasm = nil
-	h.mu.Lock()
-	h.plugins[p] = struct{}{}
-	h.mu.Unlock()
+	if err := h.enter(ctx, p); err != nil {
+		return nil, err
+	}
 	p.turn <- struct{}{}
 	err = p.begin(ctx)
 	<-p.turn
@@ -90,6 +90,21 @@ func (h *Host) load(ctx context.Context, s Spec) (*Plugin, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// enter puts p among the plugins that Host.Close ends.
+func (h *Host) enter(ctx context.Context, p *Plugin) error {
+	h.mu.Lock()
+	closed := h.closed
+	if !closed {
+		h.plugins[p] = struct{}{}
+	}
+	h.mu.Unlock()
+	if closed {
+		h.release(ctx, p.code)
+		return errClosed
+	}
+	return nil
 }
 
 func (h *Host) newPlugin(s Spec) (*Plugin, error) {
@@ -104,7 +119,7 @@ func (h *Host) newPlugin(s Spec) (*Plugin, error) {
 	p := &Plugin{
 		host: h, spec: s, limits: tighter(s.Manifest.Limits.WithDefaults(), s.Step.Limits), kv: s.KV,
 		log: newLineWriter(h, s), turn: make(chan struct{}, 1), wishes: wishes,
-		files: files{parent: h.cfg.DataDir, name: string(s.Manifest.Plugin.Name)},
+		files: h.filesOf(s.Manifest.Plugin.Name),
 	}
 	if p.kv == nil {
 		p.kv = NewMemoryKV()
@@ -384,7 +399,6 @@ func (p *Plugin) Close(ctx context.Context) {
 	p.turn <- struct{}{}
 	defer func() { <-p.turn }()
 	p.bow()
-	p.files.close()
 	p.host.mu.Lock()
 	delete(p.host.plugins, p)
 	p.host.mu.Unlock()
