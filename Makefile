@@ -67,6 +67,10 @@ check: fmtcheck lint test ## what a change must pass before it is sent
 vectors: ## write the protocol's golden vectors anew
 	go test ./protocol -run Vector -update
 
+.PHONY: sdk
+sdk: ## pack the Go SDK for the hub, and its sums for the plugins
+	go run ./internal/sdkpack
+
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME
 	@grep -rl --include='*_test.go' --exclude-dir=plugins '^func Fuzz' . | xargs -n 1 dirname | sort -u \

@@ -130,8 +130,13 @@ var floors = []floor{
 		"the books are kept without knowing where entries come from",
 	},
 	{
+		"hub/build/sdk", nil,
+		[]string{mochi, goGit},
+		"the packed SDK is bytes",
+	},
+	{
 		"hub/build",
-		[]string{"protocol", "firmware-targets", "wasmhost/meter", "hub/document"},
+		[]string{"protocol", "firmware-targets", "wasmhost/meter", "hub/build/sdk", "hub/document"},
 		[]string{mochi},
 		"a build takes a tree and gives artifacts, with nobody listening",
 	},
@@ -199,6 +204,12 @@ var floors = []floor{
 		"a command speaks to a hub by HTTP and never becomes one",
 	},
 	{
+		"hub/demo",
+		[]string{"protocol", "hub/api", "hub/build", "hub/cli", "hub/registry", "hub/source"},
+		[]string{anySim},
+		"the demonstration does what an operator does, by the same commands",
+	},
+	{
 		"sim",
 		[]string{"protocol", "wasmhost", "firmware-targets", "edge", "hub"},
 		nil,
@@ -217,6 +228,12 @@ var floors = []floor{
 		"the checks of the build need the table of platforms",
 	},
 	{
+		"internal/sdkpack",
+		[]string{"hub/build/sdk"},
+		[]string{anySim},
+		"what packs the SDK needs the place where it is kept",
+	},
+	{
 		"internal/bench",
 		[]string{
 			"protocol", "firmware-targets", "wasmhost", "wasmhost/meter",
@@ -228,7 +245,7 @@ var floors = []floor{
 	},
 	{
 		".",
-		[]string{"hub", "hub/cli", "sim", "sim/swarm"},
+		[]string{"hub", "hub/cli", "hub/demo", "sim", "sim/swarm"},
 		nil,
 		"main.go is a table of subcommands",
 	},

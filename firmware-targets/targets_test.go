@@ -134,7 +134,7 @@ func TestUnit(t *testing.T) {
 	lines := strings.Split(string(b), "\n")
 	for _, want := range []string{
 		"ProtectSystem=strict", "StateDirectory=stavily-edge", "NoNewPrivileges=yes",
-		"CapabilityBoundingSet=", "Restart=always", "WantedBy=multi-user.target",
+		"CapabilityBoundingSet=", "Restart=always", "Type=notify", "WantedBy=multi-user.target",
 	} {
 		if !slices.Contains(lines, want) {
 			t.Errorf("%s: no line %q", unit, want)
