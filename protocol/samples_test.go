@@ -1,0 +1,118 @@
+package protocol
+
+type sample struct {
+	name, why string
+	value     any
+}
+
+var sampleTime = Stamp{UnixMS: 1_790_000_000_000, Quality: QualityClock}
+
+func sampleManifest() Manifest {
+	return Manifest{
+		Plugin: PluginInfo{
+			Name: "system-health", Version: "1.2.0", Type: Trigger, Description: "Fires on a threshold",
+			Author: Author{Name: "Stavily Authors"},
+		},
+		Runtime:     Runtime{Language: "go", MinVersion: "1.24", Dependencies: []string{"example>=1.0.0"}},
+		Limits:      Limits{MemoryMB: 64, CPUCores: 0.5, Seconds: 30, Files: 16, Connections: 2},
+		Sandbox:     true,
+		Filesystem:  "restricted",
+		Permissions: Permissions{System: []string{CapMetrics}},
+		Testing:     Testing{Suite: "tests/", Coverage: 80},
+	}
+}
+
+func sampleRelease() Release {
+	return Release{
+		Manifest: sampleManifest(),
+		Source: Source{
+			Repository: "https://git.example.com/system-health", Tag: "v1.2.0",
+			TagObject: "1111111111111111111111111111111111111111", Commit: "2222222222222222222222222222222222222222",
+			Tree: DigestOf([]byte("tree")), Signer: "author@example.com", SignerKey: "SHA256:abc",
+		},
+		Builder:   Builder{Name: "go", Toolchain: "go1.26.8", Inputs: DigestOf([]byte("inputs"))},
+		Artifacts: []Artifact{NewArtifact(PlatformWASM, []byte("module"))},
+		Schema:    []byte(`{"type":"object"}`),
+	}
+}
+
+func sampleStep(name StepName) Step {
+	return Step{
+		Name: name, Release: DigestOf([]byte("release")), Config: MustMarshal(map[string]any{"above": 80}),
+		Grants: []Grant{{Capability: CapProcess, Scopes: []string{"uptime"}}}, Limits: DefaultLimits(),
+		Timeout: 30_000, Retry: Retry{Times: 3, WaitMS: 2000},
+	}
+}
+
+func sampleDesired() Desired {
+	output := sampleStep("log")
+	output.When = IfError
+	return Desired{
+		Address: berlin, Epoch: 2, Revision: 41, Issued: sampleTime.UnixMS,
+		Releases: []ReleaseRef{{Plugin: "system-health", Version: "1.2.0", Digest: DigestOf([]byte("release")), Size: 4605}},
+		Assignments: []Assignment{{
+			Workflow: "guard", Trigger: sampleStep("trigger"), Actions: []Step{sampleStep("act")}, Outputs: []Step{output},
+			CatchUp: CatchUpLatest,
+		}},
+		Settings: Settings{HeartbeatSeconds: 60, MetricsSeconds: 300},
+	}
+}
+
+func sampleMetrics() Metrics {
+	values := map[string]float64{}
+	for i, name := range MetricNames()[:25] {
+		values[name] = []float64{12.5, 43.2, 1.5e9, 61.8, 4.2e10}[i%5]
+	}
+	return NewMetrics(values)
+}
+
+// samples is one value of every message, with every field set that it can have.
+func samples() []sample {
+	run := RunID{0xca, 0xfe, 15: 1}
+	failed := Errorf(CodeDeadline, "took longer than 30 s")
+	event := Event{Run: run, Workflow: "guard", Revision: 41, Time: sampleTime, Data: MustMarshal(map[string]any{"value": 81.5})}
+	return []sample{
+		{"presence-online", "said on connecting", Presence{Online: true, Boot: 7, Session: 3}},
+		{"presence-will", "left as the Will", Presence{Boot: 7, Session: 3}},
+		{"reported", "all of it", Reported{
+			Epoch: 2, Revision: 41, Digest: DigestOf([]byte("desired")), Boot: 7, Sequence: 9, Time: sampleTime,
+			Device: Device{
+				Platform: "linux-arm64", Engine: "compiler", Version: "0.1.0", Kernel: "6.1.0", Cores: 4, MemoryMB: 1024,
+				Labels: map[string]string{"role": "gateway", "env": "production"},
+			},
+			Assignments: []AssignmentStatus{{Workflow: "guard", Phase: PhaseFailed, Error: failed, Fired: 3, Failed: 1}},
+			Refused:     &Refusal{Revision: 42, Error: *failed}, Pending: 5, Dropped: 1,
+		}},
+		{"event", "a trigger fired", event},
+		{"result", "a step ended in an error, the run with it", Result{
+			Run: run, Workflow: "guard", Step: "act", Type: Action, Status: StatusError, Error: failed, Time: sampleTime,
+			TookUS: 30_000_000, Tries: 4, Data: MustMarshal("partial"), Last: true,
+		}},
+		{"log-line", "a plugin's warning", LogLine{Plugin: "system-health", Level: 4, Text: "sensor lost", Of: "guard"}},
+		{"audit", "a denial", Audit{Plugin: "system-command", Workflow: "guard", Capability: CapProcess, Denied: 2, Subject: "rm"}},
+		{"metrics", "25 metrics", sampleMetrics()},
+		{"batch", "one event", Batch{Epoch: 2, Lane: LaneEvent, Records: []Record{
+			{Mark: Mark{Boot: 7, Sequence: 12}, Time: sampleTime, Body: MustMarshal(event)},
+		}}},
+		{"lane-ack", "everything up to the mark", LaneAck{Epoch: 2, Lane: LaneResult, Mark: Mark{Boot: 7, Sequence: 12}}},
+		{"hint", "the newest desired document", Hint{
+			Epoch: 2, Revision: 41, Digest: DigestOf([]byte("desired")), Size: 812, Time: sampleTime.UnixMS,
+		}},
+		{"fetch-request", "two chunks", FetchRequest{Digest: DigestOf([]byte("module")), First: 3, Count: 2}},
+		{"chunk", "a small file whole", Chunk{Digest: DigestOf([]byte("module")), Size: 6, Data: []byte("module")}},
+		{"chunk-error", "no such file", Chunk{Digest: DigestOf([]byte("x")), Error: Errorf(CodeNotFound, "no such file")}},
+		{"probe", "goes up and comes down", Probe{Nonce: 1 << 40}},
+		{"join-request", "with a token", JoinRequest{
+			TokenID: []byte("12345678"), Secret: []byte("0123456789abcdef"), Address: berlin, CSR: []byte{0x30, 0},
+			Device: Device{Platform: "linux-armv7", Engine: "interpreter", Version: "0.1.0"},
+		}},
+		{"join-reply", "an identity", JoinReply{
+			Address: berlin, Epoch: 2, Certificate: []byte{0x30, 1}, CA: []byte{0x30, 2}, Root: testRoot.Public().Key,
+			Keyring: []byte{0xd2}, Time: sampleTime.UnixMS,
+		}},
+		{"join-reply-refused", "a token used up", JoinReply{Error: Errorf(CodeRefused, "token used up"), Time: 1}},
+		{"keyring", "one key a role", testRing},
+		{"release", "a built version", sampleRelease()},
+		{"desired", "an assignment with every field", sampleDesired()},
+	}
+}
