@@ -194,8 +194,13 @@ func TestRedirects(t *testing.T) {
 			http.Redirect(w, r, repo+"/HEAD", http.StatusFound)
 		case moved:
 			http.Redirect(w, r, rest+"?"+r.URL.RawQuery, http.StatusMovedPermanently)
-		case r.Method == http.MethodPost && r.Header.Get("X-Late") == "" && strings.HasPrefix(r.URL.Path, "/late/"):
+		case r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/late/"):
 			http.Redirect(w, r, thief.URL+r.URL.Path, http.StatusTemporaryRedirect)
+		case r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/turn/"):
+			http.Redirect(w, r, strings.TrimPrefix(r.URL.Path, "/turn"), http.StatusTemporaryRedirect)
+		case strings.HasPrefix(r.URL.Path, "/turn/"):
+			r.URL.Path = strings.TrimPrefix(r.URL.Path, "/turn")
+			serve.ServeHTTP(w, r)
 		case strings.HasPrefix(r.URL.Path, "/late/"):
 			r.URL.Path = strings.TrimPrefix(r.URL.Path, "/late")
 			serve.ServeHTTP(w, r)
@@ -203,7 +208,7 @@ func TestRedirects(t *testing.T) {
 			serve.ServeHTTP(w, r)
 		}
 	})
-	for _, way := range []string{"/away", "/plain", "/loop", "/late"} {
+	for _, way := range []string{"/away", "/plain", "/loop", "/late", "/turn"} {
 		if _, err := Fetch(t.Context(), Ref{home.URL + way + repo, "v1.0.0"}, opt); !errors.Is(err, ErrRedirect) {
 			t.Errorf("%s: %v, want %v", way, err, ErrRedirect)
 		}
