@@ -3,6 +3,7 @@ package meter
 import (
 	"bytes"
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -37,7 +38,7 @@ func FuzzParse(f *testing.F) {
 }
 
 // FuzzInstrument: what wazero accepts before it accepts after, what it refuses before it refuses after,
-// and Check knows the result.
+// but for what stands in a dropped section, and Check knows the result.
 func FuzzInstrument(f *testing.F) {
 	seeds(f)
 	ctx := context.Background()
@@ -54,6 +55,9 @@ func FuzzInstrument(f *testing.F) {
 			t.Fatal("not the same bytes twice")
 		}
 		before, after := compiles(ctx, rt, wasm), compiles(ctx, rt, out)
+		if before != nil && strings.Contains(before.Error(), "custom section") {
+			return // a malformed name section goes with the names
+		}
 		if (before == nil) != (after == nil) {
 			t.Errorf("before %v, after %v", before, after)
 		}
