@@ -62,10 +62,11 @@ func (c *credentials) trust(alpn string) trust {
 	return trust{ca: c.ca, clock: c.clock, alpn: alpn, own: c.shown.Load}
 }
 
-// due reports whether half of the certificate's life is over.
+// due reports whether half of the certificate's life is over. It begins when the hub
+// gave it: hubs date certificates back for devices whose clock is behind.
 func (c *credentials) due() bool {
-	half := c.leaf.NotAfter.Sub(c.leaf.NotBefore) / 2
-	return c.clock.now().After(c.leaf.NotBefore.Add(half))
+	given := time.UnixMilli(c.enrolment.Time)
+	return c.clock.now().After(given.Add(c.leaf.NotAfter.Sub(given) / 2))
 }
 
 // keep renews the certificate when it is due, until ctx ends. A failure is a warning;
