@@ -71,6 +71,10 @@ vectors: ## write the protocol's golden vectors anew
 sdk: ## pack the Go SDK for the hub, and its sums for the plugins
 	go run ./internal/sdkpack
 
+.PHONY: sdk
+sdk: ## pack the Go SDK for the hub's builds and renew its sums in the plugins
+	go run ./internal/sdkpack
+
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME
 	@grep -rl --include='*_test.go' --exclude-dir=plugins '^func Fuzz' . | xargs -n 1 dirname | sort -u \

@@ -27,15 +27,17 @@ func TestDeliver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const head = `{"run":"000102030405060708090a0b0c0d0e0f","workflow":"test","time_ms":1767225600000,"event":{"value":81},`
+	const head = `{"run":"000102030405060708090a0b0c0d0e0f","workflow":"test","time_ms":1767225600000,` +
+		`"event":{"value":81},`
 	want := head + `"results":[],"key":"k0"}` + "\n" +
 		head + `"results":[{"step":"a","status":"ok","data":{"text":"<1\n2>"}},` +
 		`{"step":"b","status":"error","error":{"code":"plugin","text":"no"}}],"key":"k1"}` + "\n"
 	if got := h.Files["runs.jsonl"]; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
-	if got := string(h.Calls[0].Args); !strings.HasPrefix(got, `{"path":"runs.jsonl",`) || !strings.HasSuffix(got, `"sync":true}`) {
-		t.Errorf("asked %s", got)
+	asked := string(h.Calls[0].Args)
+	if !strings.HasPrefix(asked, `{"path":"runs.jsonl",`) || !strings.HasSuffix(asked, `"sync":true}`) {
+		t.Errorf("asked %s", asked)
 	}
 }
 
@@ -123,8 +125,8 @@ func TestLongEvent(t *testing.T) {
 // M-24: a path that leads out is refused before a run can meet it.
 func TestConfig(t *testing.T) {
 	for _, name := range []string{
-		"/etc/passwd", "../x", "a/../../x", "a/..", "..", ".", "", "./x", "a//b", "a/", "a\\..\\x", "C:x", "a\x00", "a\n",
-		strings.Repeat("a", fileMax+1),
+		"/etc/passwd", "../x", "a/../../x", "a/..", "..", ".", "", "./x", "a//b", "a/", "a\\..\\x", "C:x",
+		"a\x00", "a\n", strings.Repeat("a", fileMax+1),
 	} {
 		_, err := stavilytest.TryStart(t, plugin, m{"file": name})
 		if err == nil || !strings.HasPrefix(err.Error(), "config: file") {

@@ -34,13 +34,14 @@ func (c *config) run(ctx *stavily.Context, r stavily.Run) (any, error) {
 	return fit(exit), nil
 }
 
-// timeout is the configured one, or what the request has left.
+// timeout is the configured one, or what the request may take but for a little, so that
+// there is time left to say that the program was too slow.
 func (c *config) timeout(r stavily.Run) time.Duration {
-	deadline := time.Duration(r.DeadlineMS) * time.Millisecond
-	if c.Timeout == 0 {
-		return deadline
+	if c.Timeout > 0 {
+		return time.Duration(c.Timeout)
 	}
-	return time.Duration(c.Timeout)
+	deadline := time.Duration(r.DeadlineMS) * time.Millisecond
+	return deadline - min(deadline/10, time.Second)
 }
 
 // unexpected says what the program said last, in one line.

@@ -40,7 +40,7 @@ func TestTimeoutOfTheStep(t *testing.T) {
 	if _, err := h.RunFull(stavily.Run{DeadlineMS: 1234}); err != nil {
 		t.Fatal(err)
 	}
-	if got := string(h.Calls[0].Args); !strings.Contains(got, `"output_max":10,"timeout_ms":1234`) {
+	if got := string(h.Calls[0].Args); !strings.Contains(got, `"output_max":10,"timeout_ms":1111`) {
 		t.Errorf("asked %s", got)
 	}
 }
@@ -57,8 +57,13 @@ func TestExitCodes(t *testing.T) {
 			m{"run": run}, stavily.Exit{Exit: 2, Stderr: "\ngrep: no such file\nmore\n"},
 			`run "grep": exit code 2, want one of [0]: grep: no such file`,
 		},
-		"silent":        {m{"run": run}, stavily.Exit{Exit: 1}, `run "grep": exit code 1, want one of [0]: nothing on stderr`},
-		"0 not in list": {m{"run": run, "ok_exit": []int{1}}, stavily.Exit{}, `run "grep": exit code 0, want one of [1]: nothing on stderr`},
+		"silent": {
+			m{"run": run}, stavily.Exit{Exit: 1}, `run "grep": exit code 1, want one of [0]: nothing on stderr`,
+		},
+		"0 not in list": {
+			m{"run": run, "ok_exit": []int{1}}, stavily.Exit{},
+			`run "grep": exit code 0, want one of [1]: nothing on stderr`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := running(t, test.config, test.exit).Run(nil)
@@ -107,7 +112,8 @@ func TestOutputFits(t *testing.T) {
 	if err := json.Unmarshal(data, &exit); err != nil {
 		t.Fatal(err)
 	}
-	if !exit.Truncated || exit.Stdout == "" || len(exit.Stderr) < 1000 || strings.Contains(exit.Stderr, "\ufffd") {
+	if !exit.Truncated || exit.Stdout == "" || len(exit.Stderr) < 1000 ||
+		strings.Contains(exit.Stderr, "\ufffd") {
 		t.Errorf("truncated %v, stdout %d, stderr %d bytes", exit.Truncated, len(exit.Stdout), len(exit.Stderr))
 	}
 }

@@ -57,6 +57,39 @@ func TestPluginsTestThemselves(t *testing.T) {
 	}
 }
 
+// The plugin that the README of the plugins tells how to write can be written so.
+func TestReadme(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the Go command")
+	}
+	text, err := os.ReadFile(filepath.Join(plugins, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(text), "\n```")
+	if len(blocks) < 6 {
+		t.Fatalf("%d fences", len(blocks))
+	}
+	_, mod, _ := strings.Cut(blocks[1], "<<END\n")
+	mod, _, _ = strings.Cut(mod, "END\n")
+	sum, err := os.ReadFile(filepath.Join(plugins, "system-health", "go.sum"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, data := range map[string]string{
+		"go.mod": mod, "go.sum": string(sum),
+		"main.go": strings.TrimPrefix(blocks[3], "go\n"), "main_test.go": strings.TrimPrefix(blocks[5], "go\n"),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out := goCommand(t, dir).run(t, "test", "-cover", "."); !strings.Contains(out, "coverage: 8") {
+		t.Errorf("got %s", out)
+	}
+}
+
 // Another module under the same name and version is refused by the plugin's go.sum.
 func TestChangedModuleIsRefused(t *testing.T) {
 	if testing.Short() {

@@ -49,8 +49,8 @@ type metricsArgs struct {
 type Command struct {
 	Argv      []string // the first is a name or an absolute path that is granted
 	Stdin     string
-	OutputMax int           // bytes of output that are kept; 0: the host's default
-	Timeout   time.Duration // 0: until the request's deadline
+	OutputMax int           // bytes kept of each output; 0: the host's default
+	Timeout   time.Duration // 0: the host's default, 5 s
 }
 
 // Exit is how a program ended.

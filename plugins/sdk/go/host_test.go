@@ -14,7 +14,9 @@ import (
 )
 
 // once makes an action of a function and runs it.
-func once(t *testing.T, f func(*stavily.Context) (any, error), prepare ...func(*stavilytest.Host)) (string, *stavilytest.Host, error) {
+func once(
+	t *testing.T, f func(*stavily.Context) (any, error), prepare ...func(*stavilytest.Host),
+) (string, *stavilytest.Host, error) {
 	t.Helper()
 	h := stavilytest.Start(t, func() *stavily.Plugin {
 		return stavily.Action("a", func(c *stavily.Context, _ stavily.Run) (any, error) { return f(c) })
@@ -48,7 +50,8 @@ func TestHostCalls(t *testing.T) {
 			`fs.write {"path":"f","data":"x"}`, `null`},
 		"read": {func(c *stavily.Context) (any, error) { return c.ReadFile("a/b", 2) },
 			`fs.read {"path":"a/b","max":2}`, `"on"`},
-		"list": {func(c *stavily.Context) (any, error) { return c.ListFiles("a") }, `fs.list {"path":"a"}`, `["b"]`},
+		"list": {func(c *stavily.Context) (any, error) { return c.ListFiles("a") },
+			`fs.list {"path":"a"}`, `["b"]`},
 		"kv get": {func(c *stavily.Context) (any, error) {
 			var n int
 			found, err := c.KVGet("n", &n)

@@ -56,7 +56,7 @@ func (h *Host) builtin(name string) Answer {
 		return h.list
 	}
 	return func(json.RawMessage) (any, error) {
-		return nil, &stavily.Error{Code: stavily.CodeUnavailable, Text: fmt.Sprintf("%s: no answer in this test", name)}
+		return nil, &stavily.Error{Code: stavily.CodeUnavailable, Text: name + ": no answer in this test"}
 	}
 }
 
