@@ -59,8 +59,12 @@ func plainGuest(t testing.TB, name string) []byte {
 	return wasm
 }
 
+// newHost makes a host; without a cache of its own it shares the code of all tests.
 func newHost(t testing.TB, cfg Config) *Host {
 	t.Helper()
+	if cfg.CacheDir == "" {
+		cfg.CacheDir = filepath.Join(guestDir, "cache")
+	}
 	h, err := New(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)

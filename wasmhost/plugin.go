@@ -61,6 +61,12 @@ func (h *Host) Load(ctx context.Context, s Spec) (*Plugin, error) {
 }
 
 func (h *Host) load(ctx context.Context, s Spec) (*Plugin, error) {
+	if err := s.Manifest.Plugin.Name.Check(); err != nil {
+		return nil, err
+	}
+	if err := s.Manifest.Plugin.Type.Check(); err != nil {
+		return nil, err
+	}
 	if got := protocol.DigestOf(s.Wasm); got != s.Digest {
 		return nil, protocol.Errorf(protocol.CodeDigest, "module has digest %s, want %s", got.Short(), s.Digest.Short())
 	}

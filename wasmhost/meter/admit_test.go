@@ -120,7 +120,7 @@ func TestInspect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info.Functions != 1 || info.MemoryMin != 3 || info.MemoryMax != 3 || info.HasStart || info.LoopNestMax != 1 {
+	if info.Functions != 1 || info.MemoryMin != 3 || info.MemoryMax != 3 || info.LoopNestMax != 1 {
 		t.Errorf("got %+v", info)
 	}
 	if len(info.Imports) != 1 || info.Imports[0].Module != "fuel" || info.Imports[0].Kind != KindFunc {

@@ -45,7 +45,8 @@ func op(b ...byte) []byte { return b }
 func (a asm) build() []byte {
 	var types, funcs, exports, codes [][]byte
 	for i, f := range a.fns {
-		sig := cat(op(0x60), putU32(nil, uint32(len(f.params))), f.params, putU32(nil, uint32(len(f.results))), f.results)
+		sig := append(putU32(op(0x60), uint32(len(f.params))), f.params...)
+		sig = append(putU32(sig, uint32(len(f.results))), f.results...)
 		types = append(types, sig)
 		funcs = append(funcs, putU32(nil, uint32(i)))
 		if f.export != "" {
@@ -122,8 +123,8 @@ func fib() []byte {
 // fill writes its memory of the given pages over and over.
 func fill(pages uint32) []byte {
 	size := putS64(nil, int64(pages)<<16)
-	return asm{pages: pages, fns: []fn{{export: "run", code: cat(op(opLoop, blockEmpty, 0x41, 0, 0x41, 7, 0x41), size,
-		op(0xfc, 0x0b, 0, opBr, 0, opEnd))}}}.build()
+	code := cat(op(opLoop, blockEmpty, 0x41, 0, 0x41, 7, 0x41), size, op(0xfc, 0x0b, 0, opBr, 0, opEnd))
+	return asm{pages: pages, fns: []fn{{export: "run", code: code}}}.build()
 }
 
 // tails is a loop made of tail calls, with so many parameters.

@@ -35,7 +35,7 @@ func talk(t testing.TB, config wazero.RuntimeConfig, wasm []byte, args ...string
 	c := wazero.NewModuleConfig().WithName("").WithStdin(strings.NewReader(requests)).WithStdout(&stdout).
 		WithStderr(&stderr).WithArgs(append([]string{"guest"}, args...)...)
 	_, err := w.rt.InstantiateWithConfig(ctx, wasm, c)
-	return conversation{stdout: stdout.String(), stderr: stderr.String(), exit: exitCode(err), end: firstLine(err)}
+	return conversation{stdout.String(), stderr.String(), exitCode(err), firstLine(err)}
 }
 
 // A real guest answers the same, metered and not, in both engines.

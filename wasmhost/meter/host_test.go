@@ -17,7 +17,8 @@ import (
 )
 
 // features are those that the meter knows.
-const features = api.CoreFeaturesV2 | experimental.CoreFeaturesTailCall | experimental.CoreFeaturesExtendedConst
+const features = api.CoreFeaturesV2 | experimental.CoreFeaturesTailCall |
+	experimental.CoreFeaturesExtendedConst
 
 // exits of a guest that the host of these tests ended.
 const (
@@ -146,7 +147,8 @@ func validate(t testing.TB, wasm []byte) {
 	if err := os.WriteFile(path, wasm, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if b, err := exec.Command(tool, "--enable-tail-call", "--enable-extended-const", path).CombinedOutput(); err != nil {
+	b, err := exec.Command(tool, "--enable-tail-call", "--enable-extended-const", path).CombinedOutput()
+	if err != nil {
 		t.Errorf("wasm-validate: %v\n%s", err, b)
 	}
 }

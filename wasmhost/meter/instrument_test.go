@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -104,6 +105,7 @@ func TestWideTailCallsAreBounded(t *testing.T) {
 
 func TestInstrumentRefuses(t *testing.T) {
 	body := func(code ...byte) []byte { return asm{fns: []fn{{export: "run", code: code}}}.build() }
+	empty := func(more ...byte) []byte { return append([]byte("\x00asm\x01\x00\x00\x00"), more...) }
 	cases := []struct {
 		name string
 		wasm []byte
@@ -123,12 +125,13 @@ func TestInstrumentRefuses(t *testing.T) {
 		{"threads", body(0xfe, 0, 0, 0), "opcode 0xfe unknown or not supported"},
 		{"exceptions", body(0x06, blockEmpty, opEnd), "opcode 0x06 unknown or not supported"},
 		{"relaxed vectors", body(0xfd, 0x80, 0x02), "unknown or not supported"},
-		{"second memory", asm{pages: 1, fns: []fn{{code: op(0x41, 0, 0x28, 0x42, 1, 0, 0x1a)}}}.build(), "multi-memory"},
-		{"memory64", append([]byte("\x00asm\x01\x00\x00\x00"), secMemory, 3, 1, 4, 1), "memory64"},
-		{"tags", append([]byte("\x00asm\x01\x00\x00\x00"), 13, 1, 0), "section 13 unknown"},
-		{"twice", append([]byte("\x00asm\x01\x00\x00\x00"), 1, 1, 0, 1, 1, 0), "section 1 unknown, twice or out of order"},
+		{"second memory", body(0x41, 0, 0x28, 0x42, 1, 0, 0x1a), "multi-memory"},
+		{"memory64", empty(secMemory, 3, 1, 4, 1), "memory64"},
+		{"tags", empty(13, 1, 0), "section 13 unknown"},
+		{"twice", empty(1, 1, 0, 1, 1, 0), "section 1 unknown, twice or out of order"},
 		{"cut", spin()[:len(spin())-1], "bytes announced"},
-		{"many locals", asm{fns: []fn{{locals: bytes.Repeat(op(i32), 50_001)}}}.build(), "locals and more, at most"},
+		{"many locals", many(1, fn{locals: bytes.Repeat(op(i32), 50_001)}), "locals and more, at most"},
+		{"too many types", many(itemsMax+1, fn{}), "131073 elements, at most 131072"},
 	}
 	for _, c := range cases {
 		_, err := Instrument(c.wasm)
@@ -148,7 +151,8 @@ func TestMeteredTwiceIsNamed(t *testing.T) {
 func TestCustomSections(t *testing.T) {
 	in := asm{fns: []fn{{export: "run"}}, custom: []string{"name", ".debug_info", "producers", "sbom"}}.build()
 	out := mustInstrument(t, in)
-	for name, want := range map[string]bool{"name": false, ".debug_info": false, "producers": true, "sbom": true} {
+	kept := map[string]bool{"name": false, ".debug_info": false, "producers": true, "sbom": true}
+	for name, want := range kept {
 		if got := bytes.Contains(out, putName(nil, name)); got != want {
 			t.Errorf("section %q kept: %t, want %t", name, got, want)
 		}
@@ -158,4 +162,37 @@ func TestCustomSections(t *testing.T) {
 
 func setStack(m api.Module, units uint64) {
 	m.ExportedGlobal(StackGlobal).(interface{ Set(uint64) }).Set(units)
+}
+
+// The stack that a recursion can make the host allocate is bounded, however wide its frames are: without
+// the counter it grows to the engine's 400 MB. // F10
+func TestStackBoundsHostMemory(t *testing.T) {
+	wide := fn{export: "run", params: op(i64), results: op(i64)}
+	for k := range 500 { // so many operands wait for the inner call to return
+		wide.code = append(putS64(append(wide.code, opLocalGet, 0, opI64Const), int64(k+3)), 0x7e)
+	}
+	wide.code = append(append(wide.code, opLocalGet, 0, opCall, 0), bytes.Repeat(op(opI64Add), 500)...)
+	for name, c := range map[string]struct {
+		wasm []byte
+		args []uint64
+	}{
+		"narrow": {recurse(), nil},
+		"wide":   {asm{fns: []fn{wide}}.build(), []uint64{7}},
+	} {
+		w := newWorld(t, engines()["compiler"], 1<<50, 1<<40)
+		m := w.load(mustInstrument(t, c.wasm))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := m.ExportedFunction("run").Call(context.Background(), c.args...)
+		runtime.ReadMemStats(&after)
+		if code := exitCode(err); code != exitStack {
+			t.Errorf("%s: got %v, want the stack's end", name, err)
+		}
+		// Stacks double as they grow, so all of them together are twice the last one.
+		if got := after.TotalAlloc - before.TotalAlloc; got > 8*StackUnits*6 {
+			t.Errorf("%s: %d bytes allocated for a stack of %d", name, got, 8*StackUnits)
+		} else {
+			t.Logf("%s: %d bytes allocated", name, got)
+		}
+	}
 }

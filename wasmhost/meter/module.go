@@ -10,6 +10,10 @@ import (
 // small multiple of its size.
 const InputMax = 32 << 20
 
+// itemsMax bounds each kind of thing in a module (types, functions, exports, elements of one segment), and
+// with it what is kept of a hostile module: some tens of megabytes whatever it says.
+const itemsMax = 1 << 17
+
 const (
 	secCustom    = 0
 	secType      = 1
@@ -328,6 +332,9 @@ func (m *Module) startSection(r *reader) {
 func (m *Module) funcRef(r *reader) uint32 {
 	at := r.p
 	i := r.index("function", len(m.funcs))
+	if len(m.refs) >= 4*itemsMax {
+		r.fail("more than %d functions named in exports and elements", len(m.refs))
+	}
 	m.refs = append(m.refs, funcRef{at: r.base + at, end: r.base + r.p, idx: i})
 	return i
 }

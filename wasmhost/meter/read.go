@@ -90,8 +90,18 @@ func (r *reader) bytes(n uint32) []byte {
 	return out
 }
 
-// count reads the length of a vector and refuses one whose elements, each of at least one byte, cannot be there.
+// count reads the length of a vector of things that are kept.
 func (r *reader) count() int {
+	n := r.length()
+	if n > itemsMax {
+		r.fail("%d elements, at most %d", n, itemsMax)
+		return 0
+	}
+	return n
+}
+
+// length reads the length of a vector and refuses one whose elements, of at least one byte, cannot be there.
+func (r *reader) length() int {
 	n := r.u32()
 	if uint64(n) > uint64(len(r.b)-r.p) {
 		r.fail("%d elements announced, %d bytes left", n, len(r.b)-r.p)

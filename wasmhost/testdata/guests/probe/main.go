@@ -1,5 +1,5 @@
-// Command good is a plugin that keeps the contract. What it does is in its
-// configuration, so that one program serves many tests.
+// Command probe is an action that does what the event's data asks for, good or bad, so
+// that one program serves many tests.
 package main
 
 import (
@@ -14,16 +14,13 @@ type object = map[string]any
 var (
 	in     = bufio.NewScanner(os.Stdin)
 	config struct {
-		Type string `json:"type"`
-		Bad  string `json:"bad"`
+		Bad string `json:"bad"`
 	}
-	grants any
 )
 
 func main() {
 	in.Buffer(make([]byte, 0, 4096), 1<<20)
-	kind := "action"
-	say(object{"hello": object{"abi": 1, "type": kind, "plugin": "good", "sdk": "test/1"}})
+	say(object{"hello": object{"abi": 1, "type": "action", "plugin": "probe", "sdk": "test/1"}})
 	for in.Scan() {
 		var m map[string]json.RawMessage
 		if err := json.Unmarshal(in.Bytes(), &m); err != nil {
@@ -45,11 +42,9 @@ func answer(m map[string]json.RawMessage) {
 	if b, ok := m["init"]; ok {
 		var i struct {
 			Config json.RawMessage `json:"config"`
-			Grants any             `json:"grants"`
 		}
 		json.Unmarshal(b, &i)
 		json.Unmarshal(i.Config, &config)
-		grants = i.Grants
 		if config.Bad != "" {
 			say(object{"error": object{"code": "plugin", "text": config.Bad}})
 			return
@@ -81,10 +76,15 @@ func run(id json.RawMessage, b []byte) {
 			Name string          `json:"name"`
 			Args json.RawMessage `json:"args"`
 		} `json:"calls"`
+		Mode string `json:"mode"`
 		Fail string `json:"fail"`
 		Code string `json:"code"`
 	}
 	json.Unmarshal(r.Event.Data, &do)
+	if do.Mode != "" {
+		misbehave(do.Mode, id)
+		return
+	}
 	if do.Fail != "" {
 		say(object{"id": id, "error": object{"code": do.Code, "text": do.Fail}})
 		return
