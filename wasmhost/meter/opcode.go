@@ -40,7 +40,7 @@ type opInfo struct {
 	pop, push int8
 }
 
-// Opcodes that are looked at by name. A prefixed one has its prefix in the upper byte, its number in the lower.
+// Opcodes that are looked at by name. A prefixed one is its prefix times 256 plus its number.
 const (
 	opUnreachable  = 0x00
 	opBlock        = 0x02
