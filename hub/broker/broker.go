@@ -27,7 +27,8 @@ type Config struct {
 	// TLS holds the hub's certificate and the CAs of the agents' certificates. It may
 	// be nil when only Dial is used.
 	TLS *tls.Config
-	// Join serves one connection of an agent that has no certificate yet. ctx ends at
+	// Join serves one connection of an agent that has no certificate yet, or an old
+	// one: a certificate that conn shows has NOT been verified. ctx ends at
 	// Caps.JoinDeadline, when the connection is closed. Nil refuses all joins.
 	Join func(ctx context.Context, conn *tls.Conn)
 	// Allowed says whether an agent may connect. It is asked at every handshake,

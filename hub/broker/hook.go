@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"strings"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -118,6 +119,10 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	s := sessionOf(cl)
 	if s == nil {
 		return pk, nil
+	}
+	// mochi passes over a publish to $SYS in silence, before it asks OnACLCheck.
+	if strings.HasPrefix(pk.TopicName, "$") && !h.OnACLCheck(cl, pk.TopicName, true) {
+		return pk, packets.ErrRejectPacket // which ends the connection, as any refusal does
 	}
 	switch {
 	case pk.FixedHeader.Type == packets.Publish && pk.FixedHeader.Qos > 0,
