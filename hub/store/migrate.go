@@ -99,12 +99,17 @@ func replaceBackup(ctx context.Context, db *sql.DB, path string) error {
 }
 
 // backup writes a consistent copy of the whole store to path and waits for the disk.
-func backup(ctx context.Context, db *sql.DB, path string) error {
+func backup(ctx context.Context, db execer, path string) error {
 	quoted := "'" + strings.ReplaceAll(path, "'", "''") + "'"
 	if _, err := db.ExecContext(ctx, "VACUUM INTO "+quoted); err != nil {
 		return err
 	}
 	return syncPath(path)
+}
+
+// execer is a connection or all of them.
+type execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
 func syncPath(path string) error {

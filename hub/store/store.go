@@ -156,7 +156,19 @@ func (s *Store) Check(ctx context.Context) error {
 // Backup writes a whole and consistent copy to path, which must not exist, while the
 // hub goes on. The directory must exist.
 func (s *Store) Backup(ctx context.Context, path string) error {
-	if err := backup(ctx, s.db, path); err != nil {
+	reader, err := s.take(ctx, s.readers)
+	if err != nil {
+		return err
+	}
+	defer func() { s.readers <- reader }()
+	err = reader.exec("PRAGMA query_only = 0") // SQLite counts the copy as writing
+	if err == nil {
+		err = backup(ctx, reader.conn, path)
+	}
+	if s.path != Memory {
+		err = errors.Join(err, reader.exec("PRAGMA query_only = 1"))
+	}
+	if err != nil {
 		return protocol.Errorf(protocol.CodeStorage, "back up store %q: %w", s.path, err)
 	}
 	return nil

@@ -24,8 +24,21 @@ func (s *Store) Begin(ctx context.Context) (*Tx, error) {
 }
 
 func (s *Store) begin(ctx context.Context, from chan *session, how string) (*Tx, error) {
+	session, err := s.take(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	if err := session.exec(how); err != nil {
+		from <- session
+		return nil, storageError("begin", err)
+	}
+	return &Tx{home: from, session: session}, nil
+}
+
+// take waits for a session of from, which the caller gives back.
+func (s *Store) take(ctx context.Context, from chan *session) (*session, error) {
 	select {
-	case <-s.closed:
+	case <-s.closed: // first of all: a free session may still lie there
 		return nil, protocol.Errorf(protocol.CodeUnavailable, "begin: store %q is closed", s.path)
 	default:
 	}
@@ -35,11 +48,7 @@ func (s *Store) begin(ctx context.Context, from chan *session, how string) (*Tx,
 	case <-ctx.Done():
 		return nil, fmt.Errorf("begin: store %q: %w", s.path, ctx.Err())
 	case session := <-from:
-		if err := session.exec(how); err != nil {
-			from <- session
-			return nil, storageError("begin", err)
-		}
-		return &Tx{home: from, session: session}, nil
+		return session, nil
 	}
 }
 
