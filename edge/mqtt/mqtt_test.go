@@ -1,0 +1,218 @@
+package mqtt
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+var pump = protocol.Address{Site: "lab", Agent: "pump"}
+
+func refuse(context.Context) (net.Conn, error) { return nil, errors.New("refused") }
+
+func TestHostPort(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"hub.example:1234", "hub.example:1234"},
+		{"hub.example", "hub.example:8883"},
+		{"mqtts://hub.example:1234", "hub.example:1234"},
+		{"mqtts://hub.example/", "hub.example:8883"},
+		{"192.0.2.1", "192.0.2.1:8883"},
+		{"[2001:db8::1]:99", "[2001:db8::1]:99"},
+		{"mqtts://[2001:db8::1]", "[2001:db8::1]:8883"},
+		{"", ""},
+		{":8883", ""},
+		{"mqtt://hub.example", ""},
+		{"https://hub.example", ""},
+		{"mqtts://hub.example/path", ""},
+		{"mqtts://user@hub.example", ""},
+		{"a b", ""},
+	} {
+		got, err := hostPort(c.in)
+		if got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("hostPort(%q) = %q, %v; want %q", c.in, got, err, c.want)
+		}
+	}
+}
+
+func TestConfigRefused(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Config)
+	}{
+		{"no address", func(c *Config) { c.Address = protocol.Address{} }},
+		{"no dial", func(c *Config) { c.Dial = nil }},
+		{"keepalive over the hub's", func(c *Config) { c.Keepalive = 61 * time.Second }},
+		{"backoff upside down", func(c *Config) { c.BackoffMin, c.BackoffMax = time.Hour, time.Second }},
+		{"queue too small for one message", func(c *Config) { c.QueueBytes = 1 }},
+	} {
+		cfg := Config{Address: pump, Dial: refuse}
+		c.change(&cfg)
+		if _, err := New(cfg); err == nil {
+			t.Errorf("%s: want an error", c.name)
+		}
+	}
+}
+
+func TestSendAndListenRefused(t *testing.T) {
+	l, err := New(Config{Address: pump, Dial: refuse})
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := protocol.Topic(pump, protocol.UpRecords)
+	other := protocol.Address{Site: "lab", Agent: "other"}
+	for _, c := range []struct {
+		name string
+		m    protocol.Message
+		want protocol.Code
+	}{
+		{"down", protocol.Message{Topic: records}, protocol.CodeUnavailable},
+		{"too large", protocol.Message{Topic: records, Payload: make([]byte, protocol.MessageMax+1)}, protocol.CodeLimit},
+		{"another's topic", protocol.Message{Topic: protocol.Topic(other, protocol.UpRecords)}, protocol.CodeRefused},
+		{"a hub's topic", protocol.Message{Topic: protocol.Topic(pump, protocol.DownAck)}, protocol.CodeRefused},
+		{"not to retain", protocol.Message{Topic: records, Retained: true}, protocol.CodeRefused},
+	} {
+		if err := l.Send(c.m); protocol.CodeOf(err) != c.want {
+			t.Errorf("%s: got %v, want code %s", c.name, err, c.want)
+		}
+	}
+	for _, filter := range []string{"#", protocol.DownFilter(other), records, ""} {
+		if err := l.Listen(filter, func(protocol.Message) {}); protocol.CodeOf(err) != protocol.CodeRefused {
+			t.Errorf("listen %q: got %v, want code refused", filter, err)
+		}
+	}
+}
+
+func TestQueue(t *testing.T) {
+	var q queue
+	q.init(3, 10)
+	put := func(payload string) error { return q.put(protocol.Message{Payload: []byte(payload)}) }
+	for _, p := range []string{"a", "b", "c"} {
+		if err := put(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := put("d"); protocol.CodeOf(err) != protocol.CodeUnavailable {
+		t.Errorf("fourth of three: got %v", err)
+	}
+	first := q.rewind()
+	a, _ := q.next(first)
+	b, _ := q.next(first)
+	q.done(b)
+	second := q.rewind() // a was sent and not acknowledged
+	if _, mine := q.next(first); mine {
+		t.Error("an old connection got a message")
+	}
+	again, _ := q.next(second)
+	c, _ := q.next(second)
+	if again != a || string(c.Payload) != "c" {
+		t.Errorf("after a cut got %q and %q, want a and c", again.Payload, c.Payload)
+	}
+	if e, mine := q.next(second); e != nil || !mine {
+		t.Errorf("got %v, %v from a queue that is all sent", e, mine)
+	}
+	q.done(a)
+	q.done(a) // twice changes nothing
+	if q.len() != 1 || q.bytes != 1 {
+		t.Errorf("%d messages of %d bytes are left, want c", q.len(), q.bytes)
+	}
+	if err := put("1234567890"); protocol.CodeOf(err) != protocol.CodeUnavailable {
+		t.Errorf("over the bytes: got %v", err)
+	}
+}
+
+// Waits are drawn below a bound that doubles, and a connection that fails at once does
+// not bring it back (the peers' reconnect storms).
+func TestBackoff(t *testing.T) {
+	var at []time.Time
+	ctx, cancel := context.WithCancel(context.Background())
+	l, err := New(Config{
+		Address: pump, BackoffMin: time.Millisecond, BackoffMax: 8 * time.Millisecond, Rand: rand.New(rand.NewPCG(1, 2)),
+		Dial: func(context.Context) (net.Conn, error) {
+			if at = append(at, time.Now()); len(at) == 12 {
+				cancel()
+			}
+			return nil, errors.New("refused")
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	// The draws of the same seed say how long it must have taken at least.
+	draw, least, limit := rand.New(rand.NewPCG(1, 2)), time.Duration(0), time.Millisecond
+	for range 11 {
+		least += time.Duration(draw.Int64N(int64(limit) + 1))
+		limit = min(2*limit, 8*time.Millisecond)
+	}
+	if took := at[11].Sub(at[0]); took < least {
+		t.Errorf("12 tries took %v, want %v at least", took, least)
+	}
+}
+
+func TestFrame(t *testing.T) {
+	asked := func(size int) bool { return size == 3 }
+	for _, c := range []struct {
+		name string
+		in   []byte
+		ok   bool
+	}{
+		{"connack, suback, pingresp", []byte{0x20, 2, 0, 0, 0x90, 3, 0, 1, 1, 0xd0, 0}, true},
+		{"suback with two codes for one filter", []byte{0x90, 4, 0, 1, 1, 1}, false},
+		{"publish of 256 MiB", []byte{0x30, 0xff, 0xff, 0xff, 0x7f}, false},
+		{"length of five bytes", []byte{0x30, 0x80, 0x80, 0x80, 0x80, 1}, false},
+	} {
+		for _, step := range []int{1, 2, len(c.in)} {
+			f := frame{suback: asked}
+			var err error
+			for in := c.in; len(in) > 0 && err == nil; in = in[min(step, len(in)):] {
+				err = f.feed(in[:min(step, len(in))])
+			}
+			if (err == nil) != c.ok {
+				t.Errorf("%s, %d bytes a time: got %v", c.name, step, err)
+			}
+		}
+	}
+}
+
+func FuzzFrame(f *testing.F) {
+	f.Add([]byte{0x20, 2, 0, 0, 0x90, 3, 0, 1, 1, 0xd0, 0})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		whole := frame{suback: func(int) bool { return true }}
+		parts := whole
+		want := whole.feed(in)
+		var got error
+		for i := range in {
+			if got = parts.feed(in[i : i+1]); got != nil {
+				break
+			}
+		}
+		if (want == nil) != (got == nil) || want == nil && (whole.left != parts.left || whole.left > frameMax) {
+			t.Fatalf("at once %v left %d, by bytes %v left %d", want, whole.left, got, parts.left)
+		}
+	})
+}
+
+func TestLineHidesClosedErrors(t *testing.T) {
+	a, b := net.Pipe()
+	defer b.Close()
+	l := newLine(a, time.Second)
+	first := errors.New("first")
+	var told []error
+	l.onFail = func(err error) { told = append(told, err) }
+	_ = l.fail(first)
+	_ = l.fail(errors.New("second"))
+	if _, err := l.Read(make([]byte, 1)); err != errLine || bytes.Contains([]byte(err.Error()), []byte("closed network")) {
+		t.Errorf("read: got %v, want %v", err, errLine)
+	}
+	if len(told) != 1 || l.why() != first {
+		t.Errorf("told %v, why %v; want the first cause once", told, l.why())
+	}
+}
