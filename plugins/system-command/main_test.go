@@ -54,14 +54,16 @@ func TestExitCodes(t *testing.T) {
 	}{
 		"expected": {m{"run": run, "ok_exit": []int{0, 1}}, stavily.Exit{Exit: 1}, ""},
 		"unexpected": {
-			m{"run": run}, stavily.Exit{Exit: 2, Stderr: "\ngrep: no such file\nmore\n"},
+			m{"run": run},
+			stavily.Exit{Exit: 2, Stderr: "\ngrep: no such file\nmore\n"},
 			`run "grep": exit code 2, want one of [0]: grep: no such file`,
 		},
 		"silent": {
 			m{"run": run}, stavily.Exit{Exit: 1}, `run "grep": exit code 1, want one of [0]: nothing on stderr`,
 		},
 		"0 not in list": {
-			m{"run": run, "ok_exit": []int{1}}, stavily.Exit{},
+			m{"run": run, "ok_exit": []int{1}},
+			stavily.Exit{},
 			`run "grep": exit code 0, want one of [1]: nothing on stderr`,
 		},
 	} {
@@ -120,16 +122,16 @@ func TestOutputFits(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	for config, want := range map[string]string{
-		`{}`:                              "config: run: want the program and its arguments",
-		`{"run":[""]}`:                    "config: run: want the program and its arguments",
-		`{"run":"ls -l"}`:                 "config: run: want []string, got string",
-		`{"run":["a","b\u0000"]}`:         "config: run: a zero byte in an argument",
-		`{"run":["a"],"output_max":0}`:    "config: output_max 0: want 1 to 16384",
-		`{"run":["a"],"output_max":1e6}`:  "config: output_max: want int, got number 1e6",
-		`{"run":["a"],"ok_exit":[]}`:      "config: ok_exit: want at least one exit code",
-		`{"run":["a"],"ok_exit":[0,256]}`: "config: ok_exit 256: want 0 to 255",
-		`{"run":["a"],"shell":true}`:      `config: unknown key "shell"`,
-		`{"run":["a"],"timeout":"x"}`:     `config: duration "x"`,
+		`{}`:                                                   "config: run: want the program and its arguments",
+		`{"run":[""]}`:                                         "config: run: want the program and its arguments",
+		`{"run":"ls -l"}`:                                      "config: run: want []string, got string",
+		`{"run":["a","b\u0000"]}`:                              "config: run: a zero byte in an argument",
+		`{"run":["a"],"output_max":0}`:                         "config: output_max 0: want 1 to 16384",
+		`{"run":["a"],"output_max":1e6}`:                       "config: output_max: want int, got number 1e6",
+		`{"run":["a"],"ok_exit":[]}`:                           "config: ok_exit: want at least one exit code",
+		`{"run":["a"],"ok_exit":[0,256]}`:                      "config: ok_exit 256: want 0 to 255",
+		`{"run":["a"],"shell":true}`:                           `config: unknown key "shell"`,
+		`{"run":["a"],"timeout":"x"}`:                          `config: duration "x"`,
 		`{"run":["a"` + strings.Repeat(`,"a"`, argvMax) + `]}`: "config: run: 65 arguments, limit 64",
 	} {
 		_, err := stavilytest.TryStart(t, plugin, json.RawMessage(config))

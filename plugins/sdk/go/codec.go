@@ -51,8 +51,10 @@ type reply struct {
 // kinds counts the messages in a message; anything but 1 breaks the contract.
 func (m *message) kinds() int {
 	n := 0
-	for _, set := range [...]bool{m.Init != nil, m.Wake != nil, m.Run != nil,
-		m.Deliver != nil, m.Check != nil, m.Reply != nil} {
+	for _, set := range [...]bool{
+		m.Init != nil, m.Wake != nil, m.Run != nil,
+		m.Deliver != nil, m.Check != nil, m.Reply != nil,
+	} {
 		if set {
 			n++
 		}

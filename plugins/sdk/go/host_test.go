@@ -38,20 +38,32 @@ func TestHostCalls(t *testing.T) {
 			c.Log(stavily.LevelWarn, "hot")
 			return nil, nil
 		}, `log {"level":4,"text":"hot"}`, `null`},
-		"metrics": {func(c *stavily.Context) (any, error) { return c.Metrics("load.1", "load.5") },
-			`metrics.read {"names":["load.1","load.5"]}`, `{"load.1":0.5}`},
-		"process": {func(c *stavily.Context) (any, error) {
-			return c.Process(stavily.Command{Argv: []string{"uptime", "-p"}, OutputMax: 10, Timeout: time.Second})
-		}, `process.run {"argv":["uptime","-p"],"stdin":"","output_max":10,"timeout_ms":1000}`,
-			`{"exit":0,"stdout":"up\n","stderr":"","truncated":false,"took_ms":3}`},
-		"append": {func(c *stavily.Context) (any, error) { return c.Append("a/b", "more\n", true) },
-			`fs.append {"path":"a/b","data":"more\n","sync":true}`, `9`},
-		"write": {func(c *stavily.Context) (any, error) { return nil, c.WriteFile("f", "x") },
-			`fs.write {"path":"f","data":"x"}`, `null`},
-		"read": {func(c *stavily.Context) (any, error) { return c.ReadFile("a/b", 2) },
-			`fs.read {"path":"a/b","max":2}`, `"on"`},
-		"list": {func(c *stavily.Context) (any, error) { return c.ListFiles("a") },
-			`fs.list {"path":"a"}`, `["b"]`},
+		"metrics": {
+			func(c *stavily.Context) (any, error) { return c.Metrics("load.1", "load.5") },
+			`metrics.read {"names":["load.1","load.5"]}`, `{"load.1":0.5}`,
+		},
+		"process": {
+			func(c *stavily.Context) (any, error) {
+				return c.Process(stavily.Command{Argv: []string{"uptime", "-p"}, OutputMax: 10, Timeout: time.Second})
+			}, `process.run {"argv":["uptime","-p"],"stdin":"","output_max":10,"timeout_ms":1000}`,
+			`{"exit":0,"stdout":"up\n","stderr":"","truncated":false,"took_ms":3}`,
+		},
+		"append": {
+			func(c *stavily.Context) (any, error) { return c.Append("a/b", "more\n", true) },
+			`fs.append {"path":"a/b","data":"more\n","sync":true}`, `9`,
+		},
+		"write": {
+			func(c *stavily.Context) (any, error) { return nil, c.WriteFile("f", "x") },
+			`fs.write {"path":"f","data":"x"}`, `null`,
+		},
+		"read": {
+			func(c *stavily.Context) (any, error) { return c.ReadFile("a/b", 2) },
+			`fs.read {"path":"a/b","max":2}`, `"on"`,
+		},
+		"list": {
+			func(c *stavily.Context) (any, error) { return c.ListFiles("a") },
+			`fs.list {"path":"a"}`, `["b"]`,
+		},
 		"kv get": {func(c *stavily.Context) (any, error) {
 			var n int
 			found, err := c.KVGet("n", &n)
@@ -62,8 +74,10 @@ func TestHostCalls(t *testing.T) {
 			found, err := c.KVGet("m", &n)
 			return []any{found, n}, err
 		}, `kv.get {"key":"m"}`, `[false,0]`},
-		"kv put": {func(c *stavily.Context) (any, error) { return nil, c.KVPut("k", []int{1}) },
-			`kv.put {"key":"k","value":[1]}`, `null`},
+		"kv put": {
+			func(c *stavily.Context) (any, error) { return nil, c.KVPut("k", []int{1}) },
+			`kv.put {"key":"k","value":[1]}`, `null`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, h, err := once(t, test.call, func(h *stavilytest.Host) {
