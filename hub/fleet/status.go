@@ -66,9 +66,9 @@ func Seen(tx *store.Tx, from protocol.Address, now time.Time) error {
 	return changed(n, err, from.Agent)
 }
 
-// AllOffline says that no agent is connected, as when the hub has started: those that
-// are will say so. Boots and sessions stay, so that what was kept of older connections
-// is still known to be older.
+// AllOffline says that no agent is connected, as when the hub has started with its own
+// broker: every agent connects anew, in its next session. Boots and sessions stay, so
+// that what is still said of older sessions is known to be older.
 func AllOffline(tx *store.Tx, now time.Time) error {
 	_, err := tx.Exec("UPDATE agent SET online = 0, since = ? WHERE online = 1", store.Millis(now))
 	return err
