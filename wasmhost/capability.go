@@ -84,11 +84,21 @@ func (r *request) call(name string, args protocol.Raw) (protocol.Raw, error) {
 	if len(args) == 0 {
 		args = protocol.Raw{majorMap}
 	}
-	out, err := do(args)
-	if err != nil || out == nil {
+	return r.do(name, do, args)
+}
+
+// do runs a host call and encodes its result. A defect of it becomes an error.
+func (r *request) do(name string, do func(protocol.Raw) (any, error), args protocol.Raw) (out protocol.Raw, err error) {
+	defer func() {
+		if defect := recover(); defect != nil {
+			out, err = nil, protocol.Errorf(protocol.CodeInternal, "call %s: panic: %v", name, defect)
+		}
+	}()
+	result, err := do(args)
+	if err != nil || result == nil {
 		return nil, err
 	}
-	return protocol.Marshal(out)
+	return protocol.Marshal(result)
 }
 
 // admit returns what to do for a call if it is known and granted, and counts it.
