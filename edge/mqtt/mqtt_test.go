@@ -1,11 +1,11 @@
 package mqtt
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,16 +64,17 @@ func TestSendAndListenRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	records := protocol.Topic(pump, protocol.UpRecords)
+	records, large := protocol.Topic(pump, protocol.UpRecords), make([]byte, protocol.MessageMax+1)
 	other := protocol.Address{Site: "lab", Agent: "other"}
+	others := protocol.Topic(other, protocol.UpRecords)
 	for _, c := range []struct {
 		name string
 		m    protocol.Message
 		want protocol.Code
 	}{
 		{"down", protocol.Message{Topic: records}, protocol.CodeUnavailable},
-		{"too large", protocol.Message{Topic: records, Payload: make([]byte, protocol.MessageMax+1)}, protocol.CodeLimit},
-		{"another's topic", protocol.Message{Topic: protocol.Topic(other, protocol.UpRecords)}, protocol.CodeRefused},
+		{"too large", protocol.Message{Topic: records, Payload: large}, protocol.CodeLimit},
+		{"another's topic", protocol.Message{Topic: others}, protocol.CodeRefused},
 		{"a hub's topic", protocol.Message{Topic: protocol.Topic(pump, protocol.DownAck)}, protocol.CodeRefused},
 		{"not to retain", protocol.Message{Topic: records, Retained: true}, protocol.CodeRefused},
 	} {
@@ -132,7 +133,8 @@ func TestBackoff(t *testing.T) {
 	var at []time.Time
 	ctx, cancel := context.WithCancel(context.Background())
 	l, err := New(Config{
-		Address: pump, BackoffMin: time.Millisecond, BackoffMax: 8 * time.Millisecond, Rand: rand.New(rand.NewPCG(1, 2)),
+		Address: pump, BackoffMin: time.Millisecond, BackoffMax: 8 * time.Millisecond,
+		Rand: rand.New(rand.NewPCG(1, 2)),
 		Dial: func(context.Context) (net.Conn, error) {
 			if at = append(at, time.Now()); len(at) == 12 {
 				cancel()
@@ -209,7 +211,7 @@ func TestLineHidesClosedErrors(t *testing.T) {
 	l.onFail = func(err error) { told = append(told, err) }
 	_ = l.fail(first)
 	_ = l.fail(errors.New("second"))
-	if _, err := l.Read(make([]byte, 1)); err != errLine || bytes.Contains([]byte(err.Error()), []byte("closed network")) {
+	if _, err := l.Read(make([]byte, 1)); err != errLine || strings.Contains(err.Error(), "closed network") {
 		t.Errorf("read: got %v, want %v", err, errLine)
 	}
 	if len(told) != 1 || l.why() != first {

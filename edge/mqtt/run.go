@@ -27,12 +27,11 @@ const filtersAtOnce = 8
 func (l *Link) Run(ctx context.Context) error {
 	bound := l.cfg.BackoffMin
 	for ctx.Err() == nil {
-		began := time.Now()
-		err := l.live(ctx)
+		lived, err := l.live(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if time.Since(began) >= l.cfg.Stable {
+		if lived >= l.cfg.Stable {
 			bound = l.cfg.BackoffMin
 		}
 		wait := time.Duration(l.cfg.Rand.Int64N(int64(bound) + 1))
@@ -73,14 +72,15 @@ type sent struct {
 	token paho.Token
 }
 
-// live lives through one connection and returns why it ended.
-func (l *Link) live(ctx context.Context) error {
+// live lives through one connection and returns for how long it was up, and why it
+// ended.
+func (l *Link) live(ctx context.Context) (time.Duration, error) {
 	session := l.session.Add(1)
 	login, cancelLogin := context.WithTimeout(ctx, l.cfg.LoginTimeout)
 	defer cancelLogin()
 	conn, err := l.cfg.Dial(login)
 	if err != nil {
-		return fmt.Errorf("dial: %w", err)
+		return 0, fmt.Errorf("dial: %w", err)
 	}
 	c := &connection{
 		link: l, line: newLine(conn, l.cfg.WriteTimeout),
@@ -92,9 +92,10 @@ func (l *Link) live(ctx context.Context) error {
 	defer c.line.fail(errors.New("closed by the agent"))
 	defer c.cancel(nil)
 	if err := c.open(login, session); err != nil {
-		return err
+		return 0, err
 	}
 	cancelLogin()
+	up := time.Now()
 	l.setCurrent(c)
 	l.cfg.OnState(true)
 	// These end with c.ctx. They are not waited for: a call of paho that is under way
@@ -107,7 +108,7 @@ func (l *Link) live(ctx context.Context) error {
 	l.cfg.OnState(false)
 	c.cancel(err)
 	_ = c.line.fail(err)
-	return err
+	return time.Since(up), err
 }
 
 func (l *Link) setCurrent(c *connection) {

@@ -90,7 +90,8 @@ func TestSendRefused(t *testing.T) {
 		{"over the retained cap", protocol.Message{Topic: hint, Payload: make([]byte, 101), Retained: true},
 			protocol.CodeLimit},
 		{"within it", protocol.Message{Topic: hint, Payload: make([]byte, 100), Retained: true}, protocol.CodeOK},
-		{"the same again", protocol.Message{Topic: hint, Payload: make([]byte, 99), Retained: true}, protocol.CodeOK},
+		{"the same again", protocol.Message{Topic: hint, Payload: make([]byte, 99), Retained: true},
+			protocol.CodeOK},
 		{"one more agent's", protocol.Message{Topic: protocol.Topic(evil, protocol.DownHint),
 			Payload: make([]byte, 2), Retained: true}, protocol.CodeLimit},
 		{"forgotten", protocol.Message{Topic: hint, Retained: true}, protocol.CodeOK},
@@ -124,7 +125,8 @@ func TestSecondConnectionRefusedWhileTheFirstLives(t *testing.T) {
 		}
 		second.wantClosed()
 	}
-	send(t, link, protocol.Message{Topic: protocol.Topic(pump, protocol.UpRecords), Payload: []byte("still here")})
+	records := protocol.Topic(pump, protocol.UpRecords)
+	send(t, link, protocol.Message{Topic: records, Payload: []byte("still here")})
 	wait(t, up).Done()
 	if downs.Load() != 0 || w.broker.Stats().Takeovers != 0 {
 		t.Errorf("the first went down %d times", downs.Load())
@@ -136,7 +138,8 @@ func TestSecondConnectionReplacesASilentOne(t *testing.T) {
 	w := newWorld(t, func(c *broker.Config) { c.Caps.Challenge = 200 * time.Millisecond })
 	presence := hears(t, w.broker, protocol.UpFilter(protocol.UpPresence))
 	first := w.dial(pump)
-	will := protocol.Message{Topic: protocol.Topic(pump, protocol.UpPresence), Payload: []byte("gone"), Retained: true}
+	topic := protocol.Topic(pump, protocol.UpPresence)
+	will := protocol.Message{Topic: topic, Payload: []byte("gone"), Retained: true}
 	first.login(login{id: protocol.MQTTClientID(pump), will: &will}, 0)
 	second := w.in(pump) // the first neither reads nor writes
 	if len(presence) != 1 {
@@ -209,7 +212,9 @@ func TestTLSRefused(t *testing.T) {
 		{"a certificate without an agent", w.agentTLS(&url.URL{Scheme: "https", Host: "x"}), func(*tls.Config) {}},
 		{"no application protocol", good(), func(c *tls.Config) { c.NextProtos = nil }},
 		{"another application protocol", good(), func(c *tls.Config) { c.NextProtos = []string{"h2"} }},
-		{"the join protocol, joins not served", good(), func(c *tls.Config) { c.NextProtos = []string{protocol.ALPNJoin} }},
+		{"the join protocol, joins not served", good(), func(c *tls.Config) {
+			c.NextProtos = []string{protocol.ALPNJoin}
+		}},
 	} {
 		c.change(c.config)
 		conn, err := tls.Dial("tcp", w.addr, c.config)
@@ -237,7 +242,7 @@ func TestJoin(t *testing.T) {
 			}
 		}
 	})
-	config := &tls.Config{RootCAs: w.pool(), ServerName: protocol.HubServerName, NextProtos: []string{protocol.ALPNJoin}}
+	config := &tls.Config{RootCAs: w.pool(), NextProtos: []string{protocol.ALPNJoin}}
 	conn, err := mqtt.DialTLS("mqtts://"+w.addr, config)(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -259,7 +264,10 @@ func TestJoin(t *testing.T) {
 func TestRateHoldsTheSenderBack(t *testing.T) {
 	w := newWorld(t, func(c *broker.Config) { c.Caps.Rate, c.Caps.Burst = 50, 5 })
 	got := make(chan struct{}, 100)
-	listen(t, w.broker, protocol.UpFilter(protocol.UpRecords), func(m protocol.Message) { m.Done(); got <- struct{}{} })
+	listen(t, w.broker, protocol.UpFilter(protocol.UpRecords), func(m protocol.Message) {
+		m.Done()
+		got <- struct{}{}
+	})
 	link := run(t, fast(t, pump, w.dialTLS(pump)))
 	began := time.Now()
 	for range 25 {

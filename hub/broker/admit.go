@@ -35,7 +35,8 @@ func (g *gate) enter(remote net.Addr) (leave func(), err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.total >= g.caps.Connections {
-		return nil, protocol.Errorf(protocol.CodeLimit, "connections: %d open, limit %d", g.total, g.caps.Connections)
+		return nil, protocol.Errorf(protocol.CodeLimit, "connections: %d open, limit %d",
+			g.total, g.caps.Connections)
 	}
 	if g.perIP[ip] >= g.caps.PerIP {
 		return nil, protocol.Errorf(protocol.CodeLimit, "connections of %s: %d open, limit %d",

@@ -1,8 +1,12 @@
 package broker_test
 
 import (
+	"context"
+	"runtime"
 	"testing"
+	"time"
 
+	"github.com/stavily/stavily/edge/mqtt"
 	"github.com/stavily/stavily/protocol"
 )
 
@@ -25,4 +29,39 @@ func TestExchangeOverTLS(t *testing.T) {
 		t.Fatalf("agent heard %q on %q", m.Payload, m.Topic)
 	}
 	m.Done()
+}
+
+// Every goroutine of a connection ends with it, at both ends.
+func TestNoGoroutineStays(t *testing.T) {
+	w := newWorld(t, nil)
+	cycle := func(i int) {
+		r := w.in(name(i))
+		r.send(subscribePacket(1, protocol.DownFilter(name(i))))
+		r.want(suback)
+		_ = r.Close()
+		cfg := fast(t, pump, w.dialTLS(pump))
+		up, ended := make(chan struct{}, 10), make(chan error, 1)
+		cfg.OnState = func(bool) { up <- struct{}{} }
+		link, err := mqtt.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		go func() { ended <- link.Run(ctx) }()
+		wait(t, up)
+		cancel()
+		wait(t, ended)
+	}
+	cycle(0)
+	before := runtime.NumGoroutine()
+	for i := range 20 {
+		cycle(i)
+	}
+	for end := time.Now().Add(bound); runtime.NumGoroutine() > before+5; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			stack := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines, before %d:\n%s", runtime.NumGoroutine(), before,
+				stack[:runtime.Stack(stack, true)])
+		}
+	}
 }

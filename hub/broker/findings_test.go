@@ -123,7 +123,8 @@ func TestF2WillIsCheckedAsAnyMessage(t *testing.T) {
 	if s := w.broker.Stats(); s.Denials != 5 || s.Sessions != 0 {
 		t.Errorf("stats %+v: want 5 denials, no session", s)
 	}
-	own := protocol.Message{Topic: protocol.Topic(evil, protocol.UpPresence), Payload: []byte("gone"), Retained: true}
+	own := protocol.Message{Payload: []byte("gone"), Retained: true}
+	own.Topic = protocol.Topic(evil, protocol.UpPresence)
 	r = w.dial(evil)
 	r.login(login{id: protocol.MQTTClientID(evil), will: &own}, 0)
 	_ = r.Close()
@@ -182,14 +183,16 @@ func TestF3StalledReaderStallsNobody(t *testing.T) {
 		if took := time.Since(began); took > time.Second {
 			t.Fatalf("Send to the stalled agent took %v", took)
 		}
-		send(t, w.broker, protocol.Message{Topic: protocol.Topic(pump, protocol.DownAck), Payload: number(uint16(i))})
-		send(t, good, protocol.Message{Topic: protocol.Topic(pump, protocol.UpRecords), Payload: number(uint16(i))})
+		n := number(uint16(i))
+		send(t, w.broker, protocol.Message{Topic: protocol.Topic(pump, protocol.DownAck), Payload: n})
+		send(t, good, protocol.Message{Topic: protocol.Topic(pump, protocol.UpRecords), Payload: n})
 		m := wait(t, down)
 		m.Done()
 	}
 	for end := time.Now().Add(bound); len(w.broker.Connected()) != 1 || kept.Load() < 1000; {
 		if time.Now().After(end) {
-			t.Fatalf("connected %v, kept %d: want the stalled agent gone, 1000 kept", w.broker.Connected(), kept.Load())
+			t.Fatalf("connected %v, kept %d: want the stalled agent gone, 1000 kept",
+				w.broker.Connected(), kept.Load())
 		}
 		time.Sleep(time.Millisecond)
 	}

@@ -9,9 +9,11 @@ import (
 )
 
 // serverTLS makes, of the hub's certificate and client CAs, the configuration that
-// asks for a client certificate on ALPNLink and for none on ALPNJoin, and refuses all
-// else. TLS 1.3 is the only version.
-func serverTLS(base *tls.Config, allowed func(protocol.Address, *x509.Certificate) bool) (*tls.Config, error) {
+// demands a client certificate on ALPNLink, only asks for one on ALPNJoin, and refuses
+// all else. TLS 1.3 is the only version.
+func serverTLS(
+	base *tls.Config, allowed func(protocol.Address, *x509.Certificate) bool,
+) (*tls.Config, error) {
 	switch {
 	case base == nil:
 		return nil, protocol.Errorf(protocol.CodeBadInput, "broker: TLS: no configuration")
