@@ -31,10 +31,11 @@
 // it. The interpreter's limit is 2,000 frames and so differs. The counter is kept in units of eight bytes
 // of frame (locals and the deepest operand stack), since a count of calls says little when one frame may
 // be 100 kB. It costs nothing in leaf functions, which cannot recurse, and shares the branch with the
-// fuel test elsewhere. Measured in the compiler on amd64: a recursion that does nothing but call (fib) takes
-// 1.0 to 1.2 times as long, fuel and stack together; a tight loop 1.2 to 1.6 times; a question to a Go guest
-// 1.05 to 1.25 times. With it a recursion without end makes the host allocate 11 MB (narrow frames) to 29 MB
-// (500 operands in each), and not 400. A Go module grows by 2 %, a dense QuickJS by 15 %.
+// fuel test elsewhere. Measured in the compiler on amd64, plain and metered in turn on a busy machine: a
+// recursion that does nothing but call (fib) takes 1.6 times as long, fuel and stack together; a tight loop
+// 1.3 to 1.5 times; a question to a Go guest differs by less than the noise. For that a recursion without
+// end makes the host allocate 11 MB (narrow frames) or 29 MB (500 operands in each) where the plain narrow
+// one takes 169 MB. A Go module grows by 2 %, a dense QuickJS by 15 %.
 //
 // A tail call gives the frame back first. Where it has more parameters than wazero passes in registers,
 // wazero makes a plain call of it; so it is written as one here, and bounded like one.
