@@ -1,0 +1,166 @@
+package edge_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stavily/stavily/edge"
+	"github.com/stavily/stavily/edge/disk"
+	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost"
+	"github.com/stavily/stavily/wasmhost/meter"
+)
+
+// guest builds testdata/guest as a plugin of a type, metered as the hub would.
+func guest(t *testing.T, name string, of protocol.PluginType) []byte {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), name+".wasm")
+	flags := "-s -w -X main.name=" + name + " -X main.kind=" + string(of)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", flags, "-o", out, "./testdata/guest")
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build guest: %v\n%s", err, text)
+	}
+	wasm, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	metered, err := meter.Instrument(wasm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return metered
+}
+
+// loop is a link whose hub answers at once, on the agent's own goroutine.
+type loop struct {
+	hub   *hubSide
+	inbox *edge.Inbox
+	done  func() // called after each message
+}
+
+func (l *loop) Send(m protocol.Message) error {
+	l.hub.handle(m)
+	for _, back := range l.hub.out {
+		l.inbox.Message(back)
+	}
+	l.hub.out = nil
+	l.done()
+	return nil
+}
+
+func (l *loop) Listen(string, func(protocol.Message)) error { return nil }
+
+// The whole way with real plugins, a real disk and the real time, twice: the second
+// agent boots from the first one's disk.
+func TestRealPlugins(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds three WebAssembly modules")
+	}
+	hub := newHubSide(t)
+	for name, of := range map[string]protocol.PluginType{
+		"tick": protocol.Trigger, "work": protocol.Action, "tell": protocol.Output,
+	} {
+		hub.publish(name, of, "1.0.0", guest(t, name, of))
+	}
+	hub.deploy(hub.desired(1, hub.workflow("w")))
+	hub.out = nil
+	dir := t.TempDir()
+
+	runReal(t, dir, hub, func() bool { return len(hub.results) >= 6 && len(hub.events) >= 3 })
+	want := "do ok, say ok., do ok, say ok., do ok, say ok."
+	if got := hub.said(); got != want {
+		t.Fatalf("results %q, want %q", got, want)
+	}
+	for i, n := range []int{2, 4, 6} {
+		data := protocol.MustMarshal(map[string]int{"double": n})
+		if got := hub.results[2*i].Data; !bytes.Equal(got, data) {
+			t.Errorf("result %d has data %x, want %x", i, got, data)
+		}
+	}
+	if hub.results[0].TookUS <= 0 {
+		t.Error("a result took no time")
+	}
+	runReal(t, dir, hub, func() bool {
+		r := hub.reported()
+		return r.Boot == 2 && len(r.Assignments) == 1 && r.Assignments[0].Phase == protocol.PhaseRunning
+	})
+	if len(hub.events) != 3 {
+		t.Fatalf("hub has %d events after the second boot, want 3: the trigger lost its state", len(hub.events))
+	}
+}
+
+// runReal lets an agent live on dir until done, and waits until all of it has ended.
+func runReal(t *testing.T, dir string, hub *hubSide, done func() bool) {
+	t.Helper()
+	store, err := disk.Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	engine, err := wasmhost.New(ctx, wasmhost.Config{CacheDir: filepath.Join(dir, "cache")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close(ctx)
+	inbox := edge.NewInbox()
+	host := edge.NewHost(ctx, edge.HostConfig{
+		Engine: engine, Store: store, Answered: inbox.Answered, Audit: inbox.Audit, Rest: 20 * time.Millisecond,
+		KV: func(i edge.Instance) wasmhost.KV { return store.KV(i) },
+	})
+	c := edge.DefaultConfig()
+	c.Address, c.Epoch, c.Keyring = here, 1, hub.ring()
+	c.Device = protocol.Device{Platform: "linux-amd64"}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	link := &loop{hub: hub, inbox: inbox, done: func() {
+		if done() {
+			stop()
+		}
+	}}
+	agent, err := edge.New(c, edge.Deps{Link: link, Store: store, Plugins: host, Random: rand.Reader})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.Boot(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	inbox.Online(true, 1)
+	hub.sayHint()
+	(&edge.Runner{Agent: agent, Inbox: inbox}).Run(running)
+	if ctx.Err() != nil {
+		t.Fatalf("not done in time: %+v", agent.Status())
+	}
+	cancel()
+	host.Wait()
+}
+
+// An instance that is stopped answers what waits, and its place can be taken at once.
+func TestHostStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	answers := make(chan edge.Answered, 32)
+	host := edge.NewHost(ctx, edge.HostConfig{Answered: func(a edge.Answered) { answers <- a }})
+	i := edge.Instance{Workflow: "w", Step: "s"}
+	for round := range 5 {
+		host.Start(edge.Call{ID: edge.CallID(round + 1), Instance: i, Request: &wasmhost.Request{Kind: wasmhost.Run}})
+		host.Stop(i)
+	}
+	for range 5 { // each is answered once, wherever the stop met it
+		if a := <-answers; a.Answer.Error == nil || a.Answer.Error.Code != protocol.CodeUnavailable {
+			t.Fatalf("answer %+v, want unavailable", a.Answer)
+		}
+	}
+	cancel()
+	host.Wait()
+	if len(answers) != 0 {
+		t.Fatalf("%d answers too many", len(answers))
+	}
+}

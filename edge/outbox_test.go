@@ -1,0 +1,126 @@
+package edge_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// backlog returns a world with n events that the hub does not have, and a line.
+func backlog(t *testing.T, n int) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.hub.standard()
+	w.plugins.answers["w/when"] = fires(n)
+	w.hub.deploy(w.hub.desired(1, w.hub.workflow("w")))
+	w.boot()
+	w.online()
+	w.pass(time.Millisecond)
+	w.offline()
+	w.pass(time.Hour)
+	if got := w.agent.Status().Pending; got < uint64(3*n-3) {
+		t.Fatalf("%d records pend, want %d", got, 3*n)
+	}
+	w.hub.deaf = true
+	w.online()
+	w.pass(time.Second)
+	w.hub.out = nil
+	return w
+}
+
+// Only what was sent can be acknowledged, and only by the right epoch and lane.
+func TestAckBounds(t *testing.T) {
+	last := protocol.Mark{Boot: 1, Sequence: 256}
+	for _, c := range []struct {
+		name string
+		ack  protocol.LaneAck
+		gone uint64
+	}{
+		{"all of the batch", protocol.LaneAck{Epoch: 1, Lane: protocol.LaneEvent, Mark: last}, 255},
+		{"a part of it", protocol.LaneAck{Epoch: 1, Lane: protocol.LaneEvent, Mark: protocol.Mark{Boot: 1, Sequence: 100}}, 99},
+		{"more than was sent", protocol.LaneAck{Epoch: 1, Lane: protocol.LaneEvent, Mark: protocol.Mark{Boot: 99}}, 256},
+		{"another life", protocol.LaneAck{Epoch: 2, Lane: protocol.LaneEvent, Mark: last}, 0},
+		{"nothing", protocol.LaneAck{Epoch: 1, Lane: protocol.LaneEvent}, 0},
+		{"another lane", protocol.LaneAck{Epoch: 1, Lane: protocol.LaneMetric, Mark: last}, 0},
+		{"no lane", protocol.LaneAck{Epoch: 1, Lane: 200, Mark: last}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := backlog(t, 600) // the first event is at the hub already
+			before := w.agent.Status().Pending
+			w.hub.say(protocol.DownAck, c.ack)
+			w.drain()
+			if got := before - w.agent.Status().Pending; got != c.gone {
+				t.Fatalf("%d records went, want %d", got, c.gone)
+			}
+			if c.gone == 0 {
+				return
+			}
+			w.hub.deaf = false
+			w.pass(time.Hour)
+			if got := w.agent.Status().Pending; got != 0 {
+				t.Fatalf("%d records pend in the end", got)
+			}
+		})
+	}
+}
+
+// Records come in order and in batches within their bounds, events before results.
+func TestDrain(t *testing.T) {
+	w := backlog(t, 600)
+	w.hub.deaf, w.hub.batches = false, nil
+	w.offline()
+	w.online()
+	w.pass(time.Hour)
+	if len(w.hub.events) != 600 || len(w.hub.results) != 1200 {
+		t.Fatalf("%d events, %d results", len(w.hub.events), len(w.hub.results))
+	}
+	if w.hub.batches[0].Lane != protocol.LaneEvent {
+		t.Fatalf("lane %s left first", w.hub.batches[0].Lane)
+	}
+	for _, b := range w.hub.batches {
+		if n := len(protocol.MustMarshal(b)); n > protocol.MessageMax || len(b.Records) > protocol.BatchMax {
+			t.Fatalf("batch of %d records, %d bytes", len(b.Records), n)
+		}
+	}
+	if !slices.IsSortedFunc(w.hub.order, func(a, b protocol.Event) int { return int(a.Time.UnixMS - b.Time.UnixMS) }) {
+		t.Fatal("events out of order")
+	}
+}
+
+// Runs that wait go on in the order in which they fired, also after a boot.
+func TestRunsInOrder(t *testing.T) {
+	w := newWorld(t)
+	w.hub.standard()
+	w.plugins.answers["w/when"] = fires(20)
+	w.plugins.answers["w/do"] = refuses(protocol.CodeUnavailable, "starting")
+	w.hub.deploy(w.hub.desired(1, w.hub.workflow("w")))
+	for range 4 { // some runs are born in each boot, with IDs that sort the other way
+		w.seed -= 2
+		w.boot()
+		w.online()
+		w.pass(5 * time.Second)
+	}
+	w.plugins.answers["w/do"], w.plugins.keys = nil, nil
+	w.boot()
+	w.online()
+	w.pass(time.Hour)
+	var did []string
+	for _, key := range w.plugins.keys {
+		if run, ok := strings.CutSuffix(key, "/do"); ok {
+			did = append(did, run)
+		}
+	}
+	var fired []string
+	for _, ev := range w.hub.order {
+		fired = append(fired, ev.Run.String())
+	}
+	if len(fired) != 20 || !slices.Equal(did, fired) {
+		t.Fatalf("fired %d runs, done in another order:\n%q\n%q", len(fired), fired, did)
+	}
+	if slices.IsSorted(fired) {
+		t.Fatal("the IDs sort as they fired: this test shows nothing")
+	}
+}
