@@ -188,8 +188,9 @@ func (l *Limits) imports(list []Import) error {
 // What it is tuned to: Go nests blocks as deep as a function has resume points (549 in a guest of 4 MB,
 // 1,152 in one of 14 MB; NestingSum 4.2 million and 21 million), C and Rust nest loops (QuickJS: 6 deep,
 // NestLocalsSum 17,000; CPython: 8 deep, 51,000). The dearest single function within the limits took
-// 0.9 s to compile (2,048 nested blocks), the dearest module of many 3.3 s (44 nests of 8 loops); 32 nested loops over 2,000 locals,
-// at 22 kB for 1.2 s, are refused, and so is all that grows from there.
+// 0.9 s to compile (2,048 nested blocks), the dearest module of many 3.3 s (44 nests of 8 loops), of those
+// that were tried; 32 nested loops over 2,000 locals, at 22 kB for 1.2 s, are refused. So the child that
+// compiles under a limit of time is still needed.
 func DefaultLimits() Limits {
 	return Limits{
 		Bytes: 8 << 20, Types: 4096, Functions: 20_000, BodyBytes: 256 << 10, Locals: 2000, Nesting: 2048,
