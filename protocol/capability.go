@@ -44,9 +44,20 @@ func ParsePermission(s string) (capability, scope string, err error) {
 	return capability, scope, nil
 }
 
+// overNetwork holds the capabilities that allow_network_access governs.
+var overNetwork = []string{CapResolve, CapHTTP, CapTCP}
+
+// forbids reports whether a word of the manifest's own takes a capability back that
+// its permissions ask for: of two words the more restrictive holds.
+func (m *Manifest) forbids(capability string) bool {
+	return !m.Network && slices.Contains(overNetwork, capability) ||
+		m.Filesystem == "none" && (capability == CapRead || capability == CapWrite)
+}
+
 // Wishes returns what a manifest asks for as grants, in ascending order. A capability
 // asked for without a scope has none here, which Intersect reads as "any that is
-// allowed". The error has CodeBadInput.
+// allowed". What allow_network_access or allow_filesystem_access takes back is not
+// among them, whatever the permissions say. The error has CodeBadInput.
 func (m *Manifest) Wishes() ([]Grant, error) {
 	scopes := map[string][]string{}
 	open := map[string]bool{}
@@ -54,6 +65,9 @@ func (m *Manifest) Wishes() ([]Grant, error) {
 		capability, scope, err := ParsePermission(p)
 		if err != nil {
 			return nil, err
+		}
+		if m.forbids(capability) {
+			continue
 		}
 		scopes[capability] = append(scopes[capability], scope)
 		open[capability] = open[capability] || scope == ""

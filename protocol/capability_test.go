@@ -8,7 +8,7 @@ import (
 
 // M-26, M-27, G-1: what a manifest asks for.
 func TestWishes(t *testing.T) {
-	m := Manifest{Permissions: Permissions{
+	m := Manifest{Network: true, Permissions: Permissions{
 		System: []string{"process.execute:uptime", "metrics.read", "process.execute:df"}, Network: []string{"dns.resolve"},
 	}}
 	got, err := m.Wishes()
@@ -21,6 +21,43 @@ func TestWishes(t *testing.T) {
 	m.Permissions.System = []string{"root"}
 	if _, err := m.Wishes(); err == nil || !strings.Contains(err.Error(), `"root"`) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// G-1, M-23, M-24: the permissions are kept as they were written, and what the manifest
+// itself forbids is not wished for, in whichever list it stands.
+func TestWishesLeaveOutWhatTheManifestForbids(t *testing.T) {
+	all := []string{"dns.resolve", "http.request:a:443", "tcp.connect:a:1", "filesystem.read", "filesystem.write", "kv"}
+	for _, c := range []struct {
+		name       string
+		network    bool
+		filesystem string
+		want       string
+	}{
+		{"all allowed", true, "restricted", "dns.resolve filesystem.read filesystem.write http.request kv tcp.connect"},
+		{"no network", false, "restricted", "filesystem.read filesystem.write kv"},
+		{"no files", true, "none", "dns.resolve http.request kv tcp.connect"},
+		{"neither", false, "none", "kv"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, p := range []Permissions{{System: all}, {Network: all}} {
+				m := Manifest{Network: c.network, Filesystem: c.filesystem, Permissions: p}
+				wishes, err := m.Wishes()
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got []string
+				for _, g := range wishes {
+					got = append(got, g.Capability)
+				}
+				if text := strings.Join(got, " "); text != c.want {
+					t.Errorf("got %s, want %s", text, c.want)
+				}
+				if !reflect.DeepEqual(m.Permissions, p) {
+					t.Errorf("the manifest's own words changed: %v", m.Permissions)
+				}
+			}
+		})
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 func asking(t testing.TB, permissions ...string) Spec {
 	t.Helper()
 	s := specOf("probe", guest(t, "probe"))
+	s.Manifest.Network = true
 	s.Manifest.Permissions.System = permissions
 	grants, err := s.Manifest.Wishes()
 	if err != nil {

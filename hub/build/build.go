@@ -8,8 +8,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/Masterminds/semver/v3"
 
 	"github.com/stavily/stavily/protocol"
 )
@@ -83,13 +86,39 @@ type Result struct {
 // ErrNoTests says that there was nothing to test; its text in the chain says why.
 var ErrNoTests = errors.New("no tests")
 
-// Compatible says whether this hub can build m, and with what.
+// Compatible says whether this hub can build m, and with what: it has the language, in
+// a version that the manifest allows (M-07, M-10, M-11).
 func (b *Builder) Compatible(m *protocol.Manifest) (string, error) {
 	lang, err := b.language(m)
 	if err != nil {
 		return "", err
 	}
-	return "built here by the row " + lang.name(), nil
+	toolchain, err := lang.toolchain(context.Background()) // bounded by itself
+	if err != nil {
+		return "", err
+	}
+	if err := fits(m, toolchain); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("built here by the row %s, %s", lang.name(), toolchain), nil
+}
+
+var toolchainVersion = regexp.MustCompile(`\d+(\.\d+){1,2}`)
+
+// fits holds a toolchain, as it calls itself, to the ranges of m. One that does not say
+// its version, such as a development build, is the operator's own choice.
+func fits(m *protocol.Manifest, toolchain string) error {
+	have, err := semver.NewVersion(toolchainVersion.FindString(toolchain))
+	if err != nil {
+		return nil
+	}
+	for _, text := range languageRanges(m) {
+		if want, err := semver.NewConstraint(text); err == nil && !want.Check(have) {
+			return protocol.Errorf(protocol.CodeIncompatible, "plugin %s: it wants %s %s, this hub has %s",
+				m, m.Runtime.Language, text, toolchain)
+		}
+	}
+	return nil
 }
 
 func (b *Builder) language(m *protocol.Manifest) (language, error) {
@@ -157,15 +186,26 @@ func (b *Builder) Test(ctx context.Context, req Request) (string, error) {
 	}
 	defer w.close()
 	said, coverage, err := lang.test(ctx, w, m.Testing.Suite)
+	if errors.Is(err, ErrNoTests) { // M-30: what was promised is missing
+		return "", protocol.Errorf(protocol.CodeRefused, "test %s: test_suite is %q: %v", m, m.Testing.Suite, err)
+	}
 	if err != nil {
 		return "", err
 	}
-	if coverage < m.Testing.Coverage { // M-31
-		return "", protocol.Errorf(protocol.CodeRefused, "test %s: coverage %.1f %%, the manifest wants %.1f %%",
-			m, coverage, m.Testing.Coverage)
+	if err := covered(m, coverage); err != nil {
+		return "", err
 	}
 	said = fmt.Sprintf("%s, coverage %.1f %% of %.1f %%", said, coverage, m.Testing.Coverage)
 	return said, keep(passed, []byte(said))
+}
+
+// covered holds a measured coverage to the manifest's threshold, both in percent (M-31).
+func covered(m *protocol.Manifest, coverage float64) error {
+	if coverage >= m.Testing.Coverage {
+		return nil
+	}
+	return protocol.Errorf(protocol.CodeRefused, "test %s: coverage %.1f %%, the manifest wants %.1f %%",
+		m, coverage, m.Testing.Coverage)
 }
 
 // describe finds the row for a source and names everything that the module follows

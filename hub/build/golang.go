@@ -107,10 +107,8 @@ func coverageOf(out []byte) (float64, error) {
 // from this hub, others from where the hub's user has them from.
 func (w *workspace) goDownload(ctx context.Context) error {
 	proxy := filepath.Join(w.b.cfg.CacheDir, "sdk", sdk.Version+"-"+sdk.Sum()[:12])
-	if _, err := os.Stat(proxy); err != nil {
-		if err := sdk.WriteProxy(proxy); err != nil {
-			return fmt.Errorf("build: sdk: %w", err)
-		}
+	if err := sdk.WriteProxy(proxy); err != nil { // again each time: a crash may have left half of it
+		return fmt.Errorf("build: sdk: %w", err)
 	}
 	user, err := exec.CommandContext(ctx, "go", "env", "GOPROXY").Output()
 	if err != nil {

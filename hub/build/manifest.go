@@ -56,7 +56,7 @@ func ParseManifest(name string, text []byte) (*protocol.Manifest, []string, erro
 	}
 	c := &checker{doc: doc, m: &m}
 	for _, check := range []func(){
-		c.identity, c.language, c.platforms, c.limits, c.sandbox, c.permissions, c.files,
+		c.identity, c.language, c.libraries, c.platforms, c.limits, c.sandbox, c.permissions, c.files,
 	} {
 		if check(); c.err != nil {
 			return nil, nil, c.err
@@ -102,56 +102,12 @@ func (c *checker) identity() {
 	c.want(strings.TrimSpace(p.Author.Name) != "", "plugin.author.name", "empty")
 }
 
-// language holds M-06 to M-12.
-func (c *checker) language() {
-	r, l := &c.m.Runtime, &c.m.Compatibility.Language
-	c.want(knownLanguage(r.Language), "runtime.language", "%q: want one of %s", r.Language, strings.Join(languages, ", "))
-	c.want(l.Name == "" || l.Name == r.Language, "compatibility.programming_language.name",
-		"%q, but runtime.language is %q", l.Name, r.Language)
-	c.constraint("runtime.min_version", atLeast(r.MinVersion))
-	c.constraint("compatibility.programming_language.min_version", atLeast(l.MinVersion))
-	c.constraint("compatibility.programming_language.max_version", l.MaxVersion)
-	names := make([]string, 0, len(c.m.Compatibility.Libraries))
-	for name := range c.m.Compatibility.Libraries {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		c.constraint("compatibility.library_dependencies."+name, c.m.Compatibility.Libraries[name])
-	}
-	for i, dep := range r.Dependencies {
-		name := dependencyName.FindString(dep)
-		at := fmt.Sprintf("runtime.dependencies[%d]", i)
-		c.want(name != "", at, "%q: want a name and a range such as psutil>=5.8.0", dep)
-		c.constraint(at, strings.TrimPrefix(dep, name))
-		if name == "subprocess32" { // G-3
-			c.warn("%s: subprocess32 is a backport for Python 2 and does nothing on Python 3", at)
-		}
-	}
-}
-
-var dependencyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*`)
-
-// atLeast reads a bare version as "this or newer" (M-10).
-func atLeast(v string) string {
-	if v != "" && v[0] >= '0' && v[0] <= '9' {
-		return ">=" + v
-	}
-	return v
-}
-
-func (c *checker) constraint(path, text string) {
-	if text == "" {
-		return
-	}
-	_, err := semver.NewConstraint(text)
-	c.want(err == nil, path, "%q: want a version or a range such as >=1.2.0,<2.0.0", text)
-}
-
 var (
 	systems       = []string{"linux", "darwin", "windows"}
 	architectures = []string{"amd64", "arm64", "armv7", "armv6", "386", "riscv64", "mipsle", "arm/v7", "arm/v6"}
-	kernelVersion = regexp.MustCompile(`^\d+(\.\d+){0,2}$`)
+	// libraryAliases are names that packagers gave to libraries (M-16).
+	libraryAliases = map[string]string{"libc6": "glibc", "glibc2": "glibc", "libssl3": "openssl", "openssl-libs": "openssl"}
+	kernelVersion  = regexp.MustCompile(`^\d+(\.\d+){0,2}$`)
 )
 
 // platforms holds M-13 to M-16.
@@ -167,6 +123,11 @@ func (c *checker) platforms() {
 	}
 	c.want(o.MinKernel == "" || kernelVersion.MatchString(o.MinKernel), "os_requirements.min_kernel_version",
 		"%q: want a version such as 4.15.0", o.MinKernel)
+	for i, lib := range o.Libraries { // G-10
+		if real, ok := libraryAliases[lib]; ok {
+			c.warn("os_requirements.required_libraries[%d]: %s is a package's name of %s; no WebAssembly module needs it", i, lib, real)
+		}
+	}
 	if len(o.Architectures) > 0 { // G-5
 		c.warn("os_requirements.supported_architectures limits native artifacts; WebAssembly runs on every agent")
 	}
@@ -219,7 +180,6 @@ func (c *checker) permissions() {
 	}
 	if n := len(c.m.Permissions.Network); n > 0 && !c.m.Network {
 		c.warn("permissions.network asks for %d, but allow_network_access is false: all denied", n)
-		c.m.Permissions.Network = nil
 	}
 	if c.m.Limits.Connections > 0 && !c.m.Network {
 		c.warn("max_network_connections is %d, but allow_network_access is false: none allowed", c.m.Limits.Connections)

@@ -162,6 +162,9 @@ func (d *Document) find(path string) *yaml.Node {
 	for path != "" && n != nil {
 		var key string
 		path = strings.TrimPrefix(path, ".")
+		if whole := lookup(n, path); whole != nil { // a key may hold dots
+			return whole
+		}
 		if strings.HasPrefix(path, "[") {
 			end := strings.IndexByte(path, ']')
 			i, err := strconv.Atoi(path[1:max(end, 1)])
