@@ -136,7 +136,7 @@ var floors = []floor{
 	},
 	{
 		"hub/build",
-		[]string{"protocol", "firmware-targets", "wasmhost/meter", "hub/build/sdk", "hub/document"},
+		[]string{"protocol", "firmware-targets", "wasmhost", "wasmhost/meter", "hub/build/sdk", "hub/document"},
 		[]string{mochi},
 		"a build takes a tree and gives artifacts, with nobody listening",
 	},

@@ -11,9 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stavily/stavily/hub"
-	"github.com/stavily/stavily/hub/api"
 	"github.com/stavily/stavily/hub/cli"
-	"github.com/stavily/stavily/protocol"
 )
 
 // hubCommand returns "stavily hub".
@@ -36,12 +34,12 @@ func hubCommand() *cobra.Command {
 			}
 			cfg := hub.DefaultConfig(home)
 			cfg.Listen, cfg.API, cfg.Cache = listen, apiAddress, cache
-			if cfg.Approve, err = approvals(allow); err != nil {
-				return err
+			if cfg.Approve, err = hub.ParseApprovals(allow); err != nil {
+				return fmt.Errorf("--allow: %w", err)
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			return hub.Serve(ctx, cfg, logger(cmd.ErrOrStderr(), logFormat, verbose), ready(cmd.OutOrStdout()))
+			return hub.Serve(ctx, cfg, logger(cmd.ErrOrStderr(), logFormat, verbose), ready(cmd.OutOrStdout(), home))
 		},
 	}
 	f := cmd.Flags()
@@ -52,23 +50,6 @@ func hubCommand() *cobra.Command {
 	f.StringVar(&logFormat, "log-format", "text", "text or json")
 	f.BoolVar(&verbose, "verbose", false, "log every message")
 	return cmd
-}
-
-// approvals adds what the operator allows to the default policy.
-func approvals(allow []string) ([]protocol.Grant, error) {
-	grants := protocol.DefaultPolicy()
-	for _, text := range allow {
-		capability, scope, err := protocol.ParsePermission(text)
-		if err != nil {
-			return nil, fmt.Errorf("--allow: %w", err)
-		}
-		g := protocol.Grant{Capability: capability}
-		if scope != "" {
-			g.Scopes = []string{scope}
-		}
-		grants = protocol.Union(grants, []protocol.Grant{g})
-	}
-	return grants, nil
 }
 
 func logger(w io.Writer, format string, verbose bool) *slog.Logger {
@@ -83,6 +64,6 @@ func logger(w io.Writer, format string, verbose bool) *slog.Logger {
 }
 
 // ready says on stdout, in one line a program can wait for, that the hub is up.
-func ready(w io.Writer) func(api.Status) {
-	return func(s api.Status) { fmt.Fprintf(w, "hub ready: link %s, home %s\n", s.Listen, s.Home) }
+func ready(w io.Writer, home string) func(link string) {
+	return func(link string) { fmt.Fprintf(w, "hub ready: link %s, home %s\n", link, home) }
 }

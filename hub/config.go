@@ -90,3 +90,21 @@ func (c Config) makeDirs() error {
 	}
 	return nil
 }
+
+// ParseApprovals adds "capability" and "capability:scope" texts to the default policy.
+// The error has CodeBadInput.
+func ParseApprovals(texts []string) ([]protocol.Grant, error) {
+	grants := protocol.DefaultPolicy()
+	for _, text := range texts {
+		capability, scope, err := protocol.ParsePermission(text)
+		if err != nil {
+			return nil, err
+		}
+		g := protocol.Grant{Capability: capability}
+		if scope != "" {
+			g.Scopes = []string{scope}
+		}
+		grants = protocol.Union(grants, []protocol.Grant{g})
+	}
+	return grants, nil
+}

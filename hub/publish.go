@@ -14,7 +14,6 @@ import (
 	"github.com/stavily/stavily/hub/store"
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/wasmhost"
-	"github.com/stavily/stavily/wasmhost/meter"
 )
 
 // Publisher takes plugins from their repositories to sealed releases. It works beside
@@ -257,11 +256,8 @@ func (p *Publisher) verify(_ context.Context, c *candidate) (string, error) {
 // meter makes the module pay fuel, and verifies what came out by the function that
 // the agents use.
 func (p *Publisher) meter(_ context.Context, c *candidate) (string, error) {
-	metered, err := meter.Instrument(c.module)
+	metered, err := build.Meter(c.module)
 	if err != nil {
-		return "", err
-	}
-	if err := meter.Check(metered); err != nil {
 		return "", err
 	}
 	if _, err := wasmhost.Verify(metered, &c.release.Manifest); err != nil {

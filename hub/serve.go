@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	inboxSize = 1024 // jobs; an agent has one message under way, so this is slack
+	inboxSize = 4096 // jobs; an agent has few messages under way, so this is slack
 	batchSize = 256  // jobs that one commit makes durable
 )
 
@@ -50,8 +50,8 @@ type job struct {
 }
 
 // Serve runs the hub at cfg.Home until ctx ends. ready is told once, when agents can
-// connect and operators can ask.
-func Serve(ctx context.Context, cfg Config, log *slog.Logger, ready func(api.Status)) error {
+// connect and operators can ask, with the address of the link as bound.
+func Serve(ctx context.Context, cfg Config, log *slog.Logger, ready func(link string)) error {
 	s, err := open(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -139,7 +139,7 @@ func (s *server) serverTLS() (*tls.Config, error) {
 }
 
 // run starts what listens and runs the loop until ctx ends or a part fails.
-func (s *server) run(ctx context.Context, link net.Listener, ready func(api.Status)) error {
+func (s *server) run(ctx context.Context, link net.Listener, ready func(link string)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	for _, kind := range []protocol.Kind{
@@ -163,7 +163,7 @@ func (s *server) run(ctx context.Context, link net.Listener, ready func(api.Stat
 		})
 	}
 	s.log.Info("hub is up", slog.String("link", s.listen), slog.String("home", s.cfg.Home))
-	ready(s.status())
+	ready(s.listen)
 	s.loop(ctx)
 	all.Wait()
 	if err := context.Cause(ctx); !closed(err) {
@@ -172,8 +172,9 @@ func (s *server) run(ctx context.Context, link net.Listener, ready func(api.Stat
 	return s.hub.Flush()
 }
 
-// deliver brings an agent's message to the loop. It waits while the inbox is full: the
-// broker holds that agent's acknowledgement, so only its own line waits.
+// deliver brings an agent's message to the loop. While the inbox is full it waits, and
+// all agents with it: nothing is acknowledged that the loop did not take, and the broker
+// cuts the lines that wait too long, whose agents then send again.
 func (s *server) deliver(ctx context.Context) func(protocol.Message) {
 	return func(m protocol.Message) {
 		select {

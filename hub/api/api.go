@@ -125,10 +125,13 @@ type Token struct {
 	Expires time.Time `json:"expires"`
 }
 
-// Agent and Run are as the books have them.
+// What follows is as the books have it.
 type (
-	Agent = fleet.Agent
-	Run   = runs.Run
+	Registered = registry.Plugin
+	Published  = registry.Release
+	Stage      = registry.Stage
+	Agent      = fleet.Agent
+	Run        = runs.Run
 )
 
 // Error is what went wrong.

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stavily/stavily/hub/api"
-	"github.com/stavily/stavily/hub/registry"
 	"github.com/stavily/stavily/protocol"
 )
 
@@ -36,7 +35,7 @@ func pluginAdd(c *connection) *cobra.Command {
 				return fmt.Errorf("allowed signers: %w", err)
 			}
 			in := api.AddPlugin{Repository: absolute(args[0]), AllowedSigners: string(text)}
-			return ask(cmd, c, question{http.MethodPost, api.PathPlugins, in}, func(w io.Writer, p registry.Plugin) {
+			return ask(cmd, c, question{http.MethodPost, api.PathPlugins, in}, func(w io.Writer, p api.Registered) {
 				row(w, "registered", p.Name, p.Type, p.Repository)
 			})
 		},
@@ -86,7 +85,7 @@ func publish(cmd *cobra.Command, c *connection, name string, in api.Publish) err
 	if err != nil {
 		return err
 	}
-	var release *registry.Release
+	var release *api.Published
 	err = client.Publish(cmd.Context(), name, in, func(p api.Progress) {
 		if p.Stage != nil && c.output == "table" {
 			fmt.Fprintln(cmd.OutOrStdout(), StageLine(*p.Stage))
@@ -104,7 +103,7 @@ func publish(cmd *cobra.Command, c *connection, name string, in api.Publish) err
 }
 
 // StageLine returns one stage's verdict as a line for people.
-func StageLine(s registry.Stage) string {
+func StageLine(s api.Stage) string {
 	first, _, _ := strings.Cut(s.Detail, "\n")
 	return fmt.Sprintf("  %-13s  %-7s  %6d ms  %s", s.Name, s.Verdict, s.TookMS, strings.Map(printable, first))
 }
@@ -113,7 +112,7 @@ func pluginList(c *connection) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List registered plugins", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return ask(cmd, c, question{http.MethodGet, api.PathPlugins, nil}, func(w io.Writer, list []registry.Plugin) {
+			return ask(cmd, c, question{http.MethodGet, api.PathPlugins, nil}, func(w io.Writer, list []api.Registered) {
 				row(w, "NAME", "TYPE", "ADDED", "REPOSITORY", "DESCRIPTION")
 				for _, p := range list {
 					row(w, p.Name, p.Type, when(p.Added), p.Repository, p.Description)
@@ -169,7 +168,7 @@ func pluginRemove(c *connection) *cobra.Command {
 
 // pluginNames completes the names of plugins.
 func pluginNames(c *connection) cobra.CompletionFunc {
-	return names(c, api.PathPlugins, func(p registry.Plugin) protocol.PluginName { return p.Name })
+	return names(c, api.PathPlugins, func(p api.Registered) protocol.PluginName { return p.Name })
 }
 
 // names completes the first argument with what a listing of the hub has.

@@ -24,7 +24,6 @@ import (
 	"github.com/stavily/stavily/hub/api"
 	"github.com/stavily/stavily/hub/build"
 	"github.com/stavily/stavily/hub/cli"
-	"github.com/stavily/stavily/hub/registry"
 	"github.com/stavily/stavily/hub/source"
 	"github.com/stavily/stavily/protocol"
 )
@@ -235,7 +234,7 @@ func (s *stage) publish(ctx context.Context) error {
 	}
 	for _, name := range plugins {
 		in := api.AddPlugin{Repository: s.path(filepath.Join("repositories", name)), AllowedSigners: string(signers)}
-		var plugin registry.Plugin
+		var plugin api.Registered
 		if err := s.client.Do(ctx, http.MethodPost, api.PathPlugins, in, &plugin); err != nil {
 			return err
 		}
@@ -246,7 +245,7 @@ func (s *stage) publish(ctx context.Context) error {
 	return nil
 }
 
-func (s *stage) publishOne(ctx context.Context, plugin registry.Plugin) error {
+func (s *stage) publishOne(ctx context.Context, plugin api.Registered) error {
 	tags, err := source.Tags(ctx, plugin.Repository, source.Options{})
 	if err != nil {
 		return err
