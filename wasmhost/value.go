@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/stavily/stavily/protocol"
@@ -363,15 +364,15 @@ func contractf(format string, args ...any) *protocol.Error {
 	return protocol.Errorf(protocol.CodeContract, format, args...)
 }
 
-// clip cuts s to at most max bytes, at the beginning of a character, and makes it
+// clip cuts s to at most most bytes, at the beginning of a character, and makes it
 // valid UTF-8.
 func clip(s string, most int) string {
 	if len(s) > most {
-		s = s[:most-3]
-		for len(s) > 0 && !utf8.ValidString(s[max(0, len(s)-utf8.UTFMax):]) && !utf8.ValidString(s) {
-			s = s[:len(s)-1]
+		end := most - len("...")
+		for end > 0 && !utf8.RuneStart(s[end]) {
+			end--
 		}
-		s += "..."
+		s = s[:end] + "..."
 	}
-	return string(bytes.ToValidUTF8([]byte(s), []byte("?")))
+	return strings.ToValidUTF8(s, "?")
 }
