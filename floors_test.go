@@ -350,7 +350,7 @@ func TestRooms(t *testing.T) {
 // U-14: the top of the tree is as listed.
 func TestLayout(t *testing.T) {
 	for _, name := range []string{
-		"hub", "edge", "wasmhost", "protocol", "plugins", "firmware-targets", "sim",
+		"hub", "edge", "wasmhost", "protocol", "plugins", "firmware-targets",
 		"go.mod", "Makefile", "README.md",
 	} {
 		if _, err := os.Stat(name); err != nil {
