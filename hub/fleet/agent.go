@@ -73,8 +73,10 @@ func (a *Agent) AllLabels() map[string]string {
 	return all
 }
 
-const agentColumns = `name, site, epoch, device, key_fingerprint, cert_serial, cert_not_after, enrolled, revoked,
-	online, boot, session, since, last_seen, reported, desired_revision, desired_digest, desired_size, desired_issued`
+const agentColumns = `name, site, epoch, device, key_fingerprint, cert_serial, cert_not_after, enrolled,
+	revoked,
+	online, boot, session, since, last_seen, reported, desired_revision, desired_digest, desired_size,
+		desired_issued`
 
 // Get returns the agent of that name; CodeNotFound when there is none.
 func Get(tx *store.Tx, name protocol.AgentName) (Agent, error) {
@@ -85,7 +87,8 @@ func Get(tx *store.Tx, name protocol.AgentName) (Agent, error) {
 	if err != nil {
 		return Agent{}, err
 	}
-	rows, err := tx.Query("SELECT agent, name, value FROM agent_label WHERE origin = 'operator' AND agent = ?", name)
+	rows, err := tx.Query(`SELECT agent, name, value FROM agent_label
+		WHERE origin = 'operator' AND agent = ?`, name)
 	labels, err := store.Collect(rows, err, scanLabel)
 	for _, l := range labels {
 		a.Labels[l.key] = l.value
@@ -144,7 +147,8 @@ func scanAgent(row store.Scanner) (Agent, error) {
 	a.Epoch, a.Desired.Revision = store.Unsigned(epoch), store.Unsigned(revision)
 	a.Presence.Boot, a.Presence.Session = store.Unsigned(boot), store.Unsigned(session)
 	a.Presence.Since, a.LastSeen = store.Time(since), store.Time(seen)
-	a.Identity.NotAfter, a.Enrolled, a.Desired.Issued = store.Time(notAfter), store.Time(enrolled), store.Time(issued)
+	a.Identity.NotAfter, a.Enrolled, a.Desired.Issued = store.Time(notAfter), store.Time(enrolled),
+		store.Time(issued)
 	if err := protocol.Unmarshal(device, &a.Device); err != nil {
 		return Agent{}, protocol.Errorf(protocol.CodeStorage, "agent %q: device: %w", a.Address.Agent, err)
 	}

@@ -47,7 +47,8 @@ func wants(t *testing.T, err error, code protocol.Code, text string) {
 func enrolment() Enrolment {
 	return Enrolment{
 		Address: gate, Time: now, Labels: map[string]string{"env": "production"},
-		Device:   protocol.Device{Platform: "linux-arm64", Cores: 4, Labels: map[string]string{"board": "pi", "env": "lab"}},
+		Device: protocol.Device{Platform: "linux-arm64", Cores: 4, Labels: map[string]string{"board": "pi",
+			"env": "lab"}},
 		Identity: Identity{KeyFingerprint: "f", Serial: "1", NotAfter: now.Add(time.Hour)},
 	}
 }
@@ -76,7 +77,8 @@ func TestEnrol(t *testing.T) {
 			t.Errorf("epoch %d, want 1", epoch)
 		}
 		a := mustGet(t, tx, gate.Agent)
-		if a.Address != gate || a.Epoch != 1 || a.Device.Cores != 4 || a.Identity != enrolment().Identity || a.Revoked ||
+		if a.Address != gate || a.Epoch != 1 || a.Device.Cores != 4 || a.Identity != enrolment().Identity ||
+			a.Revoked ||
 			!a.Enrolled.Equal(now) || a.Presence.Online || a.Reported != nil || a.Desired.Revision != 0 {
 			t.Errorf("got %+v", a)
 		}
@@ -101,7 +103,8 @@ func TestEpochOutlivesTheAgent(t *testing.T) {
 		mustEnrol(t, tx, enrolment())
 		d := Desired{Revision: 9, Digest: protocol.DigestOf([]byte("d")), Size: 3, Issued: now}
 		wants(t, SetDesired(tx, gate.Agent, d), protocol.CodeOK, "")
-		wants(t, SetPresence(tx, gate, protocol.Presence{Online: true, Boot: 50, Session: 2}, now), protocol.CodeOK, "")
+		wants(t, SetPresence(tx, gate, protocol.Presence{Online: true, Boot: 50, Session: 2}, now),
+			protocol.CodeOK, "")
 		wants(t, Remove(tx, gate.Agent), protocol.CodeOK, "")
 		wants(t, Remove(tx, gate.Agent), protocol.CodeNotFound, "")
 		second := enrolment()
@@ -125,12 +128,13 @@ func TestPresenceOrder(t *testing.T) {
 		want          bool // online after it
 	}
 	for name, steps := range map[string][]step{
-		"a late Will of the session before":   {{true, 1, 1, true}, {true, 1, 2, true}, {false, 1, 1, true}},
-		"a late Will of the boot before":      {{true, 1, 9, true}, {true, 2, 1, true}, {false, 1, 9, true}},
-		"its own Will":                        {{true, 1, 1, true}, {false, 1, 1, false}},
-		"online again after its own Will":     {{true, 1, 1, true}, {false, 1, 1, false}, {true, 1, 1, false}},
-		"a Will before anything was heard":    {{false, 3, 1, false}, {true, 3, 1, false}, {true, 3, 2, true}},
-		"the same twice":                      {{true, 1, 1, true}, {true, 1, 1, true}, {false, 1, 1, false}, {false, 1, 1, false}},
+		"a late Will of the session before": {{true, 1, 1, true}, {true, 1, 2, true}, {false, 1, 1, true}},
+		"a late Will of the boot before":    {{true, 1, 9, true}, {true, 2, 1, true}, {false, 1, 9, true}},
+		"its own Will":                      {{true, 1, 1, true}, {false, 1, 1, false}},
+		"online again after its own Will":   {{true, 1, 1, true}, {false, 1, 1, false}, {true, 1, 1, false}},
+		"a Will before anything was heard":  {{false, 3, 1, false}, {true, 3, 1, false}, {true, 3, 2, true}},
+		"the same twice": {{true, 1, 1, true}, {true, 1, 1, true}, {false, 1, 1, false},
+			{false, 1, 1, false}},
 		"an older boot with a higher session": {{true, 4, 1, true}, {true, 3, 7, true}, {false, 3, 8, true}},
 		"the largest counters that there are": {{true, 1<<64 - 1, 1, true}, {false, 1 << 63, 5, true}},
 	} {
@@ -179,7 +183,8 @@ func TestPresenceProperty(t *testing.T) {
 func TestAllOffline(t *testing.T) {
 	inBooks(t, func(tx *store.Tx) {
 		mustEnrol(t, tx, enrolment())
-		wants(t, SetPresence(tx, gate, protocol.Presence{Online: true, Boot: 1, Session: 1}, now), protocol.CodeOK, "")
+		wants(t, SetPresence(tx, gate, protocol.Presence{Online: true, Boot: 1, Session: 1}, now),
+			protocol.CodeOK, "")
 		if all, online, err := Count(tx); all != 1 || online != 1 || err != nil {
 			t.Errorf("%d agents, %d online, %v", all, online, err)
 		}
@@ -187,7 +192,8 @@ func TestAllOffline(t *testing.T) {
 		if all, online, err := Count(tx); all != 1 || online != 0 || err != nil {
 			t.Errorf("%d agents, %d online, %v", all, online, err)
 		}
-		wants(t, SetPresence(tx, gate, protocol.Presence{Online: true, Boot: 1, Session: 2}, now), protocol.CodeOK, "")
+		wants(t, SetPresence(tx, gate, protocol.Presence{Online: true, Boot: 1, Session: 2}, now),
+			protocol.CodeOK, "")
 		if !mustGet(t, tx, gate.Agent).Presence.Online {
 			t.Error("the next session does not count")
 		}
@@ -345,11 +351,13 @@ func TestTokens(t *testing.T) {
 		wants(t, use([]byte("wrong"), now), protocol.CodeRefused, "wrong secret")
 
 		var kept []byte
-		if err := tx.QueryRow("SELECT secret FROM join_token").Scan(&kept); err != nil || bytes.Contains(kept, token.Secret) {
+		if err := tx.QueryRow("SELECT secret FROM join_token").Scan(&kept); err != nil || bytes.Contains(kept,
+			token.Secret) {
 			t.Errorf("the secret itself is kept (%v)", err)
 		}
 		all, err := Tokens(tx)
-		if err != nil || len(all) != 1 || all[0].Uses != 0 || all[0].Site != "plant" || !all[0].Expires.Equal(now.Add(time.Hour)) {
+		if err != nil || len(all) != 1 || all[0].Uses != 0 || all[0].Site != "plant" ||
+			!all[0].Expires.Equal(now.Add(time.Hour)) {
 			t.Errorf("tokens %+v, %v", all, err)
 		}
 		if n, err := DropOldTokens(tx, now); n != 0 || err != nil {
@@ -406,7 +414,8 @@ func BenchmarkSetPresence(b *testing.B) {
 		b.Fatal(err)
 	}
 	for session := uint64(1); b.Loop(); session++ {
-		if err := SetPresence(tx, gate, protocol.Presence{Online: true, Boot: 1, Session: session}, now); err != nil {
+		if err := SetPresence(tx, gate, protocol.Presence{Online: true, Boot: 1, Session: session},
+			now); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -75,7 +75,8 @@ func checkLabels(labels map[string]string) error {
 			return protocol.Errorf(protocol.CodeBadName, "label %q: want a-z, A-Z, 0-9, '-', '_', '.' or '/'", key)
 		}
 		if len(key) > labelKeyMax || len(labels[key]) > labelValueMax {
-			return protocol.Errorf(protocol.CodeLimit, "label %.64q: %d bytes of key and %d of value, limits %d and %d",
+			return protocol.Errorf(protocol.CodeLimit,
+				"label %.64q: %d bytes of key and %d of value, limits %d and %d",
 				key, len(key), len(labels[key]), labelKeyMax, labelValueMax)
 		}
 	}
@@ -83,7 +84,8 @@ func checkLabels(labels map[string]string) error {
 }
 
 func isKeyRune(r rune) bool {
-	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./", r)
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
+		strings.ContainsRune("-_./", r)
 }
 
 func putLabels(tx *store.Tx, name protocol.AgentName, origin string, labels map[string]string) error {

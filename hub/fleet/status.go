@@ -21,7 +21,8 @@ func SetPresence(tx *store.Tx, from protocol.Address, p protocol.Presence, now t
 	if !held.presence.before(p) {
 		return nil
 	}
-	_, err = tx.Exec(`UPDATE agent SET online = ?, boot = ?, session = ?, since = ?, last_seen = ? WHERE name = ?`,
+	_, err = tx.Exec(`UPDATE agent SET online = ?, boot = ?, session = ?, since = ?, last_seen = ? WHERE
+		name = ?`,
 		p.Online, store.Signed(p.Boot), store.Signed(p.Session), store.Millis(now), store.Millis(now), from.Agent)
 	return err
 }
@@ -48,12 +49,14 @@ func SetReported(tx *store.Tx, from protocol.Address, r protocol.Reported, now t
 	}
 	device := protocol.MustMarshal(r.Device)
 	_, err = tx.Exec(`UPDATE agent SET reported = ?, reported_boot = ?, reported_sequence = ?, device = ?,
-		last_seen = ? WHERE name = ?`, protocol.MustMarshal(r), store.Signed(r.Boot), store.Signed(r.Sequence), device,
+		last_seen = ? WHERE name = ?`, protocol.MustMarshal(r), store.Signed(r.Boot), store.Signed(r.Sequence),
+		device,
 		store.Millis(now), from.Agent)
 	if err != nil || bytes.Equal(device, held.device) {
 		return err
 	}
-	if _, err := tx.Exec("DELETE FROM agent_label WHERE agent = ? AND origin = 'device'", from.Agent); err != nil {
+	if _, err := tx.Exec("DELETE FROM agent_label WHERE agent = ? AND origin = 'device'",
+		from.Agent); err != nil {
 		return err
 	}
 	return putLabels(tx, from.Agent, originDevice, r.Device.Labels)
@@ -61,7 +64,8 @@ func SetReported(tx *store.Tx, from protocol.Address, r protocol.Reported, now t
 
 // Seen keeps that the hub heard of an agent.
 func Seen(tx *store.Tx, from protocol.Address, now time.Time) error {
-	n, err := store.Changed(tx.Exec("UPDATE agent SET last_seen = ? WHERE name = ? AND site = ?", store.Millis(now),
+	n, err := store.Changed(tx.Exec("UPDATE agent SET last_seen = ? WHERE name = ? AND site = ?",
+		store.Millis(now),
 		from.Agent, from.Site))
 	return changed(n, err, from.Agent)
 }
@@ -106,7 +110,8 @@ func stateOf(tx *store.Tx, from protocol.Address) (state, error) {
 	var site protocol.Site
 	var epoch, boot, session, reportedBoot, reportedSequence int64
 	err := tx.QueryRow(`SELECT site, epoch, online, boot, session, reported IS NOT NULL, reported_boot,
-		reported_sequence, device FROM agent WHERE name = ?`, from.Agent).Scan(&site, &epoch, &s.presence.online, &boot,
+		reported_sequence, device FROM agent WHERE name = ?`, from.Agent).Scan(&site, &epoch,
+		&s.presence.online, &boot,
 		&session, &s.hasReport, &reportedBoot, &reportedSequence, &s.device)
 	if store.None(err) {
 		return s, notFound(from.Agent)

@@ -46,7 +46,8 @@ func NewToken(tx *store.Tx, spec TokenSpec, random io.Reader, now time.Time) (pr
 	}
 	t := protocol.JoinToken{ID: b[:8], Secret: b[8:]}
 	sum := sha256.Sum256(t.Secret)
-	_, err := tx.Exec("INSERT INTO join_token (id, secret, site, agent, uses, expires, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
+	_, err := tx.Exec(`INSERT INTO join_token (id, secret, site, agent, uses, expires, created)
+		VALUES (?, ?, ?, ?, ?, ?, ?)`,
 		t.ID, sum[:], spec.Site, spec.Agent, spec.Count, store.Millis(now.Add(spec.TTL)), store.Millis(now))
 	if err != nil {
 		return none, err

@@ -211,7 +211,8 @@ func syncDir(path string) error {
 }
 
 func rotten(d protocol.Digest) error {
-	return protocol.Errorf(protocol.CodeDigest, "file %s: its content has another digest; the disk has changed it",
+	return protocol.Errorf(protocol.CodeDigest,
+		"file %s: its content has another digest; the disk has changed it",
 		d.Short())
 }
 

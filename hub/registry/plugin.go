@@ -40,7 +40,8 @@ func AddPlugin(tx *store.Tx, p Plugin) error {
 		return protocol.Errorf(protocol.CodeBadInput, "add plugin %q: no repository", p.Name)
 	}
 	var name, repository string
-	err := tx.QueryRow("SELECT name, repository FROM plugin WHERE name = ? OR repository = ? ORDER BY name LIMIT 1",
+	err := tx.QueryRow(`SELECT name, repository FROM plugin WHERE name = ? OR repository = ?
+		ORDER BY name LIMIT 1`,
 		p.Name, p.Repository).Scan(&name, &repository)
 	if err == nil {
 		return protocol.Errorf(protocol.CodeExists,

@@ -69,7 +69,8 @@ func TestPlugins(t *testing.T) {
 		same, other := fan(), fan()
 		same.Repository = "https://git.example/other"
 		other.Name = "other"
-		wants(t, AddPlugin(tx, same), protocol.CodeExists, `plugin "fan" is registered from "https://git.example/fan"`)
+		wants(t, AddPlugin(tx, same), protocol.CodeExists, `plugin "fan" is registered from
+			"https://git.example/fan"`)
 		wants(t, AddPlugin(tx, other), protocol.CodeExists, `plugin "fan" is registered`)
 		bad := fan()
 		bad.Name = "Fan"
@@ -99,7 +100,8 @@ func TestReleaseIsWrittenOnce(t *testing.T) {
 		}
 		wants(t, PutRelease(tx, r), protocol.CodeOK, "") // a failed one may be tried again
 		got, err := GetRelease(tx, "fan", "1.0.0")
-		if err != nil || got.Digest != r.Digest || !slices.Equal(got.Artifacts, r.Artifacts) || got.Tree != r.Tree ||
+		if err != nil || got.Digest != r.Digest || !slices.Equal(got.Artifacts, r.Artifacts) ||
+			got.Tree != r.Tree ||
 			got.SignerKey != r.SignerKey || !got.Created.Equal(now) || got.Ref().Size != 100 {
 			t.Errorf("got %+v, %v", got, err)
 		}
@@ -115,7 +117,8 @@ func TestReleaseIsWrittenOnce(t *testing.T) {
 		}
 		_, err = ReleaseOf(tx, other.Digest)
 		wants(t, err, protocol.CodeNotFound, other.Digest.Short())
-		for version, state := range map[string]State{"v1.0.1": Published, "1.1": Published, "": Published, "1.2.0": "odd"} {
+		for version, state := range map[string]State{"v1.0.1": Published, "1.1": Published, "": Published,
+			"1.2.0": "odd"} {
 			bad := releaseOf(version)
 			bad.State = state
 			wants(t, PutRelease(tx, bad), protocol.CodeBadInput, "")
@@ -124,7 +127,8 @@ func TestReleaseIsWrittenOnce(t *testing.T) {
 }
 
 func TestTagNeverMoves(t *testing.T) {
-	pin := Pin{Repository: "https://git.example/fan", Tag: "v1.0.0", TagObject: "cccccccccccc9", Commit: "aaaaaaaaaaaa9"}
+	pin := Pin{Repository: "https://git.example/fan", Tag: "v1.0.0", TagObject: "cccccccccccc9",
+		Commit: "aaaaaaaaaaaa9"}
 	inBooks(t, func(tx *store.Tx) {
 		wants(t, PinTag(tx, pin, now), protocol.CodeOK, "")
 		wants(t, PinTag(tx, pin, now), protocol.CodeOK, "")
@@ -221,12 +225,14 @@ func TestResolve(t *testing.T) {
 func TestStages(t *testing.T) {
 	inBooks(t, func(tx *store.Tx) {
 		long := "first" + strings.Repeat("x", 2*detailMax) + "last"
-		wants(t, SetStage(tx, "fan", "1.0.0", Stage{Name: StageBuild, Verdict: StageFailed, Detail: long, TookMS: 5, Ended: now}),
+		wants(t, SetStage(tx, "fan", "1.0.0", Stage{Name: StageBuild, Verdict: StageFailed, Detail: long,
+			TookMS: 5, Ended: now}),
 			protocol.CodeOK, "")
 		wants(t, SetStage(tx, "fan", "1.0.0", Stage{Name: StageFetch, Verdict: StageFailed}), protocol.CodeOK, "")
 		wants(t, SetStage(tx, "fan", "1.0.0", Stage{Name: StageFetch, Verdict: StageOK}), protocol.CodeOK, "")
 		wants(t, SetStage(tx, "fan", "1.0.0", Stage{Name: "cook", Verdict: StageOK}), protocol.CodeBadInput, "cook")
-		wants(t, SetStage(tx, "fan", "1.0.0", Stage{Name: StageFetch, Verdict: "fine"}), protocol.CodeBadInput, "fine")
+		wants(t, SetStage(tx, "fan", "1.0.0", Stage{Name: StageFetch, Verdict: "fine"}), protocol.CodeBadInput,
+			"fine")
 		all, err := Stages(tx, "fan", "1.0.0")
 		if err != nil || len(all) != len(StageNames()) {
 			t.Fatalf("%d stages, %v", len(all), err)
@@ -238,7 +244,8 @@ func TestStages(t *testing.T) {
 				want = StageOK
 			case StageBuild:
 				want = StageFailed
-				if len(s.Detail) > detailMax || !strings.HasPrefix(s.Detail, "first") || !strings.HasSuffix(s.Detail, "last") {
+				if len(s.Detail) > detailMax || !strings.HasPrefix(s.Detail, "first") || !strings.HasSuffix(s.Detail,
+					"last") {
 					t.Errorf("detail of %d bytes", len(s.Detail))
 				}
 				if s.TookMS != 5 || !s.Ended.Equal(now) {

@@ -73,7 +73,8 @@ func PutRelease(tx *store.Tx, r Release) error {
 		return protocol.Errorf(protocol.CodeExists, "publish %s@%s: %s before as %s, now %s; raise the version",
 			r.Plugin, r.Version, old.State, old.Digest.Short(), r.Digest.Short())
 	}
-	if _, err := tx.Exec("DELETE FROM release WHERE plugin = ? AND version = ?", r.Plugin, r.Version); err != nil {
+	if _, err := tx.Exec("DELETE FROM release WHERE plugin = ? AND version = ?", r.Plugin,
+		r.Version); err != nil {
 		return err
 	}
 	if err := insertRelease(tx, &r); err != nil {
@@ -171,7 +172,8 @@ func Yank(tx *store.Tx, plugin protocol.PluginName, version string, yanked bool)
 	if yanked {
 		state = Yanked
 	}
-	_, err = tx.Exec("UPDATE release SET state = ? WHERE plugin = ? AND version = ?", string(state), plugin, version)
+	_, err = tx.Exec("UPDATE release SET state = ? WHERE plugin = ? AND version = ?", string(state), plugin,
+		version)
 	return err
 }
 

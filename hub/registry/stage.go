@@ -29,7 +29,8 @@ const (
 // StageNames returns all stages in order.
 func StageNames() []StageName {
 	return []StageName{
-		StageFetch, StageSignature, StageManifest, StageCompatibility, StageScan, StageBuild, StageTest, StageVerify,
+		StageFetch, StageSignature, StageManifest, StageCompatibility, StageScan, StageBuild, StageTest,
+		StageVerify,
 		StageMeter, StageSeal, StageKeep,
 	}
 }

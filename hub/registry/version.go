@@ -23,11 +23,13 @@ type Pin struct {
 // The error for a tag that moved has CodeExists: somebody rewrote a published version.
 func PinTag(tx *store.Tx, p Pin, now time.Time) error {
 	var object, commit string
-	err := tx.QueryRow("SELECT tag_object, commit_id FROM tag_pin WHERE repository = ? AND tag = ?", p.Repository,
+	err := tx.QueryRow("SELECT tag_object, commit_id FROM tag_pin WHERE repository = ? AND tag = ?",
+		p.Repository,
 		p.Tag).Scan(&object, &commit)
 	switch {
 	case store.None(err):
-		_, err := tx.Exec("INSERT INTO tag_pin (repository, tag, tag_object, commit_id, pinned) VALUES (?, ?, ?, ?, ?)",
+		_, err := tx.Exec(`INSERT INTO tag_pin (repository, tag, tag_object, commit_id, pinned)
+			VALUES (?, ?, ?, ?, ?)`,
 			p.Repository, p.Tag, p.TagObject, p.Commit, store.Millis(now))
 		return err
 	case err != nil:
@@ -124,7 +126,8 @@ func Resolve(tx *store.Tx, ref string) (Release, error) {
 			return withArtifacts(tx, r, nil)
 		}
 	}
-	return Release{}, protocol.Errorf(protocol.CodeNotFound, "%q: no published release fits; there %s", ref, listed(all))
+	return Release{}, protocol.Errorf(protocol.CodeNotFound, "%q: no published release fits; there %s", ref,
+		listed(all))
 }
 
 // listedMax bounds the versions that an error names.

@@ -23,7 +23,8 @@ func Accept(tx *store.Tx, from protocol.Address, batch protocol.Batch, received 
 	ack protocol.LaneAck, fresh int, err error,
 ) {
 	if batch.Lane < protocol.LaneEvent || batch.Lane >= protocol.LaneEnd {
-		return ack, 0, protocol.Errorf(protocol.CodeBadMessage, "records of %s: lane %d: not known", from, batch.Lane)
+		return ack, 0, protocol.Errorf(protocol.CodeBadMessage, "records of %s: lane %d: not known", from,
+			batch.Lane)
 	}
 	if len(batch.Records) > protocol.BatchMax {
 		return ack, 0, protocol.Errorf(protocol.CodeLimit, "records of %s: %d in a batch, limit %d", from,

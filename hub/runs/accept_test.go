@@ -75,7 +75,8 @@ func TestAcceptCountsWhatIsMissing(t *testing.T) {
 		fresh          int
 		missed         uint64
 	}{
-		{1, 1, 1, 0}, {1, 2, 1, 0}, {1, 2, 0, 0}, {1, 5, 1, 2}, {2, 1, 1, 2}, {1, 6, 0, 2}, {2, 1, 0, 2}, {3, 4, 1, 5},
+		{1, 1, 1, 0}, {1, 2, 1, 0}, {1, 2, 0, 0}, {1, 5, 1, 2}, {2, 1, 1, 2}, {1, 6, 0, 2}, {2, 1, 0, 2}, {3,
+			4, 1, 5},
 	} {
 		mark, fresh := accept(t, s, batchOf(protocol.LaneLog, record(c.boot, c.sequence, line)))
 		if fresh != c.fresh || mark.Boot < c.boot {
@@ -100,8 +101,9 @@ func TestPoisonGoesToQuarantine(t *testing.T) {
 		"other type":   record(1, 2, "text"),
 		"no run":       record(1, 2, protocol.Event{Workflow: "guard"}),
 		"bad workflow": record(1, 2, protocol.Event{Run: runID(2), Workflow: "Guard!"}),
-		"long data":    record(1, 2, protocol.Event{Run: runID(2), Workflow: "guard", Data: protocol.MustMarshal(long)}),
-		"long body":    record(1, 2, strings.Repeat("x", protocol.RecordMax+1)),
+		"long data": record(1, 2, protocol.Event{Run: runID(2), Workflow: "guard",
+			Data: protocol.MustMarshal(long)}),
+		"long body": record(1, 2, strings.Repeat("x", protocol.RecordMax+1)),
 	}
 	for name, poison := range bad {
 		t.Run(name, func(t *testing.T) {
@@ -117,7 +119,8 @@ func TestPoisonGoesToQuarantine(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				if len(refused) != 1 || refused[0].Mark.Sequence != 2 || refused[0].Reason == "" || refused[0].Lane != "event" {
+				if len(refused) != 1 || refused[0].Mark.Sequence != 2 || refused[0].Reason == "" ||
+					refused[0].Lane != "event" {
 					t.Errorf("quarantine %+v", refused)
 				}
 				lanes, err := Lanes(tx, gate.Agent)
@@ -327,7 +330,8 @@ func TestListAndPrune(t *testing.T) {
 		{"agent", Filter{Agent: "other"}, nil},
 		{"ok", Filter{Status: OK}, []uint64{6, 3, 0}},
 		{"running", Filter{Status: Running}, []uint64{9}},
-		{"error of odd since", Filter{Status: Error, Workflow: "odd", Since: epochTime.Add(2 * time.Hour)}, []uint64{7}},
+		{"error of odd since", Filter{Status: Error, Workflow: "odd", Since: epochTime.Add(2 * time.Hour)},
+			[]uint64{7}},
 		{"dropped", Filter{Status: Dropped}, []uint64{8, 5, 2}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -376,7 +380,8 @@ func TestGetByPrefix(t *testing.T) {
 	copy(b.Run[:], []byte{0xab, 0xcd, 0x02})
 	accept(t, s, batchOf(protocol.LaneEvent, record(1, 1, a), record(1, 2, b)))
 	for prefix, want := range map[string]protocol.Code{
-		"abcd01": protocol.CodeOK, "ABCD02": protocol.CodeOK, "abcd0": protocol.CodeBadInput, "abc": protocol.CodeBadInput,
+		"abcd01": protocol.CodeOK, "ABCD02": protocol.CodeOK, "abcd0": protocol.CodeBadInput,
+		"abc":  protocol.CodeBadInput,
 		"abcz": protocol.CodeBadInput, "abce": protocol.CodeNotFound, a.Run.String(): protocol.CodeOK,
 		a.Run.String() + "0": protocol.CodeBadInput, "": protocol.CodeBadInput,
 	} {
@@ -401,7 +406,8 @@ func TestRingsAreBounded(t *testing.T) {
 		accept(t, s, batchOf(protocol.LaneLog, logs...))
 		accept(t, s, batchOf(protocol.LaneMetric, metrics...))
 	}
-	accept(t, s, batchOf(protocol.LaneAudit, record(1, 1, protocol.Audit{Plugin: "p", Capability: "dns.resolve", Denied: 3})))
+	accept(t, s, batchOf(protocol.LaneAudit, record(1, 1, protocol.Audit{Plugin: "p",
+		Capability: "dns.resolve", Denied: 3})))
 	update(t, s, func(tx *store.Tx) error {
 		lines, err := LogLines(tx, gate.Agent, -8, 2*total)
 		if err != nil || len(lines) != LogLinesMax || lines[0].Text != fmt.Sprint(total) {
@@ -451,7 +457,8 @@ func TestSetMark(t *testing.T) {
 
 func FuzzAccept(f *testing.F) {
 	f.Add(protocol.MustMarshal(batchOf(protocol.LaneEvent, record(1, 1, eventOf(1)))))
-	f.Add(protocol.MustMarshal(batchOf(protocol.LaneResult, record(1, 1, resultOf(1, "a", protocol.StatusOK, true)))))
+	f.Add(protocol.MustMarshal(batchOf(protocol.LaneResult, record(1, 1, resultOf(1, "a", protocol.StatusOK,
+		true)))))
 	f.Add(protocol.MustMarshal(batchOf(protocol.LaneMetric, record(1, 1, map[string]any{"a": 1.5}))))
 	f.Add(protocol.MustMarshal(batchOf(protocol.LaneLog, record(1, 1, protocol.LogLine{Text: "x"}))))
 	f.Add(protocol.MustMarshal(batchOf(protocol.LaneAudit, record(1, 1, protocol.Audit{Capability: "x"}))))
@@ -484,7 +491,8 @@ func FuzzAccept(f *testing.F) {
 }
 
 func FuzzJSON(f *testing.F) {
-	for _, v := range []any{1, -7, uint64(1 << 63), "a", []byte{1}, 1.5, []any{nil, true}, map[any]any{1: "x", "y": 2}} {
+	for _, v := range []any{1, -7, uint64(1 << 63), "a", []byte{1}, 1.5, []any{nil, true},
+		map[any]any{1: "x", "y": 2}} {
 		f.Add(protocol.MustMarshal(v))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -44,7 +44,8 @@ func (in *intake) quarantine(r *protocol.Record, why error) error {
 	l := in.lane
 	slot := l.refused % quarantineMax
 	l.refused++
-	_, err := in.tx.Exec(`INSERT OR REPLACE INTO quarantine (agent, lane, slot, epoch, boot, sequence, received, reason,
+	_, err := in.tx.Exec(`INSERT OR REPLACE INTO quarantine (agent, lane, slot, epoch, boot, sequence,
+		received, reason,
 		body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, in.agent, l.lane, slot, store.Signed(l.epoch),
 		store.Signed(r.Mark.Boot), store.Signed(r.Mark.Sequence), in.received, clip(why.Error()),
 		append([]byte{}, r.Body[:min(len(r.Body), quarantineBodyMax)]...))
@@ -55,7 +56,8 @@ func (in *intake) quarantine(r *protocol.Record, why error) error {
 // name: at most limit.
 func Quarantine(tx *store.Tx, agent protocol.AgentName, limit int) ([]Refused, error) {
 	rows, err := tx.Query(`SELECT agent, lane, boot, sequence, received, reason, body FROM quarantine
-		WHERE agent = ? OR ? = '' ORDER BY received DESC, agent, lane, boot DESC, sequence DESC LIMIT ?`, agent, agent,
+		WHERE agent = ? OR ? = '' ORDER BY received DESC, agent, lane, boot DESC, sequence DESC LIMIT ?`,
+		agent, agent,
 		limit)
 	return store.Collect(rows, err, func(row store.Scanner) (Refused, error) {
 		var r Refused

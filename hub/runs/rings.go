@@ -51,7 +51,8 @@ func (in *intake) metric(r *protocol.Record) error {
 	if err := protocol.Unmarshal(r.Body, &body); err != nil {
 		return err
 	}
-	_, err := in.tx.Exec(`INSERT OR REPLACE INTO metric (agent, slot, epoch, boot, sequence, time, quality, received,
+	_, err := in.tx.Exec(`INSERT OR REPLACE INTO metric (agent, slot, epoch, boot, sequence, time, quality,
+		received,
 		body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, string(in.agent), in.lane.stored%MetricsMax,
 		store.Signed(in.lane.epoch), store.Signed(r.Mark.Boot), store.Signed(r.Mark.Sequence), r.Time.UnixMS,
 		int64(r.Time.Quality), in.received, []byte(body))
@@ -63,7 +64,8 @@ func (in *intake) logLine(r *protocol.Record) error {
 	if err := protocol.Unmarshal(r.Body, &l); err != nil {
 		return err
 	}
-	_, err := in.tx.Exec(`INSERT OR REPLACE INTO log_line (agent, slot, epoch, boot, sequence, time, quality, received,
+	_, err := in.tx.Exec(`INSERT OR REPLACE INTO log_line (agent, slot, epoch, boot, sequence, time,
+		quality, received,
 		plugin, workflow, level, text) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, string(in.agent),
 		in.lane.stored%LogLinesMax, store.Signed(in.lane.epoch), store.Signed(r.Mark.Boot),
 		store.Signed(r.Mark.Sequence), r.Time.UnixMS, int64(r.Time.Quality), in.received, clip(string(l.Plugin)),
@@ -76,7 +78,8 @@ func (in *intake) audit(r *protocol.Record) error {
 	if err := protocol.Unmarshal(r.Body, &a); err != nil {
 		return err
 	}
-	_, err := in.tx.Exec(`INSERT INTO audit (agent, epoch, boot, sequence, time, quality, received, plugin, workflow,
+	_, err := in.tx.Exec(`INSERT INTO audit (agent, epoch, boot, sequence, time, quality, received, plugin,
+		workflow,
 		capability, allowed, denied, subject) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, string(in.agent),
 		store.Signed(in.lane.epoch), store.Signed(r.Mark.Boot), store.Signed(r.Mark.Sequence), r.Time.UnixMS,
 		int64(r.Time.Quality), in.received, clip(string(a.Plugin)), clip(string(a.Workflow)), clip(a.Capability),
@@ -114,7 +117,8 @@ func MetricsOf(tx *store.Tx, agent protocol.AgentName, limit int) ([]Metrics, er
 // LogLines returns the newest log lines of an agent at or above a level of log/slog,
 // the newest first: at most limit.
 func LogLines(tx *store.Tx, agent protocol.AgentName, level, limit int) ([]LogLine, error) {
-	rows, err := tx.Query(`SELECT boot, sequence, time, quality, received, plugin, workflow, level, text FROM log_line
+	rows, err := tx.Query(`SELECT boot, sequence, time, quality, received, plugin, workflow, level, text
+		FROM log_line
 		WHERE agent = ? AND level >= ? ORDER BY epoch DESC, boot DESC, sequence DESC LIMIT ?`, agent, level, limit)
 	return store.Collect(rows, err, func(row store.Scanner) (LogLine, error) {
 		var l LogLine
@@ -129,12 +133,14 @@ func LogLines(tx *store.Tx, agent protocol.AgentName, level, limit int) ([]LogLi
 // Audits returns the newest audit rows of an agent, all agents for an empty name, in
 // the order of their arrival, the newest first: at most limit.
 func Audits(tx *store.Tx, agent protocol.AgentName, limit int) ([]Audit, error) {
-	rows, err := tx.Query(`SELECT agent, boot, sequence, time, quality, received, plugin, workflow, capability, allowed,
+	rows, err := tx.Query(`SELECT agent, boot, sequence, time, quality, received, plugin, workflow,
+		capability, allowed,
 		denied, subject FROM audit WHERE agent = ? OR ? = '' ORDER BY n DESC LIMIT ?`, agent, agent, limit)
 	return store.Collect(rows, err, func(row store.Scanner) (Audit, error) {
 		var a Audit
 		var boot, sequence, allowed, denied int64
-		err := row.Scan(&a.Agent, &boot, &sequence, &a.Time.UnixMS, &a.Time.Quality, &a.Received, &a.Plugin, &a.Workflow,
+		err := row.Scan(&a.Agent, &boot, &sequence, &a.Time.UnixMS, &a.Time.Quality, &a.Received, &a.Plugin,
+			&a.Workflow,
 			&a.Capability, &allowed, &denied, &a.Subject)
 		a.Mark = protocol.Mark{Boot: store.Unsigned(boot), Sequence: store.Unsigned(sequence)}
 		a.Allowed, a.Denied = store.Unsigned(allowed), store.Unsigned(denied)

@@ -77,14 +77,18 @@ func Get(tx *store.Tx, prefix string) (Run, error) {
 	rows, err := tx.Query("SELECT "+runColumns+", n, data FROM run WHERE id BETWEEN ? AND ? LIMIT 2", low, high)
 	var n int64
 	var data []byte
-	found, err := store.Collect(rows, err, func(row store.Scanner) (Run, error) { return scanRun(row, &n, &data) })
+	found, err := store.Collect(rows, err, func(row store.Scanner) (Run, error) {
+		return scanRun(row, &n,
+			&data)
+	})
 	switch {
 	case err != nil:
 		return Run{}, err
 	case len(found) == 0:
 		return Run{}, protocol.Errorf(protocol.CodeNotFound, "run %s: not found", prefix)
 	case len(found) > 1:
-		return Run{}, protocol.Errorf(protocol.CodeBadInput, "run %s: more than one begins so; give more digits", prefix)
+		return Run{}, protocol.Errorf(protocol.CodeBadInput,
+			"run %s: more than one begins so; give more digits", prefix)
 	}
 	r := found[0]
 	r.Data = JSON(data)
@@ -96,7 +100,8 @@ func Get(tx *store.Tx, prefix string) (Run, error) {
 func prefixRange(prefix string) (low, high []byte, err error) {
 	const digits = 2 * len(protocol.RunID{})
 	if len(prefix) < prefixMin || len(prefix) > digits {
-		return nil, nil, protocol.Errorf(protocol.CodeBadInput, "run %.40q: want %d to %d hexadecimal digits", prefix,
+		return nil, nil, protocol.Errorf(protocol.CodeBadInput, "run %.40q: want %d to %d hexadecimal digits",
+			prefix,
 			prefixMin, digits)
 	}
 	missing := digits - len(prefix)
@@ -112,7 +117,8 @@ func prefixRange(prefix string) (low, high []byte, err error) {
 }
 
 func steps(tx *store.Tx, run int64) ([]Step, error) {
-	rows, err := tx.Query(`SELECT step, agent, type, status, code, text, ended, ended_quality, took_us, tries, data
+	rows, err := tx.Query(`SELECT step, agent, type, status, code, text, ended, ended_quality, took_us,
+		tries, data
 		FROM run_step WHERE run = ? ORDER BY boot, sequence, agent, step`, run)
 	return store.Collect(rows, err, func(row store.Scanner) (Step, error) {
 		var s Step
@@ -170,7 +176,8 @@ func (f *Filter) where() (text string, args []any, err error) {
 	case Error:
 		add("ended = 1 AND worst = ?", worstError)
 	default:
-		return "", nil, protocol.Errorf(protocol.CodeBadInput, "status %q: want running, ok, error or dropped", f.Status)
+		return "", nil, protocol.Errorf(protocol.CodeBadInput, "status %q: want running, ok, error or dropped",
+			f.Status)
 	}
 	if len(all) == 0 {
 		return "", nil, nil
@@ -218,7 +225,8 @@ func Prune(tx *store.Tx, then time.Time) (int64, error) {
 	var all int64
 	for _, book := range []string{"run", "audit"} {
 		// Only the lowest rows are looked at: n rises with arrival.
-		n, err := store.Changed(tx.Exec("DELETE FROM "+book+" WHERE n IN (SELECT n FROM (SELECT n, received FROM "+book+
+		n, err := store.Changed(tx.Exec("DELETE FROM "+book+
+			" WHERE n IN (SELECT n FROM (SELECT n, received FROM "+book+
 			" ORDER BY n LIMIT ?) AS oldest WHERE received < ?)", pruneMax, store.Millis(then)))
 		if err != nil {
 			return all, err

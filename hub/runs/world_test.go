@@ -65,7 +65,8 @@ func stamp(n uint64) protocol.Stamp {
 
 func record(boot, sequence uint64, body any) protocol.Record {
 	return protocol.Record{
-		Mark: protocol.Mark{Boot: boot, Sequence: sequence}, Time: stamp(sequence), Body: protocol.MustMarshal(body),
+		Mark: protocol.Mark{Boot: boot, Sequence: sequence}, Time: stamp(sequence),
+		Body: protocol.MustMarshal(body),
 	}
 }
 
@@ -78,7 +79,8 @@ func eventOf(run uint64) protocol.Event {
 
 func resultOf(run uint64, step protocol.StepName, status protocol.Status, last bool) protocol.Result {
 	r := protocol.Result{
-		Run: runID(run), Workflow: "guard", Step: step, Type: protocol.Action, Status: status, Time: stamp(run), TookUS: 42,
+		Run: runID(run), Workflow: "guard", Step: step, Type: protocol.Action, Status: status,
+		Time: stamp(run), TookUS: 42,
 		Tries: 1, Last: last, Data: protocol.MustMarshal(map[string]any{"done": true}),
 	}
 	if status == protocol.StatusError {

@@ -39,9 +39,11 @@ func (in *intake) event(r *protocol.Record) error {
 	// A run belongs to the agent whose event was first: no other may take it over.
 	n, err := store.Changed(in.tx.Exec(`INSERT INTO run (id, workflow, agent, revision, started, started_quality,
 		received, worst, ended, data) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, ?) ON CONFLICT (id) DO UPDATE SET
-		workflow = excluded.workflow, agent = excluded.agent, revision = excluded.revision, started = excluded.started,
+		workflow = excluded.workflow, agent = excluded.agent, revision = excluded.revision, started =
+			excluded.started,
 		started_quality = excluded.started_quality, data = excluded.data WHERE run.agent IN ('', excluded.agent)`,
-		e.Run[:], string(e.Workflow), string(in.agent), store.Signed(e.Revision), e.Time.UnixMS, int64(e.Time.Quality),
+		e.Run[:], string(e.Workflow), string(in.agent), store.Signed(e.Revision), e.Time.UnixMS,
+		int64(e.Time.Quality),
 		in.received, []byte(e.Data)))
 	if err == nil && n == 0 {
 		return protocol.Errorf(protocol.CodeNotMine, "event: run %s belongs to another agent", e.Run)
@@ -93,7 +95,8 @@ func (in *intake) openRun(res *protocol.Result) error {
 	}
 	n, err := in.findRun(res.Run)
 	if store.None(err) {
-		_, err = in.tx.Exec(`INSERT INTO run (id, workflow, agent, revision, started, started_quality, received, worst,
+		_, err = in.tx.Exec(`INSERT INTO run (id, workflow, agent, revision, started, started_quality,
+			received, worst,
 			ended) VALUES (?, ?, '', 0, 0, 0, ?, 0, 0)`, res.Run[:], string(res.Workflow), in.received)
 		if err == nil {
 			n, err = in.findRun(res.Run)
@@ -118,7 +121,8 @@ func (in *intake) flush() error {
 	if p.again {
 		return in.recount(p.n)
 	}
-	_, err := in.tx.Exec("UPDATE run SET worst = max(worst, ?), ended = max(ended, ?) WHERE n = ?", p.worst, p.ended, p.n)
+	_, err := in.tx.Exec("UPDATE run SET worst = max(worst, ?), ended = max(ended, ?) WHERE n = ?", p.worst,
+		p.ended, p.n)
 	return err
 }
 
@@ -145,14 +149,16 @@ const insertStep = `INSERT INTO run_step (run, agent, step, boot, sequence, type
 
 // insertStep reports false when the step has a result already.
 func (in *intake) insertStep(m protocol.Mark, res *protocol.Result) (bool, error) {
-	n, err := store.Changed(in.tx.Exec(insertStep+" ON CONFLICT (run, agent, step) DO NOTHING", in.stepRow(m, res)...))
+	n, err := store.Changed(in.tx.Exec(insertStep+" ON CONFLICT (run, agent, step) DO NOTHING",
+		in.stepRow(m, res)...))
 	return n == 1, err
 }
 
 // replaceStep keeps the later of two results of one step.
 func (in *intake) replaceStep(m protocol.Mark, res *protocol.Result) error {
 	var boot, sequence int64
-	err := in.tx.QueryRow("SELECT boot, sequence FROM run_step WHERE run = ? AND agent = ? AND step = ?", in.open.n,
+	err := in.tx.QueryRow("SELECT boot, sequence FROM run_step WHERE run = ? AND agent = ? AND step = ?",
+		in.open.n,
 		string(in.agent), string(res.Step)).Scan(&boot, &sequence)
 	if err != nil {
 		return err
@@ -161,7 +167,8 @@ func (in *intake) replaceStep(m protocol.Mark, res *protocol.Result) error {
 	if !m.After(held) {
 		return nil
 	}
-	_, err = in.tx.Exec("DELETE FROM run_step WHERE run = ? AND agent = ? AND step = ?", in.open.n, string(in.agent),
+	_, err = in.tx.Exec("DELETE FROM run_step WHERE run = ? AND agent = ? AND step = ?", in.open.n,
+		string(in.agent),
 		string(res.Step))
 	if err != nil {
 		return err
@@ -177,8 +184,10 @@ func (in *intake) stepRow(m protocol.Mark, res *protocol.Result) []any {
 		code, text = res.Error.Code, clip(res.Error.Text)
 	}
 	return []any{
-		in.open.n, string(in.agent), string(res.Step), store.Signed(m.Boot), store.Signed(m.Sequence), string(res.Type),
-		int64(res.Status), int64(code), text, res.Time.UnixMS, int64(res.Time.Quality), res.TookUS, int64(res.Tries),
+		in.open.n, string(in.agent), string(res.Step), store.Signed(m.Boot), store.Signed(m.Sequence),
+		string(res.Type),
+		int64(res.Status), int64(code), text, res.Time.UnixMS, int64(res.Time.Quality), res.TookUS,
+		int64(res.Tries),
 		res.Last, []byte(res.Data),
 	}
 }
@@ -188,7 +197,8 @@ func checkRun(id protocol.RunID, workflow protocol.WorkflowName, data protocol.R
 		return protocol.Errorf(protocol.CodeBadMessage, "run id: want one, got zeros")
 	}
 	if len(data) > protocol.DataMax {
-		return protocol.Errorf(protocol.CodeLimit, "run %s: data of %d bytes, limit %d", id, len(data), protocol.DataMax)
+		return protocol.Errorf(protocol.CodeLimit, "run %s: data of %d bytes, limit %d", id, len(data),
+			protocol.DataMax)
 	}
 	return workflow.Check()
 }

@@ -217,7 +217,8 @@ func TestOneHubPerHome(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hub.db")
 	s := mustOpen(t, path)
 	_, err := Open(context.Background(), path)
-	if protocol.CodeOf(err) != protocol.CodeUnavailable || !strings.Contains(err.Error(), "is used by another hub") {
+	if protocol.CodeOf(err) != protocol.CodeUnavailable || !strings.Contains(err.Error(),
+		"is used by another hub") {
 		t.Errorf("got %v", err)
 	}
 	if err := s.Close(); err != nil {
@@ -299,7 +300,8 @@ func openAt(t *testing.T, path string, steps fs.FS) *Store {
 	}
 	db.SetMaxOpenConns(1)
 	s := &Store{path: path, db: db}
-	if err := errors.Join(s.recognise(context.Background()), s.migrateWith(context.Background(), steps)); err != nil {
+	if err := errors.Join(s.recognise(context.Background()), s.migrateWith(context.Background(),
+		steps)); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -328,7 +330,8 @@ func TestMigratesFromEveryVersion(t *testing.T) {
 	for version := 1; version < total; version++ {
 		path := filepath.Join(t.TempDir(), "hub.db")
 		old := openAt(t, path, migrations(t, version))
-		_, err := old.db.Exec(`INSERT INTO plugin (name, type, repository, credential, allowed_signers, description, added)
+		_, err := old.db.Exec(`INSERT INTO plugin (name, type, repository, credential, allowed_signers,
+			description, added)
 			VALUES ('kept', 'action', 'r', '', '', '', 1)`)
 		if err := errors.Join(err, old.db.Close()); err != nil {
 			t.Fatal(err)
@@ -415,7 +418,8 @@ func TestMigrationsGoDownAgain(t *testing.T) {
 		}
 	}
 	var left int
-	err = s.db.QueryRow(`SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'goose%' AND name NOT LIKE 'sqlite%'`).
+	err = s.db.QueryRow(`SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'goose%' AND name NOT LIKE
+		'sqlite%'`).
 		Scan(&left)
 	if err := errors.Join(err, s.db.Close()); err != nil || left != 0 {
 		t.Errorf("%d tables left (%v)", left, err)
