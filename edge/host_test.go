@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -126,7 +127,9 @@ func runReal(t *testing.T, dir string, hub *hubSide, done func() bool) {
 			stop()
 		}
 	}}
-	agent, err := edge.New(c, edge.Deps{Link: link, Store: store, Plugins: host, Random: rand.Reader})
+	agent, err := edge.New(c, edge.Deps{
+		Link: link, Store: store, Plugins: host, Random: rand.Reader, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
