@@ -69,8 +69,8 @@ func TestPlugins(t *testing.T) {
 		same, other := fan(), fan()
 		same.Repository = "https://git.example/other"
 		other.Name = "other"
-		wants(t, AddPlugin(tx, same), protocol.CodeExists, `plugin "fan" is registered from
-			"https://git.example/fan"`)
+		wants(t, AddPlugin(tx, same), protocol.CodeExists,
+			`plugin "fan" is registered from "https://git.example/fan"`)
 		wants(t, AddPlugin(tx, other), protocol.CodeExists, `plugin "fan" is registered`)
 		bad := fan()
 		bad.Name = "Fan"
