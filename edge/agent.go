@@ -41,6 +41,7 @@ type Agent struct {
 	previous *generation
 	newest   uint64 // highest revision ever held in this epoch
 	next     *candidate
+	unsealed *protocol.Hint // of the revision that was refused for its seal
 	fetch    *fetch
 
 	draining bool // nothing new begins

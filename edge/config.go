@@ -94,7 +94,8 @@ func (c *Config) Validate() error {
 	}
 	switch {
 	case c.PauseMax < c.PauseMin:
-		return protocol.Errorf(protocol.CodeBadInput, "config: PauseMax %s: below PauseMin %s", c.PauseMax, c.PauseMin)
+		return protocol.Errorf(protocol.CodeBadInput, "config: PauseMax %s: below PauseMin %s",
+			c.PauseMax, c.PauseMin)
 	case c.FetchAhead > protocol.FetchAheadMax:
 		return protocol.Errorf(protocol.CodeLimit, "config: FetchAhead %d: limit FetchAheadMax %d",
 			c.FetchAhead, protocol.FetchAheadMax)

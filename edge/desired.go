@@ -90,7 +90,8 @@ func (a *Agent) follow(h protocol.Hint) {
 	a.dropCandidate()
 	a.next = &candidate{hint: h, ready: true}
 	a.report.touch(a.now)
-	a.log.Info("revision on its way", slog.Uint64("revision", h.Revision), slog.String("digest", h.Digest.Short()))
+	a.log.Info("revision on its way", slog.Uint64("revision", h.Revision),
+		slog.String("digest", h.Digest.Short()))
 }
 
 // above returns an error for a revision that is not above what this agent has held.
@@ -103,7 +104,8 @@ func (a *Agent) above(epoch, revision uint64) error {
 		return protocol.Errorf(protocol.CodeStale, "desired: epoch %d, enrolled in %d", epoch, a.cfg.Epoch)
 	}
 	if epoch == of && revision <= held || revision < a.newest {
-		return protocol.Errorf(protocol.CodeStale, "desired: revision %d: not above %d", revision, max(held, a.newest))
+		return protocol.Errorf(protocol.CodeStale, "desired: revision %d: not above %d",
+			revision, max(held, a.newest))
 	}
 	return nil
 }
@@ -224,7 +226,8 @@ func (a *Agent) tried(c *call, err *protocol.Error) {
 	}
 	switch err.Code {
 	case protocol.CodeUnverified, protocol.CodeIncompatible, protocol.CodeLimit:
-		a.giveUp(n, protocol.Errorf(err.Code, "workflow %q step %q: %w", n.trials[0].workflow, n.trials[0].step.Name, err))
+		t := n.trials[0]
+		a.giveUp(n, protocol.Errorf(err.Code, "workflow %q step %q: %w", t.workflow, t.step.Name, err))
 	case protocol.CodeDigest, protocol.CodeNotFound, protocol.CodeStorage, protocol.CodeUnavailable:
 		a.putOff(n, err)
 	default:
@@ -264,6 +267,9 @@ func (a *Agent) putOff(c *candidate, err error) {
 func (a *Agent) giveUp(c *candidate, err error) {
 	a.log.Warn("revision refused", slog.Uint64("revision", c.hint.Revision),
 		slog.String("code", protocol.CodeOf(err).String()), slog.String("error", err.Error()))
+	if protocol.CodeOf(err) == protocol.CodeBadSeal {
+		a.unsealed = &c.hint
+	}
 	if !a.repairs(c) {
 		a.refuse(c.hint.Revision, err)
 	}
@@ -306,8 +312,8 @@ func (a *Agent) swap(c *candidate) {
 	if r := a.report.refused; r != nil && r.Revision <= gen.desired.Revision {
 		a.report.refused = nil
 	}
-	a.log.Info("revision taken", slog.Uint64("revision", gen.desired.Revision), slog.String("digest", gen.digest.Short()),
-		slog.Int("assignments", len(gen.desired.Assignments)))
+	a.log.Info("revision taken", slog.Uint64("revision", gen.desired.Revision),
+		slog.String("digest", gen.digest.Short()), slog.Int("assignments", len(gen.desired.Assignments)))
 	a.assign(gen)
 	a.after(a.keepFiles)
 	a.report.touch(a.now)

@@ -449,3 +449,66 @@ func TestLoadFails(t *testing.T) {
 		t.Fatalf("the other workflow fired %d times, want 1", len(w.hub.events))
 	}
 }
+
+// A keyring with the key that was missing lets the revision in that it kept out.
+func TestNewKeyring(t *testing.T) {
+	w := running(t)
+	rotated := protocol.SealKey{Role: protocol.RoleDesired, Private: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{9}, 32))}
+	d := w.hub.desired(6, w.hub.workflow("w"))
+	w.hub.deploySealed(d, protocol.MustMarshal(d), rotated)
+	w.pass(time.Minute)
+	if s := w.agent.Status(); s.Refused == nil || s.Revision != 5 {
+		t.Fatalf("with an unknown key: %+v", s)
+	}
+	ring := w.hub.ring()
+	ring.Keys = append(ring.Keys, rotated.Public())
+	w.agent.Believe(w.now, ring) // the same version: nothing changes
+	w.pass(time.Minute)
+	if s := w.agent.Status(); s.Revision != 5 {
+		t.Fatalf("a keyring of the same version was believed: %+v", s)
+	}
+	ring.Version++
+	w.agent.Believe(w.now, ring)
+	w.pass(time.Minute)
+	if s := w.agent.Status(); s.Revision != 6 || s.Refused != nil {
+		t.Fatalf("with the key: %+v", s)
+	}
+}
+
+// What its plugins put by goes with a workflow, and only with it.
+func TestKVGoes(t *testing.T) {
+	w := running(t)
+	for _, name := range []protocol.WorkflowName{"w", "w2"} {
+		if err := w.disk.Apply([]edge.Change{{Key: edge.KeyKV(name) + "do/k", Value: []byte{1}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.hub.deploy(w.hub.desired(6, w.hub.workflow("v")))
+	w.pass(time.Minute)
+	var left []string
+	for _, key := range w.disk.Keys() {
+		if strings.HasPrefix(key, "kv/") || strings.HasPrefix(key, "trigger/w") {
+			left = append(left, key)
+		}
+	}
+	if !slices.Equal(left, []string{"kv/w2/do/k"}) {
+		t.Fatalf("left on the disk: %q", left)
+	}
+}
+
+// Plugins' lines and audits reach the hub in their own lanes.
+func TestTold(t *testing.T) {
+	w := running(t)
+	w.agent.Told(w.now, edge.Told{
+		Lines:  []protocol.LogLine{{Plugin: "tick", Level: 8, Text: strings.Repeat("x", 3000)}},
+		Audits: []protocol.Audit{{Plugin: "tick", Capability: protocol.CapKV, Allowed: 3}},
+	})
+	w.pass(time.Minute)
+	got := map[protocol.Lane]int{}
+	for _, b := range w.hub.batches {
+		got[b.Lane] += len(b.Records)
+	}
+	if got[protocol.LaneLog] != 1 || got[protocol.LaneAudit] != 1 || w.agent.Status().Pending != 0 {
+		t.Fatalf("lanes %v, %d pend", got, w.agent.Status().Pending)
+	}
+}

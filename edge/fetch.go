@@ -163,7 +163,8 @@ func (a *Agent) badChunk(err error) error {
 	f := a.fetch
 	f.bad++
 	if f.bad >= badMax {
-		a.giveUp(a.next, protocol.Errorf(protocol.CodeDigest, "fetch %s: %d bad chunks: %w", f.file.digest.Short(), f.bad, err))
+		a.giveUp(a.next, protocol.Errorf(protocol.CodeDigest, "fetch %s: %d bad chunks: %w",
+			f.file.digest.Short(), f.bad, err))
 		return nil
 	}
 	f.wait(a.now.Add(a.pause(f.bad)))

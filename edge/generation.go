@@ -159,7 +159,8 @@ func checkAssignment(of *protocol.Assignment, listed map[protocol.Digest]bool) e
 			return err
 		}
 		if !listed[s.Release] {
-			return protocol.Errorf(protocol.CodeBadMessage, "step %q: release %s is not listed", s.Name, s.Release.Short())
+			return protocol.Errorf(protocol.CodeBadMessage, "step %q: release %s is not listed",
+				s.Name, s.Release.Short())
 		}
 	}
 	return nil

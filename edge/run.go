@@ -2,6 +2,8 @@ package edge
 
 import (
 	"context"
+	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,8 +19,12 @@ const (
 // drainMax is how long Run waits at its end for plugins that are being asked.
 const drainMax = 5 * time.Second
 
-// linesEvery is how often log lines and audits go to the disk: one write for many.
-const linesEvery = time.Second
+// linesEvery is how often log lines go to the disk: one write for many. auditEvery is
+// how long uses of grants are counted together; denials do not wait for it.
+const (
+	linesEvery = time.Second
+	auditEvery = 10 * time.Minute
+)
 
 // Inbox is where links and plugins leave what Run gives to the agent. Its methods do
 // not wait and may be called from any goroutine.
@@ -32,6 +38,7 @@ type Inbox struct {
 	line     *lineState // newest, not given to the agent yet
 	ring     *protocol.Keyring
 	told     Told
+	audited  time.Time // when audits were given to the agent last
 }
 
 type lineState struct {
@@ -88,8 +95,12 @@ func (i *Inbox) Answered(in Answered) {
 	i.bell()
 }
 
-// Line takes a line that a plugin logged.
+// Line takes a line that a plugin logged. Only warnings and worse go to the hub: the
+// rest stays in the device's own log, since the uplink costs money.
 func (i *Inbox) Line(line protocol.LogLine) {
+	if line.Level < int8(slog.LevelWarn) {
+		return
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if len(i.told.Lines) < linesMax {
@@ -99,12 +110,25 @@ func (i *Inbox) Line(line protocol.LogLine) {
 	}
 }
 
-// Audit takes what a plugin used of its grants.
+// Audit takes what a plugin used of its grants and adds it to what it used before.
 func (i *Inbox) Audit(audits []protocol.Audit) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if len(i.told.Audits)+len(audits) <= linesMax {
-		i.told.Audits = append(i.told.Audits, audits...)
+	for _, audit := range audits {
+		at := slices.IndexFunc(i.told.Audits, func(old protocol.Audit) bool {
+			return old.Plugin == audit.Plugin && old.Workflow == audit.Workflow && old.Capability == audit.Capability
+		})
+		switch {
+		case at >= 0:
+			old := &i.told.Audits[at]
+			old.Allowed += audit.Allowed
+			old.Denied += audit.Denied
+			if audit.Denied > 0 {
+				old.Subject = audit.Subject
+			}
+		case len(i.told.Audits) < linesMax:
+			i.told.Audits = append(i.told.Audits, audit)
+		}
 	}
 }
 
@@ -134,11 +158,18 @@ func (i *Inbox) take() mail {
 	return m
 }
 
-func (i *Inbox) listen() Told {
+// listen returns what was told; audits when they are due, or when last is set.
+func (i *Inbox) listen(now time.Time, last bool) Told {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	t := i.told
-	i.told = Told{}
+	denied := slices.ContainsFunc(t.Audits, func(a protocol.Audit) bool { return a.Denied > 0 })
+	if !last && !denied && now.Sub(i.audited) < auditEvery {
+		i.told = Told{Audits: t.Audits}
+		t.Audits = nil
+		return t
+	}
+	i.told, i.audited = Told{}, now
 	return t
 }
 
@@ -174,7 +205,7 @@ func (r *Runner) Run(ctx context.Context) {
 		r.round()
 		if now := time.Now(); now.Sub(told) >= linesEvery {
 			told = now
-			r.Agent.Told(now, r.Inbox.listen())
+			r.Agent.Told(now, r.Inbox.listen(now, false))
 		}
 		r.sleep(timer, every)
 	}
@@ -184,7 +215,7 @@ func (r *Runner) Run(ctx context.Context) {
 func (r *Runner) round() {
 	m := r.Inbox.take()
 	if m.ring != nil {
-		r.Agent.Believe(*m.ring)
+		r.Agent.Believe(time.Now(), *m.ring)
 	}
 	if m.line != nil {
 		r.Agent.online(time.Now(), m.line.up, m.line.session)
@@ -219,11 +250,12 @@ func (r *Runner) drain(timer *time.Timer) {
 		case <-r.Inbox.wake:
 			r.round()
 		case <-timer.C:
-			return
+			return // what they were asked is asked again after the next boot
 		}
 	}
-	r.Agent.Told(time.Now(), r.Inbox.listen())
+	now := time.Now()
+	r.Agent.Told(now, r.Inbox.listen(now, true))
 	if r.After != nil {
-		r.After(time.Now(), r.Agent)
+		r.After(now, r.Agent)
 	}
 }

@@ -49,10 +49,19 @@ func (a *Agent) Busy() bool {
 }
 
 // Believe takes a newer keyring, opened with the root key that was pinned when the
-// agent joined. An older one changes nothing.
-func (a *Agent) Believe(ring protocol.Keyring) {
-	if ring.Version > a.cfg.Keyring.Version {
-		a.cfg.Keyring = ring
-		a.log.Info("keyring renewed", slog.Uint64("version", ring.Version))
+// agent joined. An older one changes nothing. A revision that was refused for its seal
+// is tried again.
+func (a *Agent) Believe(now time.Time, ring protocol.Keyring) {
+	if ring.Version <= a.cfg.Keyring.Version {
+		return
 	}
+	a.cfg.Keyring = ring
+	a.log.Info("keyring renewed", slog.Uint64("version", ring.Version))
+	r := a.report.refused
+	if r == nil || r.Error.Code != protocol.CodeBadSeal || a.unsealed == nil || !a.begin(now) {
+		return
+	}
+	a.follow(*a.unsealed)
+	a.unsealed = nil
+	a.settle()
 }

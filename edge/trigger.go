@@ -99,7 +99,9 @@ func (a *Agent) assign(gen *generation) {
 			a.erase(old)
 		}
 	}
-	slices.SortFunc(works, func(v, w *work) int { return strings.Compare(string(v.of.Workflow), string(w.of.Workflow)) })
+	slices.SortFunc(works, func(v, w *work) int {
+		return strings.Compare(string(v.of.Workflow), string(w.of.Workflow))
+	})
 	a.works = works
 }
 
@@ -464,7 +466,8 @@ func (a *Agent) fire(w *work, data protocol.Raw) {
 	}
 	mark, err := a.record(protocol.LaneEvent, ev)
 	if err != nil {
-		a.log.Warn("event dropped", slog.String("workflow", string(w.of.Workflow)), slog.String("error", err.Error()))
+		a.log.Warn("event dropped", slog.String("workflow", string(w.of.Workflow)),
+			slog.String("error", err.Error()))
 		w.failed++
 		return
 	}

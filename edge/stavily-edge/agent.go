@@ -90,7 +90,7 @@ func (h *house) live(ctx context.Context, id *disk.Identity) (err error) {
 	all.Go(func() { _ = h.link.Run(inner) })
 	all.Go(func() { credentials.keep(inner, h.inbox) })
 	h.notify(daemon.SdNotifyReady)
-	w := h.watch()
+	w := h.watch(credentials)
 	runner := &edge.Runner{Agent: h.agent, Inbox: h.inbox, Every: w.every(), After: w.after}
 	runner.Run(ctx)
 	h.notify(daemon.SdNotifyStopping)
@@ -117,7 +117,8 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 		return err
 	}
 	h.plugins = edge.NewHost(ctx, edge.HostConfig{
-		Engine: h.engine, Store: h.store, Answered: h.inbox.Answered, Audit: h.inbox.Audit, Rest: restAfter, Log: h.log,
+		Engine: h.engine, Store: h.store, Rest: restAfter, Log: h.log,
+		Answered: h.inbox.Answered, Audit: h.inbox.Audit,
 		KV: func(i edge.Instance) wasmhost.KV { return h.store.KV(i) },
 	})
 	dial := c.trust(protocol.ALPNLink).config()

@@ -192,7 +192,8 @@ func checkReply(r *protocol.JoinReply, key *ecdsa.PrivateKey) error {
 		return err
 	}
 	if !key.PublicKey.Equal(cert.PublicKey) || of != r.Address || r.Epoch == 0 {
-		return protocol.Errorf(protocol.CodeBadMessage, "join: certificate for %s, epoch %d: not for this agent", of, r.Epoch)
+		return protocol.Errorf(protocol.CodeBadMessage, "join: certificate for %s, epoch %d: not for this agent",
+			of, r.Epoch)
 	}
 	return nil
 }

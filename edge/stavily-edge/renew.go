@@ -32,6 +32,7 @@ type credentials struct {
 	enrolment disk.Enrolment // of the goroutine that renews
 	leaf      *x509.Certificate
 	shown     atomic.Pointer[tls.Certificate]
+	now       chan struct{} // holds one: renew at once
 }
 
 func newCredentials(id *disk.Identity, e disk.Enrolment, c *clock, log *slog.Logger) (*credentials, error) {
@@ -43,7 +44,7 @@ func newCredentials(id *disk.Identity, e disk.Enrolment, c *clock, log *slog.Log
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeStorage, "identity: CA: %w", err)
 	}
-	cr := &credentials{id: id, key: key, ca: ca, clock: c, log: log}
+	cr := &credentials{id: id, key: key, ca: ca, clock: c, log: log, now: make(chan struct{}, 1)}
 	return cr, cr.show(e)
 }
 
@@ -79,18 +80,29 @@ func (c *credentials) keep(ctx context.Context, inbox *edge.Inbox) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
+		asked := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+		case <-c.now:
+			asked = true
 		}
-		if c.due() {
+		if asked || c.due() {
 			if err := c.renew(ctx, inbox); err != nil {
 				c.log.Warn("certificate not renewed; what runs here goes on", slog.Time("ends", c.leaf.NotAfter),
 					slog.String("error", err.Error()))
 			}
 		}
 		timer.Reset(renewEvery/2 + time.Duration(rand.Int64N(int64(renewEvery))))
+	}
+}
+
+// hurry has the certificate, and the keyring with it, renewed at once.
+func (c *credentials) hurry() {
+	select {
+	case c.now <- struct{}{}:
+	default:
 	}
 }
 

@@ -34,10 +34,12 @@ type watch struct {
 	patted   time.Time
 	written  time.Time
 	last     edge.Status
+	renewer  *credentials
+	asked    uint64 // revision whose seal made us ask for newer keys
 }
 
-func (h *house) watch() *watch {
-	w := &watch{h: h, path: filepath.Join(h.state, nameStatus)}
+func (h *house) watch(c *credentials) *watch {
+	w := &watch{h: h, renewer: c, path: filepath.Join(h.state, nameStatus)}
 	if d, err := daemon.SdWatchdogEnabled(false); err == nil {
 		w.watchdog = d
 	}
@@ -59,6 +61,10 @@ func (w *watch) after(now time.Time, a *edge.Agent) {
 	}
 	w.h.clock.raise(a.Floor())
 	s := a.Status()
+	if r := s.Refused; r != nil && r.Error.Code == protocol.CodeBadSeal && r.Revision > w.asked {
+		w.asked = r.Revision // the hub may have newer keys than this agent
+		w.renewer.hurry()
+	}
 	if sameNews(&s, &w.last) && now.Sub(w.written) < statusEvery {
 		return
 	}
@@ -127,14 +133,15 @@ func printStatus(out io.Writer, s *edge.Status) error {
 		fmt.Fprintf(w, "revision\t%d (%s)\n", s.Revision, s.Digest.Short())
 	}
 	if s.Refused != nil {
-		fmt.Fprintf(w, "refused\trevision %d: %s: %s\n", s.Refused.Revision, s.Refused.Error.Code, s.Refused.Error.Text)
+		fmt.Fprintf(w, "refused\trevision %d: %s\n", s.Refused.Revision, text(&s.Refused.Error))
 	}
 	fmt.Fprintf(w, "records\t%d wait for the hub, %d dropped ever\n", s.Pending, s.Dropped)
 	if s.DiskRefuses {
 		fmt.Fprintf(w, "disk\trefuses: nothing moves until it takes changes again\n")
 	}
 	for _, a := range s.Assignments {
-		fmt.Fprintf(w, "workflow\t%s\t%s\tfired %d, failed %d\t%s\n", a.Workflow, a.Phase, a.Fired, a.Failed, text(a.Error))
+		fmt.Fprintf(w, "workflow\t%s\t%s\tfired %d, failed %d\t%s\n",
+			a.Workflow, a.Phase, a.Fired, a.Failed, text(a.Error))
 	}
 	return w.Flush()
 }

@@ -121,7 +121,8 @@ func (m *Memory) AddChunk(d protocol.Digest, index uint32, size int64, data []by
 		}
 		delete(m.partial, d)
 		if got := protocol.DigestOf(b); got != d {
-			return protocol.Errorf(protocol.CodeDigest, "add chunk %d of %s: file is %s", index, d.Short(), got.Short())
+			return protocol.Errorf(protocol.CodeDigest, "add chunk %d of %s: file is %s",
+				index, d.Short(), got.Short())
 		}
 		m.files[d] = b
 		return nil

@@ -95,7 +95,9 @@ func testMany(t *testing.T, open func() edge.Store) {
 	for i := range 50 {
 		var changes []edge.Change
 		for j := range 20 {
-			changes = append(changes, edge.Change{Key: fmt.Sprintf("k/%03d/%03d", i, j), Value: bytes.Repeat([]byte{byte(i)}, 300)})
+			changes = append(changes, edge.Change{
+				Key: fmt.Sprintf("k/%03d/%03d", i, j), Value: bytes.Repeat([]byte{byte(i)}, 300),
+			})
 		}
 		apply(t, s, changes...)
 	}

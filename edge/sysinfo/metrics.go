@@ -183,7 +183,9 @@ func average(of func(*load.AvgStat) float64) func(context.Context, *Meter) (floa
 
 // processors are words in the names that boards give to the sensor at their processor,
 // the surest first.
-var processors = []string{"package_id", "tctl", "cpu", "soc", "coretemp", "k10temp", "core", "thermal", "zone"}
+var processors = []string{
+	"package_id", "tctl", "cpu", "soc", "coretemp", "k10temp", "core", "thermal", "zone",
+}
 
 // temperature returns the processor's: that of the sensor with the surest name, the
 // highest if several have it. Some sensors of a board may fail; what the others say
