@@ -5,11 +5,14 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
+	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/stavily/stavily/hub/api"
 	"github.com/stavily/stavily/hub/fleet"
+	"github.com/stavily/stavily/hub/runs"
 	"github.com/stavily/stavily/hub/store"
 	"github.com/stavily/stavily/protocol"
 )
@@ -149,9 +152,20 @@ func (h *Hub) Remove(name protocol.AgentName) (gone fleet.Agent, err error) {
 		if gone, err = fleet.Get(tx, name); err != nil {
 			return err
 		}
-		return fleet.Remove(tx, name)
+		h.forget(gone.Address)
+		return errors.Join(fleet.Remove(tx, name), runs.Forget(tx, name))
 	})
 	return gone, err
+}
+
+// forget takes the hint back that the broker keeps for an agent.
+func (h *Hub) forget(a protocol.Address) {
+	empty := protocol.Message{Topic: protocol.Topic(a, protocol.DownHint), Retained: true}
+	h.after = append(h.after, func() {
+		if err := h.link.Send(empty); err != nil {
+			h.log.Debug("hint stays", slog.String("agent", a.String()), slog.String("error", err.Error()))
+		}
+	})
 }
 
 // Admitted returns who may connect: every agent of the fleet, with the fingerprint of

@@ -142,6 +142,14 @@ func (h *Hub) reported(now time.Time, from protocol.Address, r protocol.Reported
 
 func (h *Hub) records(now time.Time, from protocol.Address, b protocol.Batch) error {
 	return h.write(func(tx *store.Tx) error {
+		agent, err := fleet.Get(tx, from.Agent)
+		if err != nil {
+			return err
+		}
+		if b.Epoch != agent.Epoch {
+			return protocol.Errorf(protocol.CodeStale, "records of %s: enrolment %d, the agent of that name is enrolment %d",
+				from, b.Epoch, agent.Epoch)
+		}
 		ack, fresh, err := runs.Accept(tx, from, b, now)
 		if err != nil {
 			return err
@@ -242,7 +250,10 @@ func (h *Hub) Tick(now time.Time) (next time.Time) {
 	}
 	h.prune = now.Add(pruneEvery)
 	err := h.write(func(tx *store.Tx) error {
-		_, err := runs.Prune(tx, now.Add(-h.cfg.RunsKept))
+		n, err := runs.Prune(tx, now.Add(-h.cfg.RunsKept))
+		if n > 0 { // one call takes a bounded number, so that agents are not kept waiting
+			h.prune = now.Add(time.Second)
+		}
 		return err
 	})
 	if err = errors.Join(err, h.Flush()); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/stavily/stavily/hub/api"
 	"github.com/stavily/stavily/hub/broker"
 	"github.com/stavily/stavily/hub/build"
+	"github.com/stavily/stavily/hub/fleet"
 	"github.com/stavily/stavily/hub/registry"
 	"github.com/stavily/stavily/hub/store"
 	"github.com/stavily/stavily/protocol"
@@ -112,7 +113,8 @@ func (s *server) openRest() (err error) {
 	s.publish = &Publisher{
 		Config: s.cfg, Log: s.log, Keys: s.keys, Files: files, Build: builder, Clock: time.Now, Operate: s.operate,
 	}
-	return s.admit()
+	err = s.hub.Operate(func(tx *store.Tx) error { return fleet.AllOffline(tx, s.started) })
+	return errors.Join(err, s.admit())
 }
 
 func (s *server) openBroker() error {
