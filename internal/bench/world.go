@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/stavily/stavily/hub/api"
+	"github.com/stavily/stavily/protocol"
+)
+
+// world is a hub as a process and an operator who asks it through its socket.
+type world struct {
+	*bench
+	hub    *process
+	listen string // host:port
+	client *api.Client
+	edge   string // the agent's program
+}
+
+// startHub builds both programs and starts a hub with an empty home.
+func (b *bench) startHub() (*world, error) {
+	program, err := b.build(".")
+	if err != nil {
+		return nil, err
+	}
+	w := &world{bench: b}
+	if w.edge, err = b.build("./edge/stavily-edge"); err != nil {
+		return nil, err
+	}
+	home := b.path("home")
+	w.hub, err = b.start(program, "hub", "--home", home, "--listen", "127.0.0.1:0", "--cache", b.sharedCache())
+	if err != nil {
+		return nil, err
+	}
+	said, err := w.hub.hear()
+	if err != nil {
+		return nil, err
+	}
+	rest, ok := strings.CutPrefix(said, "hub ready: link ")
+	if !ok {
+		return nil, fmt.Errorf("hub says %q: want that it is ready", said)
+	}
+	w.listen, _, _ = strings.Cut(rest, ",")
+	w.client = api.OnSocket(api.SocketPath(home))
+	return w, nil
+}
+
+// publish makes a repository of each first-party plugin, with a tag that is signed,
+// and takes it through the hub.
+func (w *world) publish(plugins ...string) error {
+	key := w.path("author")
+	if err := w.command(w.dir, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "author", "-f", key); err != nil {
+		return err
+	}
+	public, err := os.ReadFile(key + ".pub")
+	if err != nil {
+		return err
+	}
+	for _, name := range plugins {
+		repo := w.path(filepath.Join("repositories", name))
+		if err := w.repository(repo, name, key); err != nil {
+			return err
+		}
+		add := api.AddPlugin{Repository: repo, AllowedSigners: "author@example.com " + string(public)}
+		if err := w.client.Do(w.ctx, http.MethodPost, api.PathPlugins, add, nil); err != nil {
+			return fmt.Errorf("add %s: %w", name, err)
+		}
+		err := w.client.Publish(w.ctx, name, api.Publish{Version: "1.0.0"}, func(api.Progress) {})
+		if err != nil {
+			return fmt.Errorf("publish %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (w *world) repository(repo, name, key string) error {
+	if err := os.CopyFS(repo, os.DirFS(filepath.Join("plugins", name))); err != nil {
+		return err
+	}
+	for _, args := range [][]string{
+		{"init", "-q", "-b", "main"},
+		{"add", "-A"},
+		{"commit", "-q", "-m", "first"},
+		{"-c", "gpg.format=ssh", "-c", "user.signingkey=" + key, "tag", "-s", "-m", "first", "v1.0.0"},
+	} {
+		who := []string{"-c", "user.name=author", "-c", "user.email=author@example.com"}
+		if err := w.command(repo, "git", append(who, args...)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) command(dir, program string, args ...string) error {
+	cmd := exec.CommandContext(w.ctx, program, args...)
+	cmd.Dir = dir
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), err, text)
+	}
+	return nil
+}
+
+// join starts an agent with a label and waits until the hub has heard of it.
+func (w *world) join(name, label string) (*process, error) {
+	var token api.Token
+	if err := w.client.Do(w.ctx, http.MethodPost, api.PathTokens, api.NewToken{Site: "lab"}, &token); err != nil {
+		return nil, err
+	}
+	p, err := w.start(w.edge, "--hub", "mqtts://"+w.listen, "--join", token.Token, "--name", name,
+		"--state", w.path(name), "--label", label, "--allow", "process.execute:uname")
+	if err != nil {
+		return nil, err
+	}
+	return p, w.until("agent "+name, func() (bool, error) {
+		agents, err := w.agents()
+		return slices.ContainsFunc(agents, func(a api.Agent) bool {
+			return string(a.Address.Agent) == name && a.Presence.Online && a.Reported != nil
+		}), err
+	})
+}
+
+// deploy deploys a workflow and waits until the agent runs it.
+func (w *world) deploy(text, agent string) error {
+	err := w.client.Do(w.ctx, http.MethodPost, api.PathWorkflows, api.Deploy{File: "bench.yaml", Text: text}, nil)
+	if err != nil {
+		return fmt.Errorf("deploy: %w", err)
+	}
+	return w.until(agent+" to run the workflow", func() (bool, error) {
+		agents, err := w.agents()
+		return slices.ContainsFunc(agents, func(a api.Agent) bool {
+			return string(a.Address.Agent) == agent && a.Reported != nil && running(a.Reported)
+		}), err
+	})
+}
+
+func running(r *protocol.Reported) bool {
+	return len(r.Assignments) == 1 && r.Assignments[0].Phase == protocol.PhaseRunning
+}
+
+func (w *world) agents() (out []api.Agent, err error) {
+	return out, w.client.Do(w.ctx, http.MethodGet, api.PathAgents, nil, &out)
+}
