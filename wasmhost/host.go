@@ -79,9 +79,10 @@ type Host struct {
 // code is one compiled module, shared by all plugins that use it.
 type code struct {
 	digest  protocol.Digest
+	verdict Verdict
 	runtime wazero.Runtime
 	module  wazero.CompiledModule
-	users   int // guarded by Host.mu
+	users   int // this and verdict are guarded by Host.mu
 }
 
 // New makes a Host. The error has CodeStorage when CacheDir cannot be used.
@@ -171,6 +172,21 @@ func (h *Host) acquire(ctx context.Context, d protocol.Digest, wasm []byte, mete
 	defer h.mu.Unlock()
 	h.codes[d] = c
 	return c, nil
+}
+
+// verified returns what Verify says of a module. One that is in use was verified when it
+// was loaded first, and differs for another manifest only in the memory that it may have.
+func (h *Host) verified(wasm []byte, d protocol.Digest, m *protocol.Manifest) (Verdict, error) {
+	var known Verdict
+	h.mu.Lock()
+	if c := h.codes[d]; c != nil {
+		known = c.verdict
+	}
+	h.mu.Unlock()
+	if known.SizeB > 0 && known.MemoryMinMB <= m.Limits.WithDefaults().MemoryMB {
+		return known, nil
+	}
+	return Verify(wasm, m)
 }
 
 // lookUp returns the runtime for a module, and its code if it is compiled already.

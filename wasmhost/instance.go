@@ -76,7 +76,8 @@ func (in *instance) config(h *Host) wazero.ModuleConfig {
 			now := in.clock()
 			return now.Unix(), int32(now.Nanosecond())
 		}, sys.ClockResolution(time.Microsecond)).
-		WithNanotime(func() int64 { return int64(in.clock().Sub(born)) }, sys.ClockResolution(time.Microsecond)).
+		// Not from zero: Go refuses to start on a clock that says so.
+		WithNanotime(func() int64 { return int64(in.clock().Sub(born) + time.Second) }, sys.ClockResolution(time.Microsecond)).
 		WithNanosleep(func(ns int64) {
 			in.sleep(time.Duration(ns))
 			if in.ended() {

@@ -70,7 +70,7 @@ func (h *Host) load(ctx context.Context, s Spec) (*Plugin, error) {
 	if got := protocol.DigestOf(s.Wasm); got != s.Digest {
 		return nil, protocol.Errorf(protocol.CodeDigest, "module has digest %s, want %s", got.Short(), s.Digest.Short())
 	}
-	verdict, err := Verify(s.Wasm, &s.Manifest)
+	verdict, err := h.verified(s.Wasm, s.Digest, &s.Manifest)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (h *Host) load(ctx context.Context, s Spec) (*Plugin, error) {
 		return nil, err
 	}
 	p.spec.Wasm = nil
-	if err := h.enter(ctx, p); err != nil {
+	if err := h.enter(ctx, p, verdict); err != nil {
 		return nil, err
 	}
 	p.turn <- struct{}{}
@@ -98,12 +98,14 @@ func (h *Host) load(ctx context.Context, s Spec) (*Plugin, error) {
 	return p, nil
 }
 
-// enter puts p among the plugins that Host.Close ends.
-func (h *Host) enter(ctx context.Context, p *Plugin) error {
+// enter puts p among the plugins that Host.Close ends, and keeps what was found out
+// about its code.
+func (h *Host) enter(ctx context.Context, p *Plugin, v Verdict) error {
 	h.mu.Lock()
 	closed := h.closed
 	if !closed {
 		h.plugins[p] = struct{}{}
+		p.code.verdict = v
 	}
 	h.mu.Unlock()
 	if closed {

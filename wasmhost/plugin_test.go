@@ -96,6 +96,9 @@ var hostile = []struct {
 func TestHostile(t *testing.T) {
 	for _, engine := range []string{"compiler", "interpreter"} {
 		t.Run(engine, func(t *testing.T) {
+			if engine == "interpreter" && testing.Short() {
+				t.Skip("takes half a minute")
+			}
 			h := newHost(t, Config{Interpreter: engine == "interpreter"})
 			s := specOf("probe", guest(t, "probe"))
 			s.Manifest.Limits.MemoryMB = 24
