@@ -60,6 +60,9 @@ var builtins = map[string]builtin{
 	protocol.CapTCP:     {capability: protocol.CapTCP},
 }
 
+// doing does one host call with its arguments.
+type doing func(args protocol.Raw) (any, error)
+
 // request is one request under way: it answers the host calls of it.
 type request struct {
 	p     *Plugin
@@ -88,7 +91,7 @@ func (r *request) call(name string, args protocol.Raw) (protocol.Raw, error) {
 }
 
 // do runs a host call and encodes its result. A defect of it becomes an error.
-func (r *request) do(name string, do func(protocol.Raw) (any, error), args protocol.Raw) (out protocol.Raw, err error) {
+func (r *request) do(name string, do doing, args protocol.Raw) (out protocol.Raw, err error) {
 	defer func() {
 		if defect := recover(); defect != nil {
 			out, err = nil, protocol.Errorf(protocol.CodeInternal, "call %s: panic: %v", name, defect)
@@ -102,7 +105,7 @@ func (r *request) do(name string, do func(protocol.Raw) (any, error), args proto
 }
 
 // admit returns what to do for a call if it is known and granted, and counts it.
-func (r *request) admit(name string) (func(protocol.Raw) (any, error), error) {
+func (r *request) admit(name string) (doing, error) {
 	own, known := builtins[name]
 	added := r.p.host.cfg.Calls[name]
 	capability := own.capability
@@ -155,7 +158,8 @@ func (r *request) refuse(capability, subject string) *protocol.Error {
 	r.p.mu.Lock()
 	defer r.p.mu.Unlock()
 	r.p.counts.deny(capability, subject)
-	return protocol.Errorf(protocol.CodeDenied, "%s: %q is not in the scopes granted", capability, clip(subject, 200))
+	return protocol.Errorf(protocol.CodeDenied, "%s: %q is not in the scopes granted",
+		capability, clip(subject, 200))
 }
 
 // use counts one use of a capability, or one denial, and returns the grants of now.

@@ -97,7 +97,8 @@ func (c *conversation) ask(r Request, host callee) (Answer, error) {
 			continue
 		}
 		if m.id != c.id {
-			return Answer{}, contractf("message %q with id %d: want an answer with id %d", clip(m.kind, 32), m.id, c.id)
+			return Answer{}, contractf("message %q with id %d: want an answer with id %d",
+				clip(m.kind, 32), m.id, c.id)
 		}
 		switch m.kind {
 		case "answer":

@@ -123,7 +123,8 @@ func local(name string) error {
 	case name == "" || len(name) > FilePathMax:
 		return protocol.Errorf(protocol.CodeLimit, "path of %d bytes: want 1 to %d", len(name), FilePathMax)
 	case !filepath.IsLocal(name) || path.Clean(name) != name || strings.ContainsAny(name, "\\\x00"):
-		return protocol.Errorf(protocol.CodeDenied, "path %q: want one within the data directory, such as a/b.txt", name)
+		return protocol.Errorf(protocol.CodeDenied, "path %q: want one within the data directory, such as a/b.txt",
+			name)
 	case path.Base(name) == tempName:
 		return protocol.Errorf(protocol.CodeDenied, "path %q: reserved", name)
 	}
@@ -169,7 +170,8 @@ func (f *files) room(name string, size int64) error {
 	_, err := f.root.Lstat(name)
 	switch {
 	case f.bytes+size > FileBytesMax:
-		return protocol.Errorf(protocol.CodeLimit, "files: %d bytes and %d more, limit %d", f.bytes, size, FileBytesMax)
+		return protocol.Errorf(protocol.CodeLimit, "files: %d bytes and %d more, limit %d",
+			f.bytes, size, FileBytesMax)
 	case err != nil && f.entries+1+strings.Count(name, "/") > FilesMax:
 		return protocol.Errorf(protocol.CodeLimit, "files: %d files and folders, limit %d", f.entries, FilesMax)
 	case err == nil:

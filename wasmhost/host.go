@@ -120,7 +120,8 @@ func openCache(dir string) (wazero.CompilationCache, error) {
 		return nil, protocol.Errorf(protocol.CodeStorage, "compile cache: %w", err)
 	}
 	if mode := info.Mode().Perm(); mode&0o022 != 0 {
-		return nil, protocol.Errorf(protocol.CodeStorage, "compile cache %s: mode %o lets others write, want 700", dir, mode)
+		return nil, protocol.Errorf(protocol.CodeStorage, "compile cache %s: mode %o lets others write, want 700",
+			dir, mode)
 	}
 	cache, err := wazero.NewCompilationCacheWithDir(dir)
 	if err != nil {

@@ -77,7 +77,9 @@ func (in *instance) config(h *Host) wazero.ModuleConfig {
 			return now.Unix(), int32(now.Nanosecond())
 		}, sys.ClockResolution(time.Microsecond)).
 		// Not from zero: Go refuses to start on a clock that says so.
-		WithNanotime(func() int64 { return int64(in.clock().Sub(born) + time.Second) }, sys.ClockResolution(time.Microsecond)).
+		WithNanotime(func() int64 {
+			return int64(in.clock().Sub(born) + time.Second)
+		}, sys.ClockResolution(time.Microsecond)).
 		WithNanosleep(func(ns int64) {
 			in.sleep(time.Duration(ns))
 			if in.ended() {
@@ -195,7 +197,8 @@ func (in *instance) autopsy() *protocol.Error {
 	}
 	switch {
 	case in.memory.denied.Load():
-		return protocol.Errorf(protocol.CodeMemory, "ended for want of memory beyond max_memory_mb: %s", clip(how, 400))
+		return protocol.Errorf(protocol.CodeMemory, "ended for want of memory beyond max_memory_mb: %s",
+			clip(how, 400))
 	case exit != nil && strings.Contains(exit.Error(), "stack overflow"):
 		return protocol.Errorf(protocol.CodeMemory, "call stack overflow: recursion without end")
 	}

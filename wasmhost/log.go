@@ -99,7 +99,8 @@ func (l *lineWriter) put(level slog.Level, text string) {
 		return
 	}
 	if l.dropped > 0 {
-		l.log.LogAttrs(context.Background(), slog.LevelWarn, "plugin log lines dropped", slog.Int("dropped", l.dropped))
+		l.log.LogAttrs(context.Background(), slog.LevelWarn, "plugin log lines dropped",
+			slog.Int("dropped", l.dropped))
 		l.dropped = 0
 	}
 	text = clip(text, protocol.TextMax)

@@ -68,14 +68,16 @@ func (h *Host) load(ctx context.Context, s Spec) (*Plugin, error) {
 		return nil, err
 	}
 	if got := protocol.DigestOf(s.Wasm); got != s.Digest {
-		return nil, protocol.Errorf(protocol.CodeDigest, "module has digest %s, want %s", got.Short(), s.Digest.Short())
+		return nil, protocol.Errorf(protocol.CodeDigest, "module has digest %s, want %s",
+			got.Short(), s.Digest.Short())
 	}
 	verdict, err := h.verified(s.Wasm, s.Digest, &s.Manifest)
 	if err != nil {
 		return nil, err
 	}
 	if !verdict.Metered && !h.cfg.AllowUnmetered {
-		return nil, protocol.Errorf(protocol.CodeUnverified, "module is not metered: a loop in it could not be stopped")
+		return nil, protocol.Errorf(protocol.CodeUnverified,
+			"module is not metered: a loop in it could not be stopped")
 	}
 	p, err := h.newPlugin(s)
 	if err != nil {

@@ -99,7 +99,9 @@ func allowed(program string, scopes []string) (string, bool) {
 			return s, true
 		}
 	}
-	i := slices.IndexFunc(scopes, func(s string) bool { return filepath.IsAbs(s) && filepath.Base(s) == program })
+	i := slices.IndexFunc(scopes, func(s string) bool {
+		return filepath.IsAbs(s) && filepath.Base(s) == program
+	})
 	if i < 0 {
 		return "", false
 	}
@@ -156,7 +158,8 @@ func (in *processArgs) run(ctx context.Context, clock func() time.Time, program,
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return nil, protocol.Errorf(protocol.CodeDeadline, "program %q: took longer than %d ms", in.Argv[0], in.TimeoutMS)
+		return nil, protocol.Errorf(protocol.CodeDeadline, "program %q: took longer than %d ms",
+			in.Argv[0], in.TimeoutMS)
 	case err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay):
 		return nil, protocol.Errorf(protocol.CodeUnavailable, "program %q: %w", in.Argv[0], err)
 	}

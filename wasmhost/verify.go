@@ -115,7 +115,9 @@ func notAllowed(i meter.Import) string {
 // verifyCommand checks that the module is a WASI command and not a reactor or a library.
 func verifyCommand(info meter.Info) error {
 	has := func(name string, kind meter.Kind) bool {
-		return slices.ContainsFunc(info.Exports, func(e meter.Export) bool { return e.Name == name && e.Kind == kind })
+		return slices.ContainsFunc(info.Exports, func(e meter.Export) bool {
+			return e.Name == name && e.Kind == kind
+		})
 	}
 	switch {
 	case !has("memory", meter.KindMemory):
