@@ -238,7 +238,7 @@ var floors = []floor{
 		[]string{
 			"protocol", "firmware-targets", "wasmhost", "wasmhost/meter",
 			"edge", "edge/mqtt", "edge/disk", "edge/sysinfo",
-			"hub", "hub/broker", "hub/build", "hub/deploy", "hub/fleet", "hub/registry",
+			"hub", "hub/api", "hub/broker", "hub/build", "hub/deploy", "hub/fleet", "hub/registry",
 			"hub/source", "hub/store", "hub/workflow", "sim", "sim/swarm",
 		},
 		nil, "a benchmark measures every room by itself",
@@ -261,9 +261,9 @@ var rooms = []struct {
 	{cbor, []string{"protocol"}, true},
 	{cose, []string{"protocol"}, false},
 	{paho, []string{"edge/mqtt"}, true},
-	{mochi, []string{"hub/broker"}, true},
+	{mochi, []string{"hub/broker", "internal/bench"}, true}, // bare, as a baseline
 	{goGit + "/go-git/v5", []string{"hub/source"}, true},
-	{wazero, []string{"wasmhost"}, true},
+	{wazero, []string{"wasmhost", "internal/bench"}, true},
 	{gopsutil + "/v3", []string{"edge/sysinfo"}, true},
 	{esbuild, []string{"hub/build"}, false},
 }

@@ -37,6 +37,9 @@ func rows() []row {
 	return []row{
 		{"N4", agentMemory},
 		{"N5", binarySize},
+		{"N6", meteredCall},
+		{"N13", durablePut},
+		{"N14", reportBytes},
 	}
 }
 
