@@ -44,11 +44,25 @@ func checkStep(w *workflow.Workflow, s *workflow.Step, r *Release) error {
 		return w.Errorf(s.Path+".plugin", "%v", err)
 	}
 	for _, g := range s.Allow {
-		if len(protocol.Intersect(wishes, []protocol.Grant{g})) == 0 {
-			return w.Errorf(s.Path+".allow", "plugin %s does not ask for %s; leave it out", &r.Manifest, g.Capability)
+		if what := unasked(wishes, g); what != "" {
+			return w.Errorf(s.Path+".allow."+g.Capability, "plugin %s does not ask for %s; leave it out", &r.Manifest, what)
 		}
 	}
 	return nil
+}
+
+// unasked returns the first part of g that no wish covers, empty for none.
+func unasked(wishes []protocol.Grant, g protocol.Grant) string {
+	if len(g.Scopes) == 0 && len(protocol.Intersect(wishes, []protocol.Grant{g})) == 0 {
+		return g.Capability
+	}
+	for _, scope := range g.Scopes {
+		one := protocol.Grant{Capability: g.Capability, Scopes: []string{scope}}
+		if len(protocol.Intersect(wishes, []protocol.Grant{one})) == 0 {
+			return g.Capability + ":" + scope
+		}
+	}
+	return ""
 }
 
 // checkConfig holds config to the release's JSON Schema (M-28) and returns the place of
@@ -61,6 +75,13 @@ func checkConfig(r *Release, config any) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
+	return Validate(schema, config)
+}
+
+// Validate holds a configuration, as document.Decode gives it, to a schema, and returns
+// the place of the first thing that is wrong, as document.Errorf reads it. No
+// configuration at all is an empty one.
+func Validate(schema *jsonschema.Schema, config any) (path string, err error) {
 	if config == nil {
 		config = map[string]any{}
 	}
