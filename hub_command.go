@@ -46,7 +46,8 @@ func hubCommand() *cobra.Command {
 	f.StringVar(&listen, "listen", ":8883", "TCP address for agents")
 	f.StringVar(&apiAddress, "api-listen", "", "TCP address for the API besides the socket; loopback only")
 	f.StringVar(&cache, "cache", "", "folder of build results and dependencies (default: in the home)")
-	f.StringArrayVar(&allow, "allow", nil, "allow every plugin that asks for it a capability with its scope, such as process.execute:uptime")
+	f.StringArrayVar(&allow, "allow", nil, "allow every plugin that asks for it a capability with its scope, "+
+		"such as process.execute:uptime")
 	f.StringVar(&logFormat, "log-format", "text", "text or json")
 	f.BoolVar(&verbose, "verbose", false, "log every message")
 	return cmd

@@ -251,7 +251,8 @@ func (w *world) publish() {
 
 func (w *world) git(dir string, args ...string) {
 	w.t.Helper()
-	w.run(dir, "git", append([]string{"-c", "user.name=author", "-c", "user.email=author@example.com"}, args...)...)
+	w.run(dir, "git", append([]string{"-c", "user.name=author", "-c", "user.email=author@example.com"},
+		args...)...)
 }
 
 func (w *world) run(dir, program string, args ...string) {

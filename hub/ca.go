@@ -111,7 +111,8 @@ func (ca *CA) Issue(csr []byte, a protocol.Address, now time.Time) (*x509.Certif
 	}
 	key, ok := req.PublicKey.(*ecdsa.PublicKey)
 	if !ok || key.Curve != elliptic.P256() {
-		return nil, protocol.Errorf(protocol.CodeRefused, "certificate request of %s: want an ECDSA P-256 key, got %s",
+		return nil, protocol.Errorf(protocol.CodeRefused, "certificate request of %s: want an ECDSA P-256 key, "+
+			"got %s",
 			a, req.PublicKeyAlgorithm)
 	}
 	der, err := sign(&x509.Certificate{

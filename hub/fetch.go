@@ -12,7 +12,8 @@ import (
 // the agent that it was sealed for.
 func (h *Hub) fetch(from protocol.Address, req protocol.FetchRequest) error {
 	refuse := func(err error) error {
-		h.send(from, protocol.DownChunk, protocol.Chunk{Digest: req.Digest, Index: req.First, Error: protocol.AsError(err)})
+		h.send(from, protocol.DownChunk, protocol.Chunk{Digest: req.Digest, Index: req.First,
+			Error: protocol.AsError(err)})
 		return nil
 	}
 	if req.Count == 0 || req.Count > protocol.FetchAheadMax {
@@ -51,7 +52,8 @@ func (h *Hub) shelf(a protocol.Address, d protocol.Digest) (*registry.Files, err
 		return nil, err
 	}
 	if !mine {
-		return nil, protocol.Errorf(protocol.CodeNotFound, "fetch %s: the hub has no such file for agent %s", d.Short(), a)
+		return nil, protocol.Errorf(protocol.CodeNotFound, "fetch %s: the hub has no such file for agent %s",
+			d.Short(), a)
 	}
 	return h.docs, nil
 }

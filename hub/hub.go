@@ -52,7 +52,8 @@ type Deps struct {
 // New returns a hub over its books.
 func New(cfg Config, d Deps) *Hub {
 	return &Hub{
-		cfg: cfg, log: d.Log, books: d.Books, files: d.Files, docs: d.Documents, keys: d.Keys, ca: d.CA, link: d.Link,
+		cfg: cfg, log: d.Log, books: d.Books, files: d.Files, docs: d.Documents, keys: d.Keys, ca: d.CA,
+		link: d.Link,
 	}
 }
 
@@ -147,7 +148,8 @@ func (h *Hub) records(now time.Time, from protocol.Address, b protocol.Batch) er
 			return err
 		}
 		if b.Epoch != agent.Epoch {
-			return protocol.Errorf(protocol.CodeStale, "records of %s: enrolment %d, the agent of that name is enrolment %d",
+			return protocol.Errorf(protocol.CodeStale, "records of %s: enrolment %d, the agent of that name is "+
+				"enrolment %d",
 				from, b.Epoch, agent.Epoch)
 		}
 		ack, fresh, err := runs.Accept(tx, from, b, now)

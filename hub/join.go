@@ -22,7 +22,8 @@ const joinMax = 16 << 10
 // 8): a length of four bytes, big endian, and a JoinRequest; back a JoinReply in the
 // same form. decide is called once, between reading and writing; conn's deadlines are
 // the caller's.
-func ServeJoin(conn *tls.Conn, log *slog.Logger, decide func(protocol.JoinRequest, *x509.Certificate) protocol.JoinReply) {
+func ServeJoin(conn *tls.Conn, log *slog.Logger, decide func(protocol.JoinRequest,
+	*x509.Certificate) protocol.JoinReply) {
 	from := slog.String("from", conn.RemoteAddr().String())
 	b, err := readFrame(conn, joinMax)
 	if err != nil {
@@ -37,7 +38,8 @@ func ServeJoin(conn *tls.Conn, log *slog.Logger, decide func(protocol.JoinReques
 		reply = decide(req, peerOf(conn))
 	}
 	if reply.Error != nil {
-		log.Warn("join: refused", from, slog.String("agent", req.Address.String()), slog.String("error", reply.Error.Text))
+		log.Warn("join: refused", from, slog.String("agent", req.Address.String()), slog.String("error",
+			reply.Error.Text))
 	}
 	if err := writeFrame(conn, protocol.MustMarshal(reply)); err != nil {
 		log.Warn("join: no reply", from, slog.String("error", err.Error()))

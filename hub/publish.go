@@ -39,7 +39,8 @@ func (p *Publisher) Add(ctx context.Context, url, allowedSigners string) (regist
 		return none, fmt.Errorf("add %s: %w", source.Redact(url), coded(err))
 	}
 	if len(tags) == 0 {
-		return none, protocol.Errorf(protocol.CodeNotFound, "add %s: no tag that is a version, such as v1.0.0", source.Redact(url))
+		return none, protocol.Errorf(protocol.CodeNotFound, "add %s: no tag that is a version, such as v1.0.0",
+			source.Redact(url))
 	}
 	c := &candidate{repository: url, signers: allowedSigners, tag: tags[len(tags)-1]}
 	for _, step := range []func(context.Context, *candidate) (string, error){p.fetch, p.signature, p.manifest} {
@@ -84,7 +85,10 @@ func (p *Publisher) Publish(ctx context.Context, plugin registry.Plugin, version
 	for _, stage := range p.stages() {
 		verdict, err := p.run(ctx, stage, c)
 		report(verdict)
-		keep := p.Operate(ctx, func(tx *store.Tx) error { return registry.SetStage(tx, plugin.Name, version, verdict) })
+		keep := p.Operate(ctx, func(tx *store.Tx) error {
+			return registry.SetStage(tx, plugin.Name, version,
+				verdict)
+		})
 		if err = errors.Join(err, keep); err != nil {
 			return registry.Release{}, fmt.Errorf("publish %s@%s: %s: %w", plugin.Name, version, stage.name, err)
 		}
@@ -101,7 +105,8 @@ func (p *Publisher) begin(ctx context.Context, c *candidate, version string) err
 	return p.Operate(ctx, func(tx *store.Tx) error {
 		r, err := registry.GetRelease(tx, c.plugin, version)
 		if err == nil && r.State != registry.Failed {
-			return protocol.Errorf(protocol.CodeExists, "publish %s@%s: published on %s from commit %.12s; a version never changes",
+			return protocol.Errorf(protocol.CodeExists, "publish %s@%s: published on %s from commit %.12s; a "+
+				"version never changes",
 				c.plugin, version, r.Created.Format(time.DateTime), r.Commit)
 		}
 		return registry.ClearStages(tx, c.plugin, version)
@@ -198,7 +203,8 @@ func (p *Publisher) manifest(_ context.Context, c *candidate) (string, error) {
 			build.ManifestFile, m.Plugin.Version, want)
 	}
 	if c.plugin != "" && m.Plugin.Name != c.plugin {
-		return "", protocol.Errorf(protocol.CodeBadInput, "%s: plugin.name is %s, the repository is registered as %s",
+		return "", protocol.Errorf(protocol.CodeBadInput, "%s: plugin.name is %s, the repository is registered "+
+			"as %s",
 			build.ManifestFile, m.Plugin.Name, c.plugin)
 	}
 	c.release.Schema, err = build.ReadSchema(c.tree, m)
@@ -223,7 +229,8 @@ func (p *Publisher) scan(context.Context, *candidate) (string, error) {
 func (p *Publisher) build(ctx context.Context, c *candidate) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.Config.BuildTimeout)
 	defer cancel()
-	out, err := p.Build.Build(ctx, build.Request{Tree: c.tree, TreeDigest: c.tree.Digest, Manifest: &c.release.Manifest})
+	out, err := p.Build.Build(ctx, build.Request{Tree: c.tree, TreeDigest: c.tree.Digest,
+		Manifest: &c.release.Manifest})
 	if err != nil {
 		return "", err
 	}
@@ -232,13 +239,15 @@ func (p *Publisher) build(ctx context.Context, c *candidate) (string, error) {
 	if out.Cached {
 		how = "from the cache"
 	}
-	return fmt.Sprintf("%s, %s, %d bytes, %s", out.Builder.Toolchain, how, len(out.Module), protocol.DigestOf(out.Module).Short()), nil
+	return fmt.Sprintf("%s, %s, %d bytes, %s", out.Builder.Toolchain, how, len(out.Module),
+		protocol.DigestOf(out.Module).Short()), nil
 }
 
 func (p *Publisher) test(ctx context.Context, c *candidate) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.Config.BuildTimeout)
 	defer cancel()
-	out, err := p.Build.Test(ctx, build.Request{Tree: c.tree, TreeDigest: c.tree.Digest, Manifest: &c.release.Manifest})
+	out, err := p.Build.Test(ctx, build.Request{Tree: c.tree, TreeDigest: c.tree.Digest,
+		Manifest: &c.release.Manifest})
 	if errors.Is(err, build.ErrNoTests) {
 		return err.Error(), errSkipped
 	}

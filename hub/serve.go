@@ -291,7 +291,10 @@ func (s *server) apiListeners() ([]func(context.Context) error, error) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, fmt.Errorf("hub: api: %w", err)
 	}
-	parts := []func(context.Context) error{func(ctx context.Context) error { return s.serveAPI(ctx, socket, "") }}
+	parts := []func(context.Context) error{func(ctx context.Context) error {
+		return s.serveAPI(ctx, socket,
+			"")
+	}}
 	if s.cfg.API == "" {
 		return parts, nil
 	}

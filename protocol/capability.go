@@ -39,7 +39,8 @@ func CapabilityList() string { return strings.Join(capabilities, ", ") }
 func ParsePermission(s string) (capability, scope string, err error) {
 	capability, scope, _ = strings.Cut(s, scopeMark)
 	if !IsCapability(capability) {
-		return "", "", Errorf(CodeBadInput, "permission %q: no such capability; known are %s", clip(s), CapabilityList())
+		return "", "", Errorf(CodeBadInput, "permission %q: no such capability; known are %s", clip(s),
+			CapabilityList())
 	}
 	return capability, scope, nil
 }

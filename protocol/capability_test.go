@@ -9,11 +9,13 @@ import (
 // M-26, M-27, G-1: what a manifest asks for.
 func TestWishes(t *testing.T) {
 	m := Manifest{Network: true, Permissions: Permissions{
-		System: []string{"process.execute:uptime", "metrics.read", "process.execute:df"}, Network: []string{"dns.resolve"},
+		System:  []string{"process.execute:uptime", "metrics.read", "process.execute:df"},
+		Network: []string{"dns.resolve"},
 	}}
 	got, err := m.Wishes()
 	want := []Grant{
-		{Capability: CapResolve}, {Capability: CapMetrics}, {Capability: CapProcess, Scopes: []string{"df", "uptime"}},
+		{Capability: CapResolve}, {Capability: CapMetrics}, {Capability: CapProcess, Scopes: []string{"df",
+			"uptime"}},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v", got, err)
@@ -27,14 +29,16 @@ func TestWishes(t *testing.T) {
 // G-1, M-23, M-24: the permissions are kept as they were written, and what the manifest
 // itself forbids is not wished for, in whichever list it stands.
 func TestWishesLeaveOutWhatTheManifestForbids(t *testing.T) {
-	all := []string{"dns.resolve", "http.request:a:443", "tcp.connect:a:1", "filesystem.read", "filesystem.write", "kv"}
+	all := []string{"dns.resolve", "http.request:a:443", "tcp.connect:a:1", "filesystem.read",
+		"filesystem.write", "kv"}
 	for _, c := range []struct {
 		name       string
 		network    bool
 		filesystem string
 		want       string
 	}{
-		{"all allowed", true, "restricted", "dns.resolve filesystem.read filesystem.write http.request kv tcp.connect"},
+		{"all allowed", true, "restricted", "dns.resolve filesystem.read filesystem.write http.request kv " +
+			"tcp.connect"},
 		{"no network", false, "restricted", "filesystem.read filesystem.write kv"},
 		{"no files", true, "none", "dns.resolve http.request kv tcp.connect"},
 		{"neither", false, "none", "kv"},

@@ -99,7 +99,8 @@ func TestErrorTravels(t *testing.T) {
 		t.Errorf("%d bytes, code %v", len(sent.Text), sent.Code)
 	}
 	var got Error
-	if err := Unmarshal(MustMarshal(sent), &got); err != nil || got.Text != sent.Text || got.Code != CodeStorage {
+	if err := Unmarshal(MustMarshal(sent), &got); err != nil || got.Text != sent.Text ||
+		got.Code != CodeStorage {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	if CodeOf(nil) != CodeOK || AsError(nil) != nil {

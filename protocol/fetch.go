@@ -34,7 +34,8 @@ func (c *Chunk) Check() error {
 	}
 	want := min(int64(ChunkSize), c.Size-int64(c.Index)*ChunkSize)
 	if int64(len(c.Data)) != want {
-		return Errorf(CodeBadMessage, "chunk %d of %s: %d bytes, want %d", c.Index, c.Digest.Short(), len(c.Data), want)
+		return Errorf(CodeBadMessage, "chunk %d of %s: %d bytes, want %d", c.Index, c.Digest.Short(), len(c.Data),
+			want)
 	}
 	return nil
 }

@@ -73,7 +73,8 @@ func NewMetrics(values map[string]float64) Metrics {
 // CodeBadMessage when the two lists do not fit each other.
 func (m *Metrics) Map() (map[string]float64, error) {
 	if len(m.IDs) != len(m.Values) || !slices.IsSorted(m.IDs) {
-		return nil, Errorf(CodeBadMessage, "metrics: %d ids and %d values, want as many, ascending", len(m.IDs), len(m.Values))
+		return nil, Errorf(CodeBadMessage, "metrics: %d ids and %d values, want as many, ascending", len(m.IDs),
+			len(m.Values))
 	}
 	out := make(map[string]float64, len(m.IDs))
 	for i, id := range m.IDs {

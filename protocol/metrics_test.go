@@ -7,10 +7,12 @@ import (
 )
 
 func TestMetricsComeBack(t *testing.T) {
-	in := map[string]float64{"cpu.percent": 12.5, "memory.available": 3 << 30, "load.1": 0.07, "unheard": 1, "disk.free": math.Inf(1)}
+	in := map[string]float64{"cpu.percent": 12.5, "memory.available": 3 << 30, "load.1": 0.07, "unheard": 1,
+		"disk.free": math.Inf(1)}
 	m := NewMetrics(in)
 	got, err := m.Map()
-	if err != nil || len(got) != 3 || got["cpu.percent"] != 12.5 || got["memory.available"] != 3<<30 || got["load.1"] != 0.07 {
+	if err != nil || len(got) != 3 || got["cpu.percent"] != 12.5 || got["memory.available"] != 3<<30 ||
+		got["load.1"] != 0.07 {
 		t.Errorf("got %v, %v", got, err)
 	}
 	m.Values = m.Values[1:]
@@ -20,7 +22,8 @@ func TestMetricsComeBack(t *testing.T) {
 }
 
 func TestMetricTableIsAppendOnly(t *testing.T) {
-	for i, want := range []string{"cpu.percent", "memory.percent", "memory.available", "disk.percent", "disk.free"} {
+	for i, want := range []string{"cpu.percent", "memory.percent", "memory.available", "disk.percent",
+		"disk.free"} {
 		if got := metrics[i+1].name; got != want {
 			t.Errorf("metric %d is %q, was published as %q", i+1, got, want)
 		}

@@ -66,7 +66,8 @@ func (r *Release) For(platform string) (Artifact, error) {
 		}
 	}
 	if wasm == nil {
-		return Artifact{}, Errorf(CodeIncompatible, "release %s: no artifact for platform %s", &r.Manifest, platform)
+		return Artifact{}, Errorf(CodeIncompatible, "release %s: no artifact for platform %s", &r.Manifest,
+			platform)
 	}
 	return *wasm, nil
 }

@@ -35,13 +35,14 @@ type Refusal struct {
 
 // Device is what an agent runs on.
 type Device struct {
-	Platform string            `cbor:"1,keyasint" json:"platform"` // as in firmware-targets: linux-arm64
-	Engine   string            `cbor:"2,keyasint" json:"engine"`   // compiler or interpreter
-	Version  string            `cbor:"3,keyasint" json:"version"`  // of the agent
-	Kernel   string            `cbor:"4,keyasint,omitempty" json:"kernel"`
-	Cores    uint32            `cbor:"5,keyasint,omitempty" json:"cores"`
-	MemoryMB uint32            `cbor:"6,keyasint,omitempty" json:"memory_mb"`
-	Labels   map[string]string `cbor:"7,keyasint,omitempty" json:"labels,omitempty"` // that the device gives itself
+	Platform string `cbor:"1,keyasint" json:"platform"` // as in firmware-targets: linux-arm64
+	Engine   string `cbor:"2,keyasint" json:"engine"`   // compiler or interpreter
+	Version  string `cbor:"3,keyasint" json:"version"`  // of the agent
+	Kernel   string `cbor:"4,keyasint,omitempty" json:"kernel"`
+	Cores    uint32 `cbor:"5,keyasint,omitempty" json:"cores"`
+	MemoryMB uint32 `cbor:"6,keyasint,omitempty" json:"memory_mb"`
+	// Labels are those that the device gives itself.
+	Labels map[string]string `cbor:"7,keyasint,omitempty" json:"labels,omitempty"`
 }
 
 // Phase is how far an assignment is.

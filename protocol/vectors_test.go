@@ -154,7 +154,8 @@ func writeVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, v := range vectors(t) {
-		if err := os.WriteFile(filepath.Join("testdata/vectors", v.name+".txt"), []byte(v.text()), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join("testdata/vectors", v.name+".txt"), []byte(v.text()),
+			0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -179,7 +180,8 @@ func vectors(t *testing.T) []vector {
 	bad("hint-tagged", "Hint", "decode", "a tag where none is allowed", "d8 2a a1 01 01")
 	bad("hint-trailing", "Hint", "decode", "a byte after the item", "a1 01 01 00")
 	bad("hint-digest-as-text", "Hint", "decode", "a digest is a byte string", "a1 03 61 78")
-	bad("desired-long-integer", "Desired", "decode", "a signed document has one encoding: 5 is 05, not 1805", "a1 02 18 05")
+	bad("desired-long-integer", "Desired", "decode", "a signed document has one encoding: 5 is 05, not 1805",
+		"a1 02 18 05")
 	bad("desired-unknown-key", "Desired", "decode", "a signed document leaves nothing unread", "a1 18 63 00")
 	sealed, err := Seal(ContextDesired, testDesired, MustMarshal(sampleDesired()))
 	if err != nil {
@@ -187,15 +189,18 @@ func vectors(t *testing.T) []vector {
 	}
 	out = append(out,
 		vector{"sealed-desired", "sealed Desired", "ok", "by the key of 32 bytes 03", sealed},
-		vector{"sealed-desired-flipped", "sealed Desired", "seal", "the last byte of the signature changed", flipLast(sealed)},
-		vector{"sealed-desired-forged", "sealed Desired", "seal", "signed by a key that is not the one it names", forged(t)},
+		vector{"sealed-desired-flipped", "sealed Desired", "seal", "the last byte of the signature changed",
+			flipLast(sealed)},
+		vector{"sealed-desired-forged", "sealed Desired", "seal", "signed by a key that is not the one it names",
+			forged(t)},
 		vector{"sealed-desired-unprotected", "sealed Desired", "seal", "an unprotected header", unprotected(t)},
 	)
 	other, err := Seal(ContextRelease, testRelease, MustMarshal(sampleDesired()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(out, vector{"sealed-desired-as-release", "sealed Desired", "seal", "sealed for another purpose", other})
+	return append(out, vector{"sealed-desired-as-release", "sealed Desired", "seal",
+		"sealed for another purpose", other})
 }
 
 func flipLast(b []byte) []byte {

@@ -35,7 +35,8 @@ func OnSocket(path string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}
-	return &Client{at: path, base: "http://hub", http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+	transport := &http.Transport{DialContext: dial}
+	return &Client{at: path, base: "http://hub", http: &http.Client{Transport: transport}}
 }
 
 // OnAddress returns a client for the hub at base, such as http://127.0.0.1:8080.
@@ -70,7 +71,8 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 		return nil
 	}
 	if err := json.NewDecoder(body).Decode(out); err != nil {
-		return &Error{Code: protocol.CodeBadMessage, Text: fmt.Sprintf("hub's answer to %s %s: %v", method, path, err)}
+		return &Error{Code: protocol.CodeBadMessage, Text: fmt.Sprintf("hub's answer to %s %s: %v", method, path,
+			err)}
 	}
 	return nil
 }

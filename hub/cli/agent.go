@@ -93,7 +93,8 @@ func showAgent(w io.Writer, a api.Agent) {
 	row(w, "certificate", a.Identity.Serial, "until "+when(a.Identity.NotAfter))
 	row(w, "device", a.Device.Platform, a.Device.Engine, "stavily-edge "+a.Device.Version, a.Device.Kernel)
 	row(w, "labels", labelText(a.AllLabels()))
-	row(w, "desired", fmt.Sprintf("revision %d", a.Desired.Revision), a.Desired.Digest.Short(), when(a.Desired.Issued))
+	row(w, "desired", fmt.Sprintf("revision %d", a.Desired.Revision), a.Desired.Digest.Short(),
+		when(a.Desired.Issued))
 	r := a.Reported
 	if r == nil {
 		row(w, "reported", "nothing yet")
@@ -101,7 +102,8 @@ func showAgent(w io.Writer, a api.Agent) {
 	}
 	row(w, "reported", fmt.Sprintf("revision %d", r.Revision), r.Digest.Short(), stamp(r.Time))
 	if r.Refused != nil {
-		row(w, "refused", fmt.Sprintf("revision %d", r.Refused.Revision), r.Refused.Error.Code, r.Refused.Error.Text)
+		row(w, "refused", fmt.Sprintf("revision %d", r.Refused.Revision), r.Refused.Error.Code,
+			r.Refused.Error.Text)
 	}
 	row(w, "outbox", fmt.Sprintf("%d pending, %d dropped", r.Pending, r.Dropped))
 	for _, s := range r.Assignments {
@@ -154,7 +156,8 @@ func agentToken(c *connection) *cobra.Command {
 			return ask(cmd, c, question{http.MethodPost, api.PathTokens, in}, func(w io.Writer, t api.Token) {
 				row(w, "token", t.Token)
 				row(w, "expires", when(t.Expires))
-				row(w, "use it", fmt.Sprintf("stavily-edge --hub mqtts://HOST:%s --join TOKEN --name NAME", portOf(t.Hub)))
+				row(w, "use it", fmt.Sprintf("stavily-edge --hub mqtts://HOST:%s --join TOKEN --name NAME",
+					portOf(t.Hub)))
 			})
 		},
 	}

@@ -40,11 +40,14 @@ func Root(version string, more ...*cobra.Command) *cobra.Command {
 		Version: version, SilenceErrors: true, SilenceUsage: true,
 	}
 	c := &connection{}
-	root.PersistentFlags().StringVar(&c.home, "home", "", "the hub's folder (default $STAVILY_HOME or ~/.stavily)")
-	root.PersistentFlags().StringVar(&c.address, "api", "", "the hub's API address instead of its socket, such as http://127.0.0.1:8080")
+	root.PersistentFlags().StringVar(&c.home, "home", "",
+		"the hub's folder (default $STAVILY_HOME or ~/.stavily)")
+	root.PersistentFlags().StringVar(&c.address, "api", "",
+		"the hub's API address instead of its socket, such as http://127.0.0.1:8080")
 	root.PersistentFlags().StringVarP(&c.output, "output", "o", "table", "table or json")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err) })
-	root.AddCommand(statusCommand(c), pluginCommand(c), deployCommand(c), workflowCommand(c), agentCommand(c), runCommand(c))
+	root.AddCommand(statusCommand(c), pluginCommand(c), deployCommand(c), workflowCommand(c), agentCommand(c),
+		runCommand(c))
 	root.AddCommand(more...)
 	for _, cmd := range root.Commands() {
 		strictArgs(cmd)
@@ -142,10 +145,14 @@ func hintFor(err error) string {
 
 // codeHints are the next steps that an error's code suggests.
 var codeHints = map[protocol.Code]string{
-	protocol.CodeBadSeal:      "check who signed it with \"git tag -v\", and the file given to \"stavily plugin add --allowed-signers\"",
-	protocol.CodeNotFound:     "see what there is with \"stavily plugin list\", \"agent list\", \"workflow list\" or \"run list\"",
-	protocol.CodeUnverified:   "the module asks for more than its manifest; add the permission or leave the call out",
-	protocol.CodeExists:       "a name or version is never taken twice; raise the version or choose another name",
+	protocol.CodeBadSeal: "check who signed it with \"git tag -v\", and the file given to \"stavily " +
+		"plugin add --allowed-signers\"",
+	protocol.CodeNotFound: "see what there is with \"stavily plugin list\", \"agent list\", \"workflow " +
+		"list\" or \"run list\"",
+	protocol.CodeUnverified: "the module asks for more than its manifest; add the permission or leave the " +
+		"call out",
+	protocol.CodeExists: "a name or version is never taken twice; raise the version or choose another " +
+		"name",
 	protocol.CodeStale:        "versions only rise; say --older if an older one is meant",
 	protocol.CodeDeadline:     "it took longer than allowed; try again, or look at the hub's log",
 	protocol.CodeUnavailable:  "try again in a moment; the hub's log says more",

@@ -46,7 +46,8 @@ func short(id string) string { return id[:min(len(id), 12)] }
 
 func runShow(c *connection) *cobra.Command {
 	return &cobra.Command{
-		Use: "show RUN", Short: "Show a run and its steps; the beginning of its id is enough", Args: cobra.ExactArgs(1),
+		Use: "show RUN", Short: "Show a run and its steps; the beginning of its id is enough",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd, c, question{http.MethodGet, api.Path(api.PathRun, args[0]), nil}, ShowRun)
 		},

@@ -75,7 +75,8 @@ func workflowCommand(c *connection) *cobra.Command {
 	list := &cobra.Command{
 		Use: "list", Short: "List deployed workflows", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return ask(cmd, c, question{http.MethodGet, api.PathWorkflows, nil}, func(w io.Writer, list []api.Workflow) {
+			return ask(cmd, c, question{http.MethodGet, api.PathWorkflows, nil}, func(w io.Writer,
+				list []api.Workflow) {
 				row(w, "WORKFLOW", "DEPLOYED", "PLUGINS")
 				for _, x := range list {
 					row(w, x.Workflow, when(x.At), strings.Join(x.Releases, " -> "))
@@ -84,7 +85,8 @@ func workflowCommand(c *connection) *cobra.Command {
 		},
 	}
 	show := &cobra.Command{
-		Use: "show NAME", Short: "Show a workflow as it was deployed", Args: cobra.ExactArgs(1), ValidArgsFunction: complete,
+		Use: "show NAME", Short: "Show a workflow as it was deployed", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: complete,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q := question{http.MethodGet, api.Path(api.PathWorkflow, args[0]), nil}
 			return ask(cmd, c, q, func(w io.Writer, x api.Workflow) {
@@ -93,7 +95,8 @@ func workflowCommand(c *connection) *cobra.Command {
 		},
 	}
 	remove := &cobra.Command{
-		Use: "remove NAME", Short: "End a workflow on all agents", Args: cobra.ExactArgs(1), ValidArgsFunction: complete,
+		Use: "remove NAME", Short: "End a workflow on all agents", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: complete,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q := question{http.MethodDelete, api.Path(api.PathWorkflow, args[0]), nil}
 			return ask(cmd, c, q, func(w io.Writer, agents []api.AgentChange) {

@@ -69,7 +69,8 @@ func Command() *cobra.Command {
 			return run(ctx, cmd.OutOrStdout(), keep)
 		},
 	}
-	cmd.Flags().BoolVar(&keep, "keep", false, "leave hub and agents running and print the commands to look around")
+	cmd.Flags().BoolVar(&keep, "keep", false, "leave hub and agents running and print the commands to look "+
+		"around")
 	return cmd
 }
 
@@ -221,7 +222,8 @@ func (s *stage) startAgents(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.say("joined", "%s: %s, key made on the device, certificate %.12s", a.Address, a.Device.Platform, a.Identity.Serial)
+		s.say("joined", "%s: %s, key made on the device, certificate %.12s", a.Address, a.Device.Platform,
+			a.Identity.Serial)
 	}
 	return nil
 }
@@ -233,7 +235,8 @@ func (s *stage) publish(ctx context.Context) error {
 		return fmt.Errorf("demo: %w", err)
 	}
 	for _, name := range plugins {
-		in := api.AddPlugin{Repository: s.path(filepath.Join("repositories", name)), AllowedSigners: string(signers)}
+		in := api.AddPlugin{Repository: s.path(filepath.Join("repositories", name)),
+			AllowedSigners: string(signers)}
 		var plugin api.Registered
 		if err := s.client.Do(ctx, http.MethodPost, api.PathPlugins, in, &plugin); err != nil {
 			return err

@@ -30,7 +30,8 @@ func checkout() (string, error) {
 			return at, nil
 		}
 		if at == filepath.Dir(at) {
-			return "", protocol.Errorf(protocol.CodeBadInput, "demo: %s is not in a checkout of %s; go there and run it again", dir, modulePath)
+			return "", protocol.Errorf(protocol.CodeBadInput,
+				"demo: %s is not in a checkout of %s; go there and run it again", dir, modulePath)
 		}
 	}
 }
@@ -168,7 +169,8 @@ func (s *stage) stop(failed error) error {
 		select {
 		case <-p.done:
 		case <-patience.C:
-			errs = append(errs, fmt.Errorf("demo: %s did not stop within %v", p.name, stopPatience), p.cmd.Process.Kill())
+			errs = append(errs, fmt.Errorf("demo: %s did not stop within %v", p.name, stopPatience),
+				p.cmd.Process.Kill())
 		}
 		patience.Stop()
 		if p.err != nil && failed == nil {

@@ -194,7 +194,8 @@ func TestLocalStaysInside(t *testing.T) {
 	if err := os.WriteFile(at(id), data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fetchTag(t, l.dir, "v1.0.0"); err == nil || !strings.Contains(err.Error(), "content is that of") {
+	if _, err := fetchTag(t, l.dir, "v1.0.0"); err == nil || !strings.Contains(err.Error(),
+		"content is that of") {
 		t.Errorf("changed object: %v", err)
 	}
 }
@@ -266,15 +267,18 @@ func TestNotThere(t *testing.T) {
 
 func TestURLs(t *testing.T) {
 	good := map[string]place{
-		"https://git.example.com/a/b.git/":    {kind: overHTTP, base: "https://git.example.com/a/b.git"},
-		"http://127.0.0.1:80/a":               {kind: overHTTP, base: "http://127.0.0.1:80/a"},
-		"ssh://git.example.com/a/b":           {kind: overSSH, user: "git", host: "git.example.com:22", path: "/a/b"},
-		"ssh://me@[::1]:2222/a":               {kind: overSSH, user: "me", host: "[::1]:2222", path: "/a"},
-		"git@git.example.com:team/plugin.git": {kind: overSSH, user: "git", host: "git.example.com:22", path: "team/plugin.git"},
-		"git.example.com:/abs/plugin":         {kind: overSSH, user: "git", host: "git.example.com:22", path: "/abs/plugin"},
-		"file:///srv/git/a":                   {kind: onDisk, path: "/srv/git/a"},
-		"file://localhost/srv/git/a/../b":     {kind: onDisk, path: "/srv/git/b"},
-		"/srv/with:colon":                     {kind: onDisk, path: "/srv/with:colon"},
+		"https://git.example.com/a/b.git/": {kind: overHTTP, base: "https://git.example.com/a/b.git"},
+		"http://127.0.0.1:80/a":            {kind: overHTTP, base: "http://127.0.0.1:80/a"},
+		"ssh://git.example.com/a/b": {kind: overSSH, user: "git", host: "git.example.com:22",
+			path: "/a/b"},
+		"ssh://me@[::1]:2222/a": {kind: overSSH, user: "me", host: "[::1]:2222", path: "/a"},
+		"git@git.example.com:team/plugin.git": {kind: overSSH, user: "git", host: "git.example.com:22",
+			path: "team/plugin.git"},
+		"git.example.com:/abs/plugin": {kind: overSSH, user: "git", host: "git.example.com:22",
+			path: "/abs/plugin"},
+		"file:///srv/git/a":               {kind: onDisk, path: "/srv/git/a"},
+		"file://localhost/srv/git/a/../b": {kind: onDisk, path: "/srv/git/b"},
+		"/srv/with:colon":                 {kind: onDisk, path: "/srv/with:colon"},
 	}
 	for url, want := range good {
 		if got, err := parseURL(url); err != nil || got != want {

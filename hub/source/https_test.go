@@ -116,7 +116,8 @@ func TestHTTPS(t *testing.T) {
 	}
 	stranger := opt
 	stranger.Credentials.CAPEM = nil
-	if _, err := Fetch(t.Context(), Ref{at, "v1.0.0"}, stranger); err == nil || !strings.Contains(err.Error(), "certificate") {
+	if _, err := Fetch(t.Context(), Ref{at, "v1.0.0"}, stranger); err == nil || !strings.Contains(err.Error(),
+		"certificate") {
 		t.Errorf("unknown authority: %v", err)
 	}
 }
@@ -308,7 +309,8 @@ func TestCredentialsHide(t *testing.T) {
 		t.Fatal(err)
 	}
 	out.Write(js)
-	for _, secret := range []string{token, "PRIVATE", fmt.Sprintf("%x", token), fmt.Sprintf("%d", []byte("PRIVATE"))} {
+	for _, secret := range []string{token, "PRIVATE", fmt.Sprintf("%x", token), fmt.Sprintf("%d",
+		[]byte("PRIVATE"))} {
 		if strings.Contains(out.String(), secret) {
 			t.Errorf("%q is in %s", secret, out.String())
 		}

@@ -149,7 +149,8 @@ func putFolder(store storer.EncodedObjectStorer, list files, blobs map[string]pl
 	return putObject(store, plumbing.TreeObject, all.Bytes())
 }
 
-func putObject(store storer.EncodedObjectStorer, kind plumbing.ObjectType, data []byte) (plumbing.Hash, error) {
+func putObject(store storer.EncodedObjectStorer, kind plumbing.ObjectType, data []byte) (plumbing.Hash,
+	error) {
 	obj := store.NewEncodedObject()
 	obj.SetType(kind)
 	obj.SetSize(int64(len(data)))

@@ -178,7 +178,8 @@ func TestWriteTo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Contains(got, "-rwxr-xr-x tests/run.sh") || !slices.Contains(got, "-rw-r--r-- src.d") || len(got) != 6 {
+	if !slices.Contains(got, "-rwxr-xr-x tests/run.sh") || !slices.Contains(got, "-rw-r--r-- src.d") ||
+		len(got) != 6 {
 		t.Errorf("written: %q", got)
 	}
 	if err := tree.WriteTo(dir); !errors.Is(err, fs.ErrExist) {

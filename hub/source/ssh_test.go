@@ -126,11 +126,13 @@ func TestSSH(t *testing.T) {
 	if local := mustFetch(t, l.dir, "v1.0.0"); tree.Digest != local.Digest {
 		t.Error("the remote's tree is not the local one")
 	}
-	if _, err := Fetch(t.Context(), Ref{s.url("/no/such"), "v1.0.0"}, s.options()); !errors.Is(err, ErrNotFound) {
+	if _, err := Fetch(t.Context(), Ref{s.url("/no/such"), "v1.0.0"}, s.options()); !errors.Is(err,
+		ErrNotFound) {
 		t.Errorf("no such repository: %v", err)
 	}
 	proof := t.TempDir() + "/proof"
-	for _, path := range []string{"/x'; touch " + proof + "; '", "/$(touch " + proof + ")", "/!x;touch " + proof} {
+	for _, path := range []string{"/x'; touch " + proof + "; '", "/$(touch " + proof + ")", "/!x;touch " +
+		proof} {
 		_, err := dialTest(t, s, path)
 		if err == nil {
 			t.Errorf("%s: opened", path)
@@ -150,7 +152,8 @@ func dialTest(t *testing.T, s *sshServer, path string) (any, error) {
 	t.Helper()
 	opt := s.options()
 	opt.Limits = opt.Limits.filled()
-	remote, err := dialSSH(t.Context(), place{kind: overSSH, user: "git", host: s.at.Addr().String(), path: path}, opt)
+	remote, err := dialSSH(t.Context(), place{kind: overSSH, user: "git", host: s.at.Addr().String(),
+		path: path}, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -173,11 +176,14 @@ func TestSSHRefuses(t *testing.T) {
 		change func(*Credentials)
 		want   string
 	}{
-		"no key":          {func(c *Credentials) { c.SSHKeyPEM = nil }, "ssh needs a key"},
-		"bad key":         {func(c *Credentials) { c.SSHKeyPEM = []byte("x") }, "not a private key"},
-		"another key":     {func(c *Credentials) { c.SSHKeyPEM = eve }, "refused the credential"},
-		"no hosts":        {func(c *Credentials) { c.KnownHosts = nil }, "needs the host's key"},
-		"unknown host":    {func(c *Credentials) { c.KnownHosts = []byte("other " + pubLine(t, key("host")) + "\n") }, "no key for"},
+		"no key":      {func(c *Credentials) { c.SSHKeyPEM = nil }, "ssh needs a key"},
+		"bad key":     {func(c *Credentials) { c.SSHKeyPEM = []byte("x") }, "not a private key"},
+		"another key": {func(c *Credentials) { c.SSHKeyPEM = eve }, "refused the credential"},
+		"no hosts":    {func(c *Credentials) { c.KnownHosts = nil }, "needs the host's key"},
+		"unknown host": {func(c *Credentials) {
+			c.KnownHosts = []byte("other " + pubLine(t, key("host")) +
+				"\n")
+		}, "no key for"},
 		"another's place": {func(c *Credentials) { c.KnownHosts = hostLine("mallory") }, "key mismatch"},
 		"bad hosts":       {func(c *Credentials) { c.KnownHosts = []byte("nonsense\n") }, "known hosts"},
 		"revoked host": {func(c *Credentials) {
@@ -197,7 +203,8 @@ func TestSSHRefuses(t *testing.T) {
 	quiet.quiet = true
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if _, err := Fetch(ctx, Ref{quiet.url(l.dir), "v1.0.0"}, quiet.options()); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := Fetch(ctx, Ref{quiet.url(l.dir), "v1.0.0"}, quiet.options()); !errors.Is(err,
+		context.DeadlineExceeded) {
 		t.Errorf("silent host: %v", err)
 	}
 }

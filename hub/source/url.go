@@ -126,8 +126,9 @@ func isLoopback(host string) bool {
 
 func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
 
-// shown is the URL as errors may print it and books may keep it: of a full URL, nothing between the scheme and
-// the host, no query and no fragment; of any, no control characters.
+// shown is the URL as errors may print it and books may keep it: of a full URL, nothing
+// between the scheme and the host, no query and no fragment; of any, no control
+// characters.
 func shown(raw string) string {
 	raw = strings.Map(func(r rune) rune {
 		if isControl(r) {

@@ -35,7 +35,8 @@ func bare(t *testing.T, raw []byte) *Tree {
 
 const (
 	commitA = "1111111111111111111111111111111111111111"
-	header  = "object " + commitA + "\ntype commit\ntag v1.0.0\ntagger Ada <ada@example.com> 1772366400 +0000\n\n"
+	header  = "object " + commitA + "\ntype commit\ntag v1.0.0\ntagger Ada <ada@example.com> 1772366400 " +
+		"+0000\n\n"
 )
 
 // signed puts signer's signature under payload.
@@ -193,11 +194,13 @@ func TestSignatureKinds(t *testing.T) {
 		want error
 		text string
 	}{
-		"sha512":          {signed(t, payload, ada, "git", sshsig.HashSHA512), nil, ""},
-		"sha256":          {signed(t, payload, ada, "git", sshsig.HashSHA256), nil, ""},
-		"namespace file":  {signed(t, payload, ada, "file", sshsig.HashSHA512), ErrBadSignature, `namespace "file"`},
-		"rsa 2048":        {signed(t, payload, sshSigner(t, weak), "git", sshsig.HashSHA512), ErrBadSignature, "3072"},
-		"ecdsa p-384":     {signed(t, payload, sshSigner(t, p384), "git", sshsig.HashSHA512), ErrBadSignature, "nistp384"},
+		"sha512":         {signed(t, payload, ada, "git", sshsig.HashSHA512), nil, ""},
+		"sha256":         {signed(t, payload, ada, "git", sshsig.HashSHA256), nil, ""},
+		"namespace file": {signed(t, payload, ada, "file", sshsig.HashSHA512), ErrBadSignature, `namespace "file"`},
+		"rsa 2048": {signed(t, payload, sshSigner(t, weak), "git", sshsig.HashSHA512), ErrBadSignature,
+			"3072"},
+		"ecdsa p-384": {signed(t, payload, sshSigner(t, p384), "git", sshsig.HashSHA512), ErrBadSignature,
+			"nistp384"},
 		"hash sha1":       {rehashed(t, payload, ada), ErrBadSignature, "sha1"},
 		"security key":    {touchedTag(t, payload, 1), nil, ""},
 		"untouched":       {touchedTag(t, payload, 0), ErrBadSignature, "not touched"},
@@ -208,7 +211,8 @@ func TestSignatureKinds(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			_, err := VerifyTag(bare(t, c.raw), allow, day)
-			if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) || !strings.Contains(fmt.Sprint(err), c.text) {
+			if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) || !strings.Contains(fmt.Sprint(err),
+				c.text) {
 				t.Errorf("got %v, want %v with %q", err, c.want, c.text)
 			}
 		})
@@ -370,7 +374,8 @@ func TestRevoked(t *testing.T) {
 		!strings.Contains(err.Error(), "revoked") {
 		t.Errorf("revoked key: %v", err)
 	}
-	if err := allow.Revoke(strings.NewReader("\nnonsense\n")); err == nil || !strings.Contains(err.Error(), "line 2") {
+	if err := allow.Revoke(strings.NewReader("\nnonsense\n")); err == nil || !strings.Contains(err.Error(),
+		"line 2") {
 		t.Errorf("bad list: %v", err)
 	}
 }

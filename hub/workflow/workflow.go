@@ -64,7 +64,8 @@ func ParsePluginRef(s string) (PluginRef, error) {
 		return ref, err
 	}
 	if _, err := semver.NewConstraint(versions); ranged && err != nil {
-		return ref, protocol.Errorf(protocol.CodeBadInput, "plugin %q: %q is no version or range such as 1.2.0, 1 or ^1.2",
+		return ref, protocol.Errorf(protocol.CodeBadInput,
+			"plugin %q: %q is no version or range such as 1.2.0, 1 or ^1.2",
 			name, versions)
 	}
 	return ref, nil
@@ -165,7 +166,8 @@ func (w *Workflow) steps(in *written) error {
 		path  string
 		steps []writtenStep
 		into  *[]Step
-	}{{protocol.Action, "actions", in.Actions, &w.Actions}, {protocol.Output, "outputs", in.Outputs, &w.Outputs}} {
+	}{{protocol.Action, "actions", in.Actions, &w.Actions}, {protocol.Output, "outputs", in.Outputs,
+		&w.Outputs}} {
 		if n := len(part.steps); n == 0 || n > protocol.StepsMax {
 			return w.Errorf(part.path, "%d of them, want 1 to %d", n, protocol.StepsMax)
 		}
@@ -230,7 +232,8 @@ func (w *Workflow) checkBounds(kind protocol.PluginType, path string, s *Step) e
 	return nil
 }
 
-func (w *Workflow) stepName(kind protocol.PluginType, path string, in *writtenStep, ref PluginRef) (protocol.StepName, error) {
+func (w *Workflow) stepName(kind protocol.PluginType, path string, in *writtenStep,
+	ref PluginRef) (protocol.StepName, error) {
 	name := protocol.StepName(in.Name)
 	switch {
 	case kind == protocol.Trigger && in.Name != "":
@@ -255,11 +258,13 @@ func (w *Workflow) target(kind protocol.PluginType, path string, in *writtenStep
 	case wrong != nil:
 		return Target{}, w.Errorf(path+"."+other, "a %s says where with %q", kind, key)
 	case given == nil && kind == protocol.Trigger:
-		return Target{}, w.Errorf(path+".at", "missing: say which agents watch, such as {agent: NAME} or {group: {env: production}}")
+		return Target{}, w.Errorf(path+".at", "missing: say which agents watch, such as {agent: NAME} or {group: "+
+			"{env: production}}")
 	case given == nil:
 		return Target{Kind: Affected}, nil
 	case given.Kind == Affected && kind == protocol.Trigger:
-		return Target{}, w.Errorf(path+".at", "affected means the agents on which the trigger fired; name an agent or a group")
+		return Target{}, w.Errorf(path+".at", "affected means the agents on which the trigger fired; name an "+
+			"agent or a group")
 	}
 	return *given, nil
 }
