@@ -68,10 +68,6 @@ vectors: ## write the protocol's golden vectors anew
 	go test ./protocol -run Vector -update
 
 .PHONY: sdk
-sdk: ## pack the Go SDK for the hub, and its sums for the plugins
-	go run ./internal/sdkpack
-
-.PHONY: sdk
 sdk: ## pack the Go SDK for the hub's builds and renew its sums in the plugins
 	go run ./internal/sdkpack
 
