@@ -38,6 +38,7 @@ func rows() []row {
 		{"N4", agentMemory},
 		{"N5", binarySize},
 		{"N6", meteredCall},
+		{"N8", hubMemory},
 		{"N13", durablePut},
 		{"N14", reportBytes},
 	}
@@ -48,7 +49,7 @@ type part func(args []string, in io.Reader, out io.Writer) error
 
 // parts returns every part. `bench part NAME ...` is how a row starts one.
 func parts() map[string]part {
-	return map[string]part{}
+	return map[string]part{partBroker: brokerPart}
 }
 
 func main() {
