@@ -49,7 +49,7 @@ func BenchmarkEcho(b *testing.B) {
 		say := func(s string) { _, _ = guestOut{d}.Write([]byte(s + "\n")) }
 		say(strings.TrimSpace(goodHello))
 		for {
-			n, err := guestIn{d}.Read(buf)
+			n, err := guestIn{d: d}.Read(buf)
 			switch {
 			case err != nil:
 				return

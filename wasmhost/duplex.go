@@ -131,7 +131,10 @@ func (d *duplex) drop() {
 }
 
 // guestIn is the guest's stdin.
-type guestIn struct{ d *duplex }
+type guestIn struct {
+	d    *duplex
+	woke func() // called in the guest's goroutine when it goes on after it has waited; may be nil
+}
 
 // Read waits for the host. When the guest must end it unwinds the guest's stack, as
 // proc_exit does.
@@ -139,6 +142,7 @@ func (g guestIn) Read(p []byte) (int, error) {
 	d := g.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	waited := false
 	for d.in.len() == 0 {
 		switch {
 		case d.gone:
@@ -152,7 +156,11 @@ func (g guestIn) Read(p []byte) (int, error) {
 			d.waiting = true
 			d.cond.Broadcast()
 		}
+		waited = true
 		d.cond.Wait()
+	}
+	if waited && g.woke != nil {
+		g.woke()
 	}
 	d.waiting = false
 	n := d.in.take(p)

@@ -2,7 +2,7 @@ package wasmhost
 
 import (
 	"context"
-	"runtime"
+
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -35,6 +35,8 @@ func addFuel(ctx context.Context, r wazero.Runtime) error {
 }
 
 // fuelOut is called by a guest that has spent its fuel. It gives more, or ends the guest.
+// Being an ordinary function of Go, it is also where the scheduler and the garbage
+// collector get hold of the guest's goroutine.
 func fuelOut(ctx context.Context, _ []uint64) {
 	in, ok := ctx.Value(instanceKey{}).(*instance)
 	if !ok {
@@ -82,7 +84,6 @@ func (t *tank) out(in *instance) {
 		t.given += fuelSlice
 		t.fuel.Set(uint64(left + fuelSlice))
 	}
-	runtime.Gosched()
 	t.rest(in)
 }
 

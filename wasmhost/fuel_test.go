@@ -3,6 +3,7 @@ package wasmhost
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +42,25 @@ func TestRestHoldsTheShare(t *testing.T) {
 		if asleep := len(ticks) == 0 && len(c.clock) == 2; tank.ahead != c.ahead || asleep != c.asleep {
 			t.Errorf("%s: %v ahead, rested %v; want %v, %v", c.name, tank.ahead, asleep, c.ahead, c.asleep)
 		}
+	}
+}
+
+// TestWaitingIsNotRunning: a host call that takes 5 s is not held against the guest's
+// share of cores.
+func TestWaitingIsNotRunning(t *testing.T) {
+	var past atomic.Int64
+	s := asking(t, "metrics.read")
+	s.Manifest.Limits.CPUCores = 0.1
+	s.Manifest.Limits.Seconds = 20
+	p := load(t, newHost(t, Config{
+		Clock: func() time.Time { return time.Unix(1_790_000_000+past.Load(), 0) },
+		Calls: map[string]HostCall{"metrics.read": func(context.Context, Grants, protocol.Raw) (any, error) {
+			past.Add(5)
+			return nil, nil
+		}},
+	}), s)
+	if got, _ := calls(t, p, `metrics.read {}`, `metrics.read {}`); got[1].code() != "ok" {
+		t.Errorf("got %+v", got)
 	}
 }
 

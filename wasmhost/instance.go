@@ -70,7 +70,7 @@ func newInstance(b blueprint) (*instance, error) {
 func (in *instance) config(h *Host) wazero.ModuleConfig {
 	born := in.clock()
 	return wazero.NewModuleConfig().WithName("").WithStartFunctions().
-		WithStdin(guestIn{in.duplex}).WithStdout(guestOut{in.duplex}).WithStderr(in.errs).
+		WithStdin(guestIn{in.duplex, in.woke}).WithStdout(guestOut{in.duplex}).WithStderr(in.errs).
 		WithRandSource(h.cfg.Random).
 		WithWalltime(func() (int64, int32) {
 			now := in.clock()
@@ -82,6 +82,7 @@ func (in *instance) config(h *Host) wazero.ModuleConfig {
 		}, sys.ClockResolution(time.Microsecond)).
 		WithNanosleep(func(ns int64) {
 			in.sleep(time.Duration(ns))
+			in.woke()
 			if in.ended() {
 				panic(sys.NewExitError(exitEnded))
 			}
@@ -107,6 +108,9 @@ func (in *instance) run(ctx context.Context) {
 	}()
 	_, in.exit = in.module.ExportedFunction("_start").Call(ctx)
 }
+
+// woke notes that the guest goes on: what it waited is not time that it ran.
+func (in *instance) woke() { in.tank.resumed = in.clock() }
 
 // sleep waits, but not longer than the guest may live.
 func (in *instance) sleep(d time.Duration) {
