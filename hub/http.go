@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
@@ -69,8 +70,16 @@ func openToken(path string) (string, error) {
 		err = writeSecret(path, text)
 		return string(text), err
 	}
-	return strings.TrimSpace(string(text)), err
+	token := strings.TrimSpace(string(text))
+	if err == nil && len(token) < tokenMin {
+		err = fmt.Errorf("api token: %s: %d characters, want %d or more; remove the file for a new one",
+			path, len(token), tokenMin)
+	}
+	return token, err
 }
+
+// tokenMin keeps an empty or cut off file from opening the API to everybody.
+const tokenMin = 32
 
 func (s *server) routes() http.Handler {
 	mux := http.NewServeMux()
@@ -170,7 +179,7 @@ func (s *server) addPlugin(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.publish.Add(r.Context(), in.Repository, in.AllowedSigners)
+	return s.publish.Add(r.Context(), in)
 }
 
 func (s *server) showPlugin(r *http.Request) (any, error) {

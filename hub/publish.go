@@ -8,6 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/Masterminds/semver/v3"
+
+	"github.com/stavily/stavily/hub/api"
 	"github.com/stavily/stavily/hub/build"
 	"github.com/stavily/stavily/hub/registry"
 	"github.com/stavily/stavily/hub/source"
@@ -30,11 +33,16 @@ type Publisher struct {
 	Operate func(ctx context.Context, f func(*store.Tx) error) error
 }
 
-// Add registers a repository: the newest tag that one of the allowed signers signed
-// says which plugin it is. Nothing is built.
-func (p *Publisher) Add(ctx context.Context, url, allowedSigners string) (registry.Plugin, error) {
+// Add registers a repository: its newest tag, which one of the allowed signers must have
+// signed, says which plugin it is. Nothing is built.
+func (p *Publisher) Add(ctx context.Context, in api.AddPlugin) (registry.Plugin, error) {
 	none := registry.Plugin{}
-	tags, err := source.Tags(ctx, url, source.Options{})
+	url := in.Repository
+	credential, err := p.Config.credential(in.Credential)
+	if err != nil {
+		return none, err
+	}
+	tags, err := source.Tags(ctx, url, source.Options{Credentials: credential})
 	if err != nil {
 		return none, fmt.Errorf("add %s: %w", source.Redact(url), coded(err))
 	}
@@ -42,7 +50,9 @@ func (p *Publisher) Add(ctx context.Context, url, allowedSigners string) (regist
 		return none, protocol.Errorf(protocol.CodeNotFound, "add %s: no tag that is a version, such as v1.0.0",
 			source.Redact(url))
 	}
-	c := &candidate{repository: url, signers: allowedSigners, tag: tags[len(tags)-1]}
+	c := &candidate{
+		repository: url, credential: in.Credential, signers: in.AllowedSigners, tag: tags[len(tags)-1],
+	}
 	for _, step := range []func(context.Context, *candidate) (string, error){p.fetch, p.signature, p.manifest} {
 		if _, err := step(ctx, c); err != nil {
 			return none, fmt.Errorf("add %s: tag %s: %w", source.Redact(url), c.tag, coded(err))
@@ -50,8 +60,9 @@ func (p *Publisher) Add(ctx context.Context, url, allowedSigners string) (regist
 	}
 	info := c.release.Manifest.Plugin
 	plugin := registry.Plugin{
-		Name: info.Name, Type: info.Type, Repository: url, AllowedSigners: allowedSigners,
-		Description: info.Description, Added: p.Clock(),
+		Name: info.Name, Type: info.Type, Repository: url, Credential: in.Credential,
+		AllowedSigners: in.AllowedSigners,
+		Description:    info.Description, Added: p.Clock(),
 	}
 	return plugin, p.Operate(ctx, func(tx *store.Tx) error { return registry.AddPlugin(tx, plugin) })
 }
@@ -60,6 +71,7 @@ func (p *Publisher) Add(ctx context.Context, url, allowedSigners string) (regist
 type candidate struct {
 	plugin     protocol.PluginName // empty while a repository is being added
 	repository string
+	credential string // the name of one, empty for none
 	signers    string
 	tag        string
 	older      bool // the operator asked for a version below the highest
@@ -76,8 +88,13 @@ func (p *Publisher) Publish(ctx context.Context, plugin registry.Plugin, version
 	report func(registry.Stage),
 ) (registry.Release, error) {
 	c := &candidate{
-		plugin: plugin.Name, repository: plugin.Repository, signers: plugin.AllowedSigners,
-		tag: "v" + version, older: older,
+		plugin: plugin.Name, repository: plugin.Repository, credential: plugin.Credential,
+		signers: plugin.AllowedSigners,
+		tag:     "v" + version, older: older,
+	}
+	if _, err := semver.StrictNewVersion(version); err != nil {
+		return registry.Release{}, protocol.Errorf(protocol.CodeBadInput,
+			"publish %s: version %q: want one such as 1.2.0", plugin.Name, version)
 	}
 	if err := p.begin(ctx, c, version); err != nil {
 		return registry.Release{}, err
@@ -85,11 +102,7 @@ func (p *Publisher) Publish(ctx context.Context, plugin registry.Plugin, version
 	for _, stage := range p.stages() {
 		verdict, err := p.run(ctx, stage, c)
 		report(verdict)
-		keep := p.Operate(ctx, func(tx *store.Tx) error {
-			return registry.SetStage(tx, plugin.Name, version,
-				verdict)
-		})
-		if err = errors.Join(err, keep); err != nil {
+		if err = errors.Join(err, p.note(ctx, c, version, verdict)); err != nil {
 			return registry.Release{}, fmt.Errorf("publish %s@%s: %s: %w", plugin.Name, version, stage.name, err)
 		}
 	}
@@ -100,17 +113,51 @@ func (p *Publisher) Publish(ctx context.Context, plugin registry.Plugin, version
 	})
 }
 
+// note keeps a verdict; one that failed makes the version a failed one, which may be
+// tried again.
+func (p *Publisher) note(ctx context.Context, c *candidate, version string, verdict registry.Stage) error {
+	return p.Operate(ctx, func(tx *store.Tx) error {
+		err := registry.SetStage(tx, c.plugin, version, verdict)
+		if err != nil || verdict.Verdict != registry.StageFailed {
+			return err
+		}
+		src := c.release.Source
+		return registry.PutRelease(tx, registry.Release{
+			Plugin: c.plugin, Version: version, Repository: source.Redact(c.repository), Tag: c.tag,
+			TagObject: src.TagObject, Commit: src.Commit, Tree: src.Tree, Signer: src.Signer, SignerKey: src.SignerKey,
+			State: registry.Failed, Created: p.Clock(),
+		})
+	})
+}
+
 // begin refuses a version that is published already and forgets an earlier try.
 func (p *Publisher) begin(ctx context.Context, c *candidate, version string) error {
-	return p.Operate(ctx, func(tx *store.Tx) error {
+	var before registry.Release
+	err := p.Operate(ctx, func(tx *store.Tx) error {
 		r, err := registry.GetRelease(tx, c.plugin, version)
 		if err == nil && r.State != registry.Failed {
+			before = r
 			return protocol.Errorf(protocol.CodeExists, "publish %s@%s: published on %s from commit %.12s; a "+
 				"version never changes",
 				c.plugin, version, r.Created.Format(time.DateTime), r.Commit)
 		}
 		return registry.ClearStages(tx, c.plugin, version)
 	})
+	if before.Version != "" {
+		err = errors.Join(p.moved(ctx, c, &before), err)
+	}
+	return err
+}
+
+// moved returns an error when the tag of a published release is not what it was: the
+// release stays, and whoever asked should look at the repository (M-02).
+func (p *Publisher) moved(ctx context.Context, c *candidate, r *registry.Release) error {
+	if _, err := p.fetch(ctx, c); err != nil || c.tree.TagObject == r.TagObject {
+		return nil // the version is published, whatever became of its repository
+	}
+	return protocol.Errorf(protocol.CodeBadSeal, "publish %s@%s: %w: tag %s was %.12s on commit %.12s, is now %.12s "+
+		"on commit %.12s: somebody rewrote a published version", r.Plugin, r.Version, source.ErrMovedTag, c.tag,
+		r.TagObject, r.Commit, c.tree.TagObject, c.tree.Commit)
 }
 
 type stage struct {
@@ -160,7 +207,12 @@ func (p *Publisher) run(ctx context.Context, s stage, c *candidate) (registry.St
 func (p *Publisher) fetch(ctx context.Context, c *candidate) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.Config.FetchTimeout)
 	defer cancel()
-	tree, err := source.Fetch(ctx, source.Ref{URL: c.repository, Tag: c.tag}, source.Options{})
+	credential, err := p.Config.credential(c.credential)
+	if err != nil {
+		return "", err
+	}
+	tree, err := source.Fetch(ctx, source.Ref{URL: c.repository, Tag: c.tag},
+		source.Options{Credentials: credential})
 	if err != nil {
 		return "", err
 	}
@@ -189,6 +241,9 @@ func (p *Publisher) signature(ctx context.Context, c *candidate) (string, error)
 			Repository: c.repository, Tag: c.tag, TagObject: c.tree.TagObject, Commit: c.tree.Commit,
 		}, p.Clock())
 	})
+	if protocol.CodeOf(err) == protocol.CodeExists {
+		err = protocol.Errorf(protocol.CodeBadSeal, "%w: somebody rewrote a version that this hub has seen", err)
+	}
 	return fmt.Sprintf("tag %s signed by %s (%s)", c.tag, signer.Principal, signer.Fingerprint), err
 }
 
@@ -207,7 +262,12 @@ func (p *Publisher) manifest(_ context.Context, c *candidate) (string, error) {
 			"as %s",
 			build.ManifestFile, m.Plugin.Name, c.plugin)
 	}
-	c.release.Schema, err = build.ReadSchema(c.tree, m)
+	if c.release.Schema, err = build.ReadSchema(c.tree, m); err != nil {
+		return "", err
+	}
+	if err := checkExamples(c.tree, m, c.release.Schema); err != nil {
+		return "", err
+	}
 	return strings.Join(append([]string{m.String() + ", " + string(m.Plugin.Type)}, warnings...), "; "), err
 }
 

@@ -45,6 +45,9 @@ type Status struct {
 type AddPlugin struct {
 	Repository     string `json:"repository"`
 	AllowedSigners string `json:"allowed_signers"` // the text of an allowed_signers file
+	// Credential names a folder under credentials/ in the hub's home, for private
+	// repositories; its content never leaves the hub.
+	Credential string `json:"credential,omitempty"`
 }
 
 // Plugin is a plugin with its releases, the newest first.

@@ -21,12 +21,14 @@ func pluginCommand(c *connection) *cobra.Command {
 }
 
 func pluginAdd(c *connection) *cobra.Command {
-	var signers string
+	var signers, credential string
 	cmd := &cobra.Command{
 		Use:   "add REPOSITORY --allowed-signers FILE",
 		Short: "Register a Git repository and who may sign its tags",
 		Long: "Register a Git repository. Its newest tag that is a version says which plugin it is,\n" +
-			"and must be signed by one of the allowed signers (a file as ssh-keygen(1) describes it).",
+			"and must be signed by one of the allowed signers (a file as ssh-keygen(1) describes it).\n\n" +
+			"A private repository is opened by a credential: a folder credentials/NAME in the hub's home,\n" +
+			"mode 700, with the files token (and user) or ssh_key and known_hosts, and ca.pem if need be.",
 		Example: "  stavily plugin add https://git.example.com/system-health --allowed-signers team.signers",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -34,13 +36,15 @@ func pluginAdd(c *connection) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("allowed signers: %w", err)
 			}
-			in := api.AddPlugin{Repository: absolute(args[0]), AllowedSigners: string(text)}
+			in := api.AddPlugin{Repository: absolute(args[0]), AllowedSigners: string(text), Credential: credential}
 			return ask(cmd, c, question{http.MethodPost, api.PathPlugins, in}, func(w io.Writer, p api.Registered) {
 				row(w, "registered", p.Name, p.Type, p.Repository)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&signers, "allowed-signers", "", "file of allowed signers (required)")
+	cmd.Flags().StringVar(&credential, "credential", "",
+		"folder under credentials/ in the hub's home that opens a private repository")
 	_ = cmd.MarkFlagRequired("allowed-signers")
 	return cmd
 }
