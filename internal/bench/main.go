@@ -39,8 +39,11 @@ func rows() []row {
 		{"N5", binarySize},
 		{"N6", meteredCall},
 		{"N8", hubMemory},
+		{"N9", hubCPU},
+		{"N11", sealing},
 		{"N13", durablePut},
 		{"N14", reportBytes},
+		{"N16", planning},
 	}
 }
 

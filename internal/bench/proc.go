@@ -143,6 +143,24 @@ func residentOf(pid int) (float64, error) {
 	return 0, fmt.Errorf("%s: no Rss in it", path)
 }
 
+// cpu returns the CPU time of the process so far, in steps of the kernel's clock.
+func (p *process) cpu() (time.Duration, error) {
+	const perSecond = 100 // USER_HZ, the same on all of Linux
+	path := fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(text), ") ") // the program's name may hold spaces
+	field := strings.Fields(rest)
+	if len(field) < 13 {
+		return 0, fmt.Errorf("%s: %d fields, want 13 or more", path, len(field))
+	}
+	user, errUser := strconv.ParseInt(field[11], 10, 64)
+	system, errSystem := strconv.ParseInt(field[12], 10, 64)
+	return time.Duration(user+system) * time.Second / perSecond, errors.Join(errUser, errSystem)
+}
+
 // pause waits for d, or for the end of the row.
 func (b *bench) pause(d time.Duration) error {
 	timer := time.NewTimer(d)
