@@ -59,11 +59,12 @@ func (c Config) Validate() error {
 			return fmt.Errorf("hub config: api: %q is not a loopback address; put a TLS proxy before it", host)
 		}
 	}
-	for name, d := range map[string]time.Duration{
-		"runs kept": c.RunsKept, "build timeout": c.BuildTimeout, "fetch timeout": c.FetchTimeout,
-	} {
-		if d <= 0 {
-			return fmt.Errorf("hub config: %s: %v, want more than 0", name, d)
+	for _, d := range []struct {
+		name string
+		time.Duration
+	}{{"runs kept", c.RunsKept}, {"build timeout", c.BuildTimeout}, {"fetch timeout", c.FetchTimeout}} {
+		if d.Duration <= 0 {
+			return fmt.Errorf("hub config: %s: %v, want more than 0", d.name, d.Duration)
 		}
 	}
 	return nil

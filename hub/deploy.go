@@ -243,6 +243,10 @@ func (h *Hub) revise(tx *store.Tx, now time.Time, content *deploy.Content) (api.
 	if err != nil {
 		return change, err
 	}
+	if len(sealed) > protocol.DocumentMax {
+		return change, protocol.Errorf(protocol.CodeLimit, "agent %s: a desired document of %d bytes, limit %d; "+
+			"give it fewer workflows or smaller configurations", content.Address, len(sealed), protocol.DocumentMax)
+	}
 	digest, err := h.docs.Put(sealed)
 	if err != nil {
 		return change, err

@@ -109,6 +109,12 @@ func (h *Hub) renew(tx *store.Tx, now time.Time, req protocol.JoinRequest,
 		return none, protocol.Errorf(protocol.CodeRefused, "renew: agent %s: not enrolled with this hub any more",
 			a)
 	}
+	// Its key never changes: another key's certificate is that of a device that had the
+	// name before.
+	if fingerprint(old) != agent.Identity.KeyFingerprint {
+		return none, protocol.Errorf(protocol.CodeRefused, "renew: agent %s: the certificate is of another "+
+			"device; join again with a token", a)
+	}
 	cert, err := h.ca.Issue(req.CSR, a, now)
 	if err != nil {
 		return none, err

@@ -20,6 +20,10 @@ func (h *Hub) fetch(from protocol.Address, req protocol.FetchRequest) error {
 		return refuse(protocol.Errorf(protocol.CodeLimit, "fetch %s: %d chunks asked for, want 1 to %d",
 			req.Digest.Short(), req.Count, protocol.FetchAheadMax))
 	}
+	if req.First > protocol.ChunkCount(protocol.ArtifactMax) {
+		return refuse(protocol.Errorf(protocol.CodeLimit, "fetch %s: chunk %d, no file has so many",
+			req.Digest.Short(), req.First))
+	}
 	shelf, err := h.shelf(from, req.Digest)
 	if err != nil {
 		return refuse(err)
@@ -39,19 +43,17 @@ func (h *Hub) fetch(from protocol.Address, req protocol.FetchRequest) error {
 
 // shelf returns where the file of that digest lies for that agent.
 func (h *Hub) shelf(a protocol.Address, d protocol.Digest) (*registry.Files, error) {
-	if h.files.Has(d) {
-		return h.files, nil
-	}
-	mine := false
-	err := h.write(func(tx *store.Tx) error {
-		agent, err := fleet.Get(tx, a.Agent)
-		mine = err == nil && agent.Desired.Digest == d
+	var agent fleet.Agent
+	err := h.write(func(tx *store.Tx) (err error) {
+		agent, err = known(tx, a)
 		return err
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if !mine {
+	case h.files.Has(d):
+		return h.files, nil
+	case agent.Desired.Digest != d:
 		return nil, protocol.Errorf(protocol.CodeNotFound, "fetch %s: the hub has no such file for agent %s",
 			d.Short(), a)
 	}

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/stavily/stavily/hub/fleet"
@@ -125,12 +126,19 @@ func (h *Hub) presence(now time.Time, from protocol.Address, p protocol.Presence
 
 func (h *Hub) reported(now time.Time, from protocol.Address, r protocol.Reported) error {
 	return h.write(func(tx *store.Tx) error {
+		before, err := known(tx, from)
+		if err != nil {
+			return err
+		}
 		if err := fleet.SetReported(tx, from, r, now); err != nil {
 			return err
 		}
 		agent, err := fleet.Get(tx, from.Agent)
 		if err != nil {
 			return err
+		}
+		if !sameDevice(&before, &agent) {
+			return h.changed(tx, now, from)
 		}
 		// Whole documents are compared, never differences: an agent that holds
 		// another one is told again, whatever it was told before.
@@ -141,9 +149,33 @@ func (h *Hub) reported(now time.Time, from protocol.Address, r protocol.Reported
 	})
 }
 
+// known returns the agent that is enrolled at from.
+func known(tx *store.Tx, from protocol.Address) (fleet.Agent, error) {
+	agent, err := fleet.Get(tx, from.Agent)
+	if err == nil && agent.Address != from {
+		err = protocol.Errorf(protocol.CodeNotFound, "agent %s: not found; the one of that name is at site %s",
+			from, agent.Address.Site)
+	}
+	return agent, err
+}
+
+// sameDevice reports whether nothing changed of what a plan follows from.
+func sameDevice(a, b *fleet.Agent) bool {
+	return a.Device.Platform == b.Device.Platform && maps.Equal(a.AllLabels(), b.AllLabels())
+}
+
+// changed plans again after an agent said that it is another than before. When that
+// goes wrong it is not the fault of the report, which is kept all the same.
+func (h *Hub) changed(tx *store.Tx, now time.Time, from protocol.Address) error {
+	if _, err := h.replan(tx, now, ""); err != nil {
+		h.log.Error("not planned again", slog.String("agent", from.String()), slog.String("error", err.Error()))
+	}
+	return h.hint(tx, now, from)
+}
+
 func (h *Hub) records(now time.Time, from protocol.Address, b protocol.Batch) error {
 	return h.write(func(tx *store.Tx) error {
-		agent, err := fleet.Get(tx, from.Agent)
+		agent, err := known(tx, from)
 		if err != nil {
 			return err
 		}
@@ -243,7 +275,12 @@ func (h *Hub) Operate(f func(tx *store.Tx) error) error {
 	return h.Flush()
 }
 
-const pruneEvery = time.Hour
+const (
+	pruneEvery = time.Hour
+	// tokensKept is how long a token that expired is remembered, so that whoever still
+	// tries it is told why it is refused.
+	tokensKept = 30 * 24 * time.Hour
+)
 
 // Tick does what time asks for and returns when it wants to be called next.
 func (h *Hub) Tick(now time.Time) (next time.Time) {
@@ -255,6 +292,9 @@ func (h *Hub) Tick(now time.Time) (next time.Time) {
 		n, err := runs.Prune(tx, now.Add(-h.cfg.RunsKept))
 		if n > 0 { // one call takes a bounded number, so that agents are not kept waiting
 			h.prune = now.Add(time.Second)
+		}
+		if err == nil {
+			_, err = fleet.DropOldTokens(tx, now.Add(-tokensKept))
 		}
 		return err
 	})

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -77,8 +78,11 @@ func (k *Keys) makeRing(dir, ringPath, rootPath string) error {
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	if err := writeSecret(rootPath, k.Root.Key); err != nil {
-		return err
+	// A hub that was cut off here before has the file already.
+	if have, err := os.ReadFile(rootPath); err != nil || !bytes.Equal(have, k.Root.Key) {
+		if err := writeSecret(rootPath, k.Root.Key); err != nil {
+			return err
+		}
 	}
 	return writeSecret(ringPath, k.Sealed)
 }
@@ -142,19 +146,26 @@ func makeKey(path string, generate func() (crypto.PrivateKey, error)) (crypto.Pr
 	return key, writeSecret(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// writeSecret makes a file that only the hub's user may read and that survives a
-// power cut; it never replaces one.
+// writeSecret makes a file that only the hub's user may read and that is there whole
+// or, after a power cut, not at all; it never replaces one.
 func writeSecret(path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	defer f.Close()
+	defer os.Remove(f.Name())
 	if _, err := f.Write(content); err != nil {
+		return fmt.Errorf("keys: %w", errors.Join(err, f.Close()))
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	if err := f.Sync(); err != nil {
+	if err := os.Link(f.Name(), path); err != nil { // a rename would replace
 		return fmt.Errorf("keys: %w", err)
 	}
-	return f.Close()
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

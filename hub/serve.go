@@ -25,6 +25,7 @@ import (
 const (
 	inboxSize = 4096 // jobs; an agent has few messages under way, so this is slack
 	batchSize = 256  // jobs that one commit makes durable
+	socketMax = 103  // bytes of a socket's path, by the least that any system takes
 )
 
 // server owns the goroutines and the clock of one hub.
@@ -63,6 +64,7 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, ready func(link st
 	if err != nil {
 		return protocol.Errorf(protocol.CodeUnavailable, "hub: listen: %w", err)
 	}
+	defer link.Close()
 	s.listen = link.Addr().String()
 	return s.run(ctx, link, ready)
 }
@@ -281,6 +283,10 @@ func (s *server) status() api.Status {
 // apiListeners opens the socket and, if wanted, the TCP address of the operator's API.
 func (s *server) apiListeners() ([]func(context.Context) error, error) {
 	path := api.SocketPath(s.cfg.Home)
+	if len(path) > socketMax {
+		return nil, fmt.Errorf("hub: api: socket %q: %d bytes, the system takes %d; choose a shorter home",
+			path, len(path), socketMax)
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("hub: api: %w", err)
 	}
