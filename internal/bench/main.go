@@ -40,7 +40,7 @@ func rows() []row {
 		{"N6", meteredCall},
 		{"N8", hubMemory},
 		{"N9", hubCPU},
-		{"N11", sealing},
+		{"N11", rollout},
 		{"N13", durablePut},
 		{"N14", reportBytes},
 		{"N16", planning},

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
 	"fmt"
 	"runtime"
 	"time"
@@ -63,58 +61,6 @@ func match(in deploy.Input) (n int) {
 		}
 	}
 	return n
-}
-
-// sealing is the part of N11 that is measured without a network and without books: one
-// new workflow is planned for every agent, beside the ten that each has, and every
-// agent's document is encoded and sealed. Beside it the signatures alone.
-func sealing(b *bench) ([]line, error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	key := protocol.SealKey{Role: protocol.RoleDesired, Private: private}
-	var out []line
-	for _, v := range []struct {
-		agents int
-		name   string
-		most   float64
-	}{{1000, "1,000", 500}, {10_000, "10,000", 4000}} {
-		in, err := planInput(v.agents, 100)
-		if err != nil {
-			return out, err
-		}
-		l := line{
-			metric: "workflow planned and sealed for " + v.name + " agents, neither booked nor sent", unit: "ms",
-			baseline: "signatures alone", target: atMost(v.most),
-		}
-		value := func() (took float64, err error) {
-			took = timed(func() { err = sealAll(in, key) })
-			return took, err
-		}
-		base := func() (float64, error) {
-			return timed(func() {
-				for range in.Agents {
-					ed25519.Sign(private, make([]byte, 1024))
-				}
-			}), b.ctx.Err()
-		}
-		if l.value, l.base, err = inTurn(planRounds, value, base); err != nil {
-			return out, err
-		}
-		out = append(out, l)
-	}
-	return out, nil
-}
-
-func sealAll(in deploy.Input, key protocol.SealKey) error {
-	for i, c := range deploy.Plan(in) {
-		doc := c.Desired(1, uint64(i+1), 1_790_000_000_000)
-		if _, err := protocol.Seal(protocol.ContextDesired, key, protocol.MustMarshal(doc)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // timed returns how long f takes, in ms, beginning without garbage of others.
