@@ -22,6 +22,7 @@ type conversation struct {
 	w    writer // what is said next, in CBOR
 	got  writer // what was heard, in CBOR
 	line []byte // what is said next, in JSON
+	tap  Tap    // who listens in
 }
 
 // callee answers host calls: the result, or an error for the guest.
@@ -37,6 +38,19 @@ type expect struct {
 
 // open hears the hello, tells the guest how it is set up, and waits until it is ready.
 func (c *conversation) open(want expect, s start) (hello, error) {
+	h, err := c.greet()
+	if err != nil {
+		return h, err
+	}
+	if h.Type != string(want.Type) || h.Plugin != string(want.Plugin) {
+		return h, contractf("hello: %s %q, the manifest says %s %q",
+			clip(h.Type, 32), clip(h.Plugin, 64), want.Type, want.Plugin)
+	}
+	return h, c.setUp(s)
+}
+
+// greet hears the hello.
+func (c *conversation) greet() (hello, error) {
 	var h hello
 	m, err := c.hear()
 	if err != nil {
@@ -52,16 +66,17 @@ func (c *conversation) open(want expect, s start) (hello, error) {
 		return h, protocol.Errorf(protocol.CodeIncompatible, "hello: conversation version %d, this host speaks %d",
 			h.ABI, ABIVersion)
 	}
-	if h.Type != string(want.Type) || h.Plugin != string(want.Plugin) {
-		return h, contractf("hello: %s %q, the manifest says %s %q",
-			clip(h.Type, 32), clip(h.Plugin, 64), want.Type, want.Plugin)
-	}
+	return h, nil
+}
+
+// setUp tells the guest how it is set up and waits until it is ready.
+func (c *conversation) setUp(s start) error {
 	c.w.reset()
 	writeInit(&c.w, s)
 	if err := c.say(); err != nil {
-		return h, err
+		return err
 	}
-	return h, c.ready()
+	return c.ready()
 }
 
 func (c *conversation) ready() error {
@@ -136,6 +151,9 @@ func (c *conversation) say() error {
 		return c.w.err
 	}
 	out := c.w.b
+	if c.tap.Say != nil {
+		out = c.tap.Say(out)
+	}
 	if !c.cbor {
 		c.line = append(toJSON(c.line[:0], out), '\n')
 		out = c.line
@@ -189,7 +207,11 @@ func (c *conversation) take(n int) (message, error) {
 	if err != nil {
 		return message{}, contractf("message: %w", err)
 	}
-	return parseMessage(c.got.b)
+	m, err := parseMessage(c.got.b)
+	if err == nil && c.tap.Heard != nil {
+		c.tap.Heard(m.kind, m.id)
+	}
+	return m, err
 }
 
 // complete returns the length of the first message in c.in, 0 while its end is missing.

@@ -148,12 +148,15 @@ func (in *instance) ended() bool {
 }
 
 // gone reports whether the guest has ended by itself or must.
-func (in *instance) gone() bool {
+func (in *instance) gone() bool { return in.finished() || in.ended() }
+
+// finished reports whether the guest's goroutine has ended.
+func (in *instance) finished() bool {
 	select {
 	case <-in.done:
 		return true
 	default:
-		return in.ended()
+		return false
 	}
 }
 

@@ -346,9 +346,10 @@ func (p *Plugin) ask(ctx context.Context, r Request) Answer {
 	}
 	if in.gone() && a.Error == nil {
 		p.log.line(4, "guest ended after its answer")
+		p.drop(errClosed)
 	}
 	a.Usage = Usage{MemoryB: in.memory.size.Load(), HostCalls: req.calls, Denied: req.denied}
-	if p.live == in || in.await(0) {
+	if p.live == in || in.finished() { // else it may still be paying
 		a.Usage.Fuel = in.tank.spent() - fuel
 	}
 	return a
