@@ -53,11 +53,14 @@ var builtins = map[string]builtin{
 	"fs.append":         {protocol.CapWrite, callAppend},
 	"process.run":       {protocol.CapProcess, callProcess},
 	protocol.CapMetrics: {capability: protocol.CapMetrics},
-	protocol.CapResolve: {capability: protocol.CapResolve},
-	protocol.CapHTTP:    {capability: protocol.CapHTTP},
+	protocol.CapResolve: {protocol.CapResolve, callResolve},
+	protocol.CapHTTP:    {protocol.CapHTTP, callHTTP},
 	protocol.CapMQTT:    {capability: protocol.CapMQTT},
 	protocol.CapSecret:  {capability: protocol.CapSecret},
-	protocol.CapTCP:     {capability: protocol.CapTCP},
+	protocol.CapTCP:     {protocol.CapTCP, callTCPConnect},
+	"tcp.read":          {protocol.CapTCP, callTCPRead},
+	"tcp.write":         {protocol.CapTCP, callTCPWrite},
+	"tcp.close":         {protocol.CapTCP, callTCPClose},
 }
 
 // doing does one host call with its arguments.
@@ -70,6 +73,8 @@ type request struct {
 	ctx   context.Context
 	limit time.Duration
 	stop  context.CancelFunc // of ctx, once it is bounded
+
+	sockets sockets
 
 	calls, denied uint32
 }
@@ -147,6 +152,7 @@ func (r *request) bounded() context.Context {
 }
 
 func (r *request) close() {
+	r.sockets.close()
 	if r.stop != nil {
 		r.stop()
 	}

@@ -49,6 +49,8 @@ type Config struct {
 	// Calls are host calls beyond those of this package. The name of a call is the
 	// capability that it needs.
 	Calls map[string]HostCall
+	// Network is how plugins reach other machines, within their scopes and limits.
+	Network NetworkConfig
 	// AllowUnmetered lets modules run that do not pay fuel. Only for development: an
 	// endless recursion in one can hold up the whole process.
 	AllowUnmetered bool
@@ -73,6 +75,7 @@ type Host struct {
 	codes    map[protocol.Digest]*code
 	plugins  map[*Plugin]struct{}
 	files    map[protocol.PluginName]*files
+	budgets  map[protocol.PluginName]*budget
 	closed   bool
 }
 
@@ -99,6 +102,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	h := &Host{
 		cfg: cfg, runtimes: map[bool]wazero.Runtime{}, codes: map[protocol.Digest]*code{},
 		plugins: map[*Plugin]struct{}{}, files: map[protocol.PluginName]*files{},
+		budgets: map[protocol.PluginName]*budget{},
 	}
 	var err error
 	if h.cache, err = openCache(cfg.CacheDir); err != nil {

@@ -35,6 +35,7 @@ type Plugin struct {
 	log    *lineWriter
 	kv     KV
 	files  *files
+	budget *budget
 
 	turn chan struct{} // holds one value while a call is under way, which guards the two below
 	live *instance     // nil: the next call starts one
@@ -129,7 +130,7 @@ func (h *Host) newPlugin(s Spec) (*Plugin, error) {
 	p := &Plugin{
 		host: h, spec: s, limits: tighter(s.Manifest.Limits.WithDefaults(), s.Step.Limits), kv: s.KV,
 		log: newLineWriter(h, s), turn: make(chan struct{}, 1), wishes: wishes,
-		files: h.filesOf(s.Manifest.Plugin.Name),
+		files: h.filesOf(s.Manifest.Plugin.Name), budget: h.budgetOf(s.Manifest.Plugin.Name),
 	}
 	if p.kv == nil {
 		p.kv = NewMemoryKV()
