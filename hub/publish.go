@@ -387,6 +387,7 @@ func coded(err error) error {
 		{source.ErrHostileTree, protocol.CodeRefused}, {source.ErrLimit, protocol.CodeLimit},
 		{source.ErrNotFound, protocol.CodeNotFound}, {source.ErrAuth, protocol.CodeRefused},
 		{source.ErrRedirect, protocol.CodeRefused}, {context.DeadlineExceeded, protocol.CodeDeadline},
+		{context.Canceled, protocol.CodeUnavailable},
 	} {
 		if errors.Is(err, c.is) {
 			return protocol.Errorf(c.code, "%w", err)
