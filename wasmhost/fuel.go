@@ -79,10 +79,11 @@ func (t *tank) out(in *instance) {
 			8*meter.StackUnits))
 		panic(sys.NewExitError(exitEnded))
 	}
-	left := int64(t.fuel.Get())
-	if left < 0 {
-		t.given += fuelSlice
-		t.fuel.Set(uint64(left + fuelSlice))
+	// The debt is billed whole, however large one instruction made it: a guest that
+	// owed more than a slice would otherwise go on unpaid.
+	if left := int64(t.fuel.Get()); left < 0 {
+		t.given += uint64(fuelSlice - left)
+		t.fuel.Set(fuelSlice)
 	}
 	t.rest(in)
 }

@@ -82,7 +82,7 @@ func specOf(name string, wasm []byte) Spec {
 	return Spec{
 		Manifest: protocol.Manifest{
 			Plugin: protocol.PluginInfo{Name: protocol.PluginName(name), Version: "1.0.0", Type: protocol.Action},
-			Limits: protocol.Limits{Seconds: 10, CPUCores: 1},
+			Limits: protocol.Limits{Seconds: 60, CPUCores: 1},
 		},
 		Wasm: wasm, Digest: protocol.DigestOf(wasm),
 		Step:     protocol.Step{Name: "step"},
