@@ -35,6 +35,9 @@ type row struct {
 // rows returns every row there is, in the order in which they are measured.
 func rows() []row {
 	return []row{
+		{"N1", eventCPU},
+		{"N2", eventDelay},
+		{"N3", startUp},
 		{"N4", agentMemory},
 		{"N5", binarySize},
 		{"N6", meteredCall},
@@ -52,7 +55,7 @@ type part func(args []string, in io.Reader, out io.Writer) error
 
 // parts returns every part. `bench part NAME ...` is how a row starts one.
 func parts() map[string]part {
-	return map[string]part{partBroker: brokerPart}
+	return map[string]part{partBroker: brokerPart, partAgent: agentPart}
 }
 
 func main() {

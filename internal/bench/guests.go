@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost/meter"
+)
+
+// guestKinds are the steps of the workflow that the agent's rows run.
+var guestKinds = []protocol.PluginType{protocol.Trigger, protocol.Action, protocol.Output}
+
+// guestSDK is the module that the guests are written with.
+const guestSDK = "github.com/stavily/stavily/plugins/sdk/go"
+
+// buildGuests builds a trigger, an action and an output of the Go SDK as the hub does:
+// stripped and metered. They lie in the row's folder as <kind>.wasm.
+func (b *bench) buildGuests() error {
+	sdk, err := filepath.Abs("plugins/sdk/go")
+	if err != nil {
+		return err
+	}
+	dir := b.path("guests")
+	if err := os.CopyFS(dir, os.DirFS("internal/bench/testdata/guests")); err != nil {
+		return err
+	}
+	mod := fmt.Sprintf("module guests\n\ngo 1.24\n\nrequire %[1]s v0.1.0\n\nreplace %[1]s => %[2]s\n", guestSDK, sdk)
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(mod), 0o600); err != nil {
+		return err
+	}
+	for _, kind := range guestKinds {
+		if err := b.buildGuest(dir, string(kind)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) buildGuest(dir, kind string) error {
+	file := b.path(kind + ".wasm")
+	cmd := exec.CommandContext(b.ctx, "go", "build", "-trimpath", "-ldflags=-s -w -X main.kind="+kind, "-o", file, ".")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-mod=mod")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build guest %s: %w\n%s", kind, err, text)
+	}
+	plain, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	metered, err := meter.Instrument(plain)
+	if err != nil {
+		return fmt.Errorf("meter guest %s: %w", kind, err)
+	}
+	return os.WriteFile(file, metered, 0o600)
+}
+
+// guestManifest is what the guest of a kind says of itself.
+func guestManifest(kind protocol.PluginType) protocol.Manifest {
+	return protocol.Manifest{
+		Plugin: protocol.PluginInfo{
+			Name: protocol.PluginName("bench-" + string(kind)), Version: "1.0.0", Type: kind, Description: "x",
+		},
+		Runtime: protocol.Runtime{Language: "go"},
+		Limits:  protocol.Limits{MemoryMB: 64, Seconds: 30, CPUCores: 1}.WithDefaults(),
+	}
+}
+
+// guestStep is the step of a kind in the workflow; the trigger gives events each time
+// and is woken again after a while.
+func guestStep(kind protocol.PluginType, release protocol.Digest, events, everyMS int) protocol.Step {
+	s := protocol.Step{Name: protocol.StepName(kind), Release: release, Limits: guestManifest(kind).Limits}
+	if kind == protocol.Trigger {
+		s.Config = protocol.MustMarshal(map[string]int{"events": events, "every_ms": everyMS})
+	}
+	return s
+}

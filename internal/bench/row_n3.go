@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+const startRounds = 7
+
+// partAgent is an agent in a process of its own that says "out" when its first output
+// has delivered.
+const partAgent = "agent"
+
+// startUp is N3: from the start of a process to its first event out, on an agent that
+// has compiled its three Go plugins of 3 MB before. Beside it the start of a program
+// that says hello.
+func startUp(b *bench) ([]line, error) {
+	if err := b.buildGuests(); err != nil {
+		return nil, err
+	}
+	c, err := b.newCourse(1, 1000)
+	if err != nil {
+		return nil, err
+	}
+	if _, _, err := c.agentRound(); err != nil { // fetches, compiles, and leaves all of it on disk
+		return nil, err
+	}
+	program, err := b.hello()
+	if err != nil {
+		return nil, err
+	}
+	agent := func() (float64, error) {
+		return b.firstWord("out", func() (*process, error) { return b.startPart(partAgent, b.path("agent")) })
+	}
+	hello := func() (float64, error) {
+		return b.firstWord("hello", func() (*process, error) { return b.start(program) })
+	}
+	value, base, err := inTurn(startRounds, agent, hello)
+	return []line{{
+		"process start to first event out, three Go plugins from cache", value, "ms", "hello program", base, atMost(70),
+	}}, err
+}
+
+// firstWord returns the ms from the start of a process to what it says first.
+func (b *bench) firstWord(want string, start func() (*process, error)) (float64, error) {
+	began := time.Now()
+	p, err := start()
+	if err != nil {
+		return 0, err
+	}
+	defer p.end()
+	got, err := p.hear()
+	if err == nil && got != want {
+		err = fmt.Errorf("process says %q, want %q", got, want)
+	}
+	return time.Since(began).Seconds() * 1000, err
+}
+
+// agentPart runs `bench part agent FOLDER` until its stdin ends.
+func agentPart(args []string, in io.Reader, out io.Writer) error {
+	if len(args) != 1 {
+		return fmt.Errorf("want a folder, got %q", args)
+	}
+	s, err := openStation(context.Background(), args[0], nil)
+	if err != nil {
+		return err
+	}
+	timer := time.NewTimer(endMax)
+	defer timer.Stop()
+	select {
+	case <-s.out:
+		fmt.Fprintln(out, "out")
+	case <-timer.C:
+		return errors.Join(fmt.Errorf("no output within %s", endMax), s.close())
+	}
+	_, _ = io.Copy(io.Discard, in)
+	return s.close()
+}
