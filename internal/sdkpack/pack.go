@@ -53,14 +53,14 @@ func pack(top string, dry bool) ([]string, error) {
 }
 
 // collect reads what builds need of the SDK: its packages without their tests and
-// without the samples.
+// without the samples and the conformance plugin.
 func collect(fsys fs.FS) (*txtar.Archive, error) {
 	a := &txtar.Archive{Comment: []byte(comment)}
 	err := fs.WalkDir(fsys, ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && (name == "samples" || path.Base(name) == "testdata"):
+		case entry.IsDir() && (name == "samples" || name == "conformance" || path.Base(name) == "testdata"):
 			return fs.SkipDir
 		case entry.IsDir() || !wanted(name):
 			return nil

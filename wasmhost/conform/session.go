@@ -127,7 +127,7 @@ func isOwn(err error) bool {
 // beyond a bound that costs the request only. stage is the check to blame for no answer.
 func (s *session) ask(ctx context.Context, stage string, r wasmhost.Request) (a wasmhost.Answer, f *fault) {
 	s.id++
-	r.TimeoutMS = s.timeout.Milliseconds()
+	r.TimeoutMS = deadlineMS
 	s.within(ctx, func() {
 		var err error
 		a, err = s.talk.Ask(r, s.desk.call)
@@ -141,7 +141,7 @@ func (s *session) ask(ctx context.Context, stage string, r wasmhost.Request) (a 
 		f = s.settled("says more than was asked")
 	})
 	if f == nil && s.late {
-		f = s.blame(ctx, stage, nil)
+		f = &fault{stage, protocol.Errorf(protocol.CodeDeadline, "went on after its answer until its time was over")}
 	}
 	return a, f
 }
@@ -207,6 +207,9 @@ func (s *session) finish(ctx context.Context) error {
 	s.guest.Finish()
 	return s.guest.Wait(ctx)
 }
+
+// deadlineMS is what plugins are told that a request may take.
+const deadlineMS = 10_000
 
 // endPatience bounds how long a guest may take to end after its stdin has.
 const endPatience = 2 * time.Second

@@ -19,7 +19,8 @@ const (
 // LineMax bounds one message of the conversation in bytes, with its line end.
 const LineMax = 128 << 10
 
-// message is what the host says. Exactly one of the pointers is set.
+// message is what the host says. At most one of the pointers is set, none for a request
+// of a kind that this SDK does not know.
 type message struct {
 	ID      uint64     `json:"id"`
 	Init    *initial   `json:"init"`
@@ -101,7 +102,8 @@ func (c *conversation) read() (*message, error) {
 	if err := json.Unmarshal(c.in.Bytes(), m); err != nil {
 		return nil, fmt.Errorf("read: message: %w", err)
 	}
-	if n := m.kinds(); n != 1 {
+	// A request of a kind that came after this SDK is not the end: it gets an error.
+	if n := m.kinds(); n > 1 || n == 0 && m.ID == 0 {
 		return nil, fmt.Errorf("read: message: want one kind that this SDK knows, got %d", n)
 	}
 	return m, nil

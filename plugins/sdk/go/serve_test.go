@@ -68,6 +68,7 @@ func TestAnswers(t *testing.T) {
 		"check":        {deliver(nil), askCheck, `{"id":4,"answer":{}}`},
 		"check error":  {deliver(nil).Check(func(*Context) error { return boom }), askCheck, `"text":"boom"`},
 		"wrong kind":   {deliver(nil), askRun, `"text":"request 2: not one for output \"o\""`},
+		"new request":  {deliver(nil), `{"id":3,"dance":{}}`, `"code":"plugin","text":"request 3: not one for output`},
 		"key unknown":  {deliver(nil), `{"id":3,"deliver":{"new":1}}`, `{"id":3,"answer":{}}`},
 		"no more text": {run(nil, errors.New(strings.Repeat("ä", 900))), askRun, `ä..."}}`},
 	} {
@@ -108,8 +109,8 @@ func TestContractBreaks(t *testing.T) {
 	calls := action(func(c *Context, _ Run) (any, error) { return c.Metrics("load.1") })
 	for name, test := range map[string]struct{ lines, want string }{
 		"not JSON":      {`{"id":`, "read: message: unexpected end of JSON input"},
-		"no kind":       {`{"id":1}`, "want one kind that this SDK knows, got 0"},
-		"unknown kind":  {`{"id":1,"dance":{}}`, "want one kind that this SDK knows, got 0"},
+		"no kind":       {`{}`, "want one kind that this SDK knows, got 0"},
+		"unknown kind":  {`{"dance":{}}`, "want one kind that this SDK knows, got 0"},
 		"two kinds":     {`{"id":1,"run":{},"check":{}}`, "got 2"},
 		"second init":   {`{"init":{}}`, "want a request, got init or reply"},
 		"lonely reply":  {`{"reply":{"n":1}}`, "want a request, got init or reply"},

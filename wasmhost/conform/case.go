@@ -1,0 +1,325 @@
+package conform
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost"
+)
+
+// Case is one thing that a conformance plugin must be able to do.
+//
+// A conformance plugin is called "conformance", is built as each of the three types, and
+// does what a map says that it gets: an action and an output in the event's data, a
+// trigger in its state. The map's "do" is one of
+//
+//	echo       value          the result is value, as it came
+//	none                      no result
+//	request                   the result is all that stands in the request but its data or state
+//	init                      the result is all of init: config, limits, grants, workflow, step
+//	fail       text           an error with code plugin
+//	retryable  text           an error with code retryable
+//	panic      text           what the language has for a defect
+//	print      text           prints as the language prints, then no result
+//	call       name, args     one host call by its name; the result is {"ok":...} or {"error":{"code","text"}}
+//	calls      list           as many of them, in order; the result is a list
+//	count                     the result is how often it was asked to count in this instance
+//	big        bytes          the result is a text of so many x
+//	exit       code           ends the program
+//	spin                      computes for ever
+//	log, metrics, process, append, write, read, list, get, put
+//	                          the SDK's own function for that host call, with "args" as in ABI.md;
+//	                          the result is what it returns
+//	fire       events, state, after_ms    (trigger) the answer
+//
+// An action answers with the result as its data, a trigger with one event that is the
+// result and no state, an output by the host call kv.put of key "result" (none for no
+// result). To check it says an error if its configuration has "check", with that text. A
+// configuration with "refuse" is refused with that text; "value" may be anything.
+type Case struct {
+	Name    string
+	Type    protocol.PluginType // whose plugin it is for; empty: all three
+	Config  string              // JSON; empty is {}
+	Grants  []protocol.Grant
+	Refuses string // what the error to init holds; nothing is asked then
+	Asks    []Ask  // in one instance
+	Stderr  string // that must stand in stderr afterwards
+}
+
+// Ask is one request of a case. JSON texts are compared as values: 1 is not 1.0.
+type Ask struct {
+	Kind    wasmhost.RequestKind // empty: that of the plugin's type
+	Do      string               // JSON: the command
+	Results []protocol.Result
+	Widen   bool          // with keys that nobody knows
+	Within  time.Duration // 0: the suite's timeout
+	Calls   []Call        // that must be made, in order
+
+	Result string        // JSON of the result that must come; empty for none
+	Fired  string        // JSON of a trigger's answer instead: {"events","state","after_ms"}
+	Code   protocol.Code // of the error that must come; CodeContract: ended, CodeDeadline: had to be ended
+	Text   string        // that must stand in the error
+	OrEnds bool          // with Code: the program may end instead
+}
+
+// Call is a host call and its answer.
+type Call struct {
+	Name  string
+	Args  string          // JSON: what args must hold. What it lacks may be there if it is empty
+	OK    string          // JSON: the reply, {} when empty
+	Error *protocol.Error // the reply instead
+}
+
+// cases holds the plugin to the cases for its type, in every engine.
+func (s *suite) cases(ctx context.Context) error {
+	rooms := []struct {
+		name string
+		room room
+	}{{"compiled", s.main}}
+	switch {
+	case s.native():
+		rooms[0].name = "native"
+	case s.metered != nil:
+		other, err := s.openWasm(ctx, engine{interpreted: true})
+		if err != nil {
+			return err
+		}
+		defer other.close(context.WithoutCancel(ctx))
+		rooms = append(rooms, struct {
+			name string
+			room room
+		}{"interpreted", other})
+	}
+	for _, r := range rooms {
+		for i := range s.opts.Cases {
+			c := &s.opts.Cases[i]
+			if c.Type != "" && c.Type != s.manifest.Plugin.Type {
+				continue
+			}
+			s.began = s.opts.Clock()
+			f := finding{skip: "the plugin does not begin as it should"}
+			if s.main != nil && s.report.Type != "" {
+				f = finding{err: s.try(ctx, r.room, c)}
+			}
+			s.put("case "+c.Name+" ("+r.name+")", f)
+		}
+	}
+	return nil
+}
+
+// try holds the plugin to one case.
+func (s *suite) try(ctx context.Context, r room, c *Case) error {
+	o := s.opening()
+	o.room, o.desk.bound, o.setup.Grants = r, true, c.Grants
+	o.setup.Limits = protocol.DefaultLimits()
+	if c.Config != "" {
+		config, err := wasmhost.FromJSON([]byte(c.Config))
+		if err != nil {
+			return fmt.Errorf("the case's config: %w", err)
+		}
+		o.setup.Config = config
+	}
+	widened := false
+	o.edit = func(m protocol.Raw) protocol.Raw {
+		if widened {
+			return widen(m, "new")
+		}
+		return m
+	}
+	one, f := open(ctx, o)
+	defer one.close(ctx)
+	if c.Refuses != "" {
+		if f == nil || f.check != "ready" || !isOwn(f.err) || !strings.Contains(f.err.Error(), c.Refuses) {
+			return fmt.Errorf("want the configuration refused with %q, got %w", c.Refuses, because(f))
+		}
+		return nil
+	}
+	if f != nil {
+		return because(f)
+	}
+	for i := range c.Asks {
+		widened = c.Asks[i].Widen
+		if err := s.tryAsk(ctx, one, &c.Asks[i]); err != nil {
+			return fmt.Errorf("request %d: %w", i+1, err)
+		}
+	}
+	if c.Stderr != "" && one.finish(ctx) == nil && !strings.Contains(strings.Join(one.stderr, "\n"), c.Stderr) {
+		return fmt.Errorf("stderr has %q, want %q", one.stderr, c.Stderr)
+	}
+	return nil
+}
+
+// tryAsk puts one request and compares what comes of it.
+func (s *suite) tryAsk(ctx context.Context, one *session, a *Ask) error {
+	req, err := s.asking(a)
+	if err != nil {
+		return err
+	}
+	one.desk.script, one.desk.fault = slices.Clone(a.Calls), nil
+	if s.manifest.Plugin.Type == protocol.Output && a.Result != "" {
+		one.desk.script = append(one.desk.script, Call{Name: "kv.put", Args: `{"key":"result","value":` + a.Result + `}`})
+	}
+	if a.Within > 0 {
+		defer func(usual time.Duration) { one.timeout = usual }(one.timeout)
+		one.timeout = a.Within
+	}
+	got, f := one.ask(ctx, "answer", req)
+	switch {
+	case one.desk.fault != nil:
+		return one.desk.fault
+	case a.Code != protocol.CodeOK:
+		return a.wrong(got, f)
+	case f != nil:
+		return because(f)
+	case got.Error != nil:
+		return fmt.Errorf("error %s: %w", got.Error.Code, got.Error)
+	case len(one.desk.script) > 0:
+		return fmt.Errorf("host call %s was not made", one.desk.script[0].Name)
+	}
+	return s.compare(a, got)
+}
+
+// asking makes the request of an ask.
+func (s *suite) asking(a *Ask) (wasmhost.Request, error) {
+	do := protocol.Raw{0xa0}
+	if a.Do != "" {
+		var err error
+		if do, err = wasmhost.FromJSON([]byte(a.Do)); err != nil {
+			return wasmhost.Request{}, fmt.Errorf("the case's command: %w", err)
+		}
+	}
+	r := s.request(1, do, do)
+	r.Results = a.Results
+	if a.Kind != "" {
+		r.Kind = a.Kind
+	}
+	return r, nil
+}
+
+// wrong compares an error that must come.
+func (a *Ask) wrong(got wasmhost.Answer, f *fault) error {
+	if f != nil {
+		code := protocol.CodeOf(f.err)
+		ended := code == protocol.CodeDeadline || strings.HasPrefix(f.err.Error(), "ended: ")
+		if code == a.Code && ended || a.OrEnds && ended {
+			return nil
+		}
+		return because(f)
+	}
+	switch {
+	case got.Error == nil:
+		return fmt.Errorf("an answer, want error %s", a.Code)
+	case got.Error.Code != a.Code || !strings.Contains(got.Error.Text, a.Text):
+		return fmt.Errorf("error %s %.200q, want %s with %.200q", got.Error.Code, got.Error.Text, a.Code, a.Text)
+	}
+	return nil
+}
+
+// compare compares an answer.
+func (s *suite) compare(a *Ask, got wasmhost.Answer) error {
+	result := []byte(a.Result)
+	have := wasmhost.ToJSON(got.Data)
+	switch {
+	case a.Kind != "" && a.Kind != s.request(0, nil, nil).Kind, s.manifest.Plugin.Type == protocol.Output:
+		return nil // has no result, or it went by a host call
+	case s.manifest.Plugin.Type == protocol.Trigger:
+		have = firedJSON(got)
+		events := "[]"
+		if a.Result != "" {
+			events = "[" + a.Result + "]"
+		}
+		result = []byte(`{"events":` + events + `,"state":null,"after_ms":0}`)
+		if a.Fired != "" {
+			result = []byte(a.Fired)
+		}
+	case a.Result == "":
+		result = []byte("null")
+	}
+	want, err := wasmhost.FromJSON(result)
+	if err != nil {
+		return fmt.Errorf("the case's result: %w", err)
+	}
+	if text, err := wasmhost.FromJSON(have); err != nil || !bytes.Equal(text, want) {
+		return fmt.Errorf("result %.300s, want %.300s", have, result)
+	}
+	return nil
+}
+
+// firedJSON returns a trigger's answer as a case says it.
+func firedJSON(a wasmhost.Answer) []byte {
+	out := []byte(`{"events":[`)
+	for i, e := range a.Events {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, wasmhost.ToJSON(e)...)
+	}
+	out = append(append(out, `],"state":`...), wasmhost.ToJSON(a.State)...)
+	return fmt.Appendf(out, `,"after_ms":%d}`, a.Next.AfterMS)
+}
+
+// scripted answers a call as the case says.
+func (d *desk) scripted(name string, args protocol.Raw) (protocol.Raw, error) {
+	if len(d.script) == 0 {
+		return nil, d.stray(fmt.Errorf("host call %s is not in the case", name))
+	}
+	c := d.script[0]
+	d.script = d.script[1:]
+	if c.Name != name {
+		return nil, d.stray(fmt.Errorf("host call %s, want %s", name, c.Name))
+	}
+	if err := sameArgs(args, c.Args); err != nil {
+		return nil, d.stray(fmt.Errorf("host call %s: %w", name, err))
+	}
+	if c.Error != nil {
+		return nil, c.Error
+	}
+	if c.OK == "" {
+		return nil, nil
+	}
+	return wasmhost.FromJSON([]byte(c.OK))
+}
+
+// stray keeps the first call that should not have been.
+func (d *desk) stray(err error) error {
+	if d.fault == nil {
+		d.fault = err
+	}
+	return err
+}
+
+// sameArgs wants what the case says of a call's arguments, and nothing else that says
+// something.
+func sameArgs(args protocol.Raw, text string) error {
+	if text == "" {
+		text = "{}"
+	}
+	wanted, err := wasmhost.FromJSON([]byte(text))
+	if err != nil {
+		return fmt.Errorf("the case's arguments: %w", err)
+	}
+	if len(args) == 0 {
+		args = protocol.Raw{0xa0}
+	}
+	var want, got map[string]protocol.Raw
+	if err := errors.Join(protocol.Unmarshal(wanted, &want), protocol.Unmarshal(args, &got)); err != nil {
+		return err
+	}
+	for key, value := range got {
+		if want[key] == nil && !slices.Contains([]string{"null", "0", `""`, "false", "[]", "{}"}, string(wasmhost.ToJSON(value))) {
+			return fmt.Errorf("argument %q is not in the case", key)
+		}
+	}
+	for key, value := range want {
+		if !bytes.Equal(got[key], value) {
+			return fmt.Errorf("argument %q is %.200s, want %.200s", key, wasmhost.ToJSON(got[key]), wasmhost.ToJSON(value))
+		}
+	}
+	return nil
+}
