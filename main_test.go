@@ -361,13 +361,13 @@ func (w *world) accident(r *rand.Rand, names []string, round int) {
 		<-timer.C
 	}
 	pause(2 * time.Second)
-	switch {
-	case round == 3: // the hub goes for a while; the agents go on by themselves
+	switch round {
+	case 3: // the hub goes for a while; the agents go on by themselves
 		before := len(w.delivered(names[0]))
 		w.hub.end(syscall.SIGTERM)
 		w.until("runs without a hub", func() bool { return len(w.delivered(names[0])) > before+3 })
 		w.startHub()
-	case round == 5: // the hub loses power
+	case 5: // the hub loses power
 		w.hub.kill()
 		w.startHub()
 	default:

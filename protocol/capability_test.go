@@ -14,8 +14,10 @@ func TestWishes(t *testing.T) {
 	}}
 	got, err := m.Wishes()
 	want := []Grant{
-		{Capability: CapResolve}, {Capability: CapMetrics}, {Capability: CapProcess, Scopes: []string{"df",
-			"uptime"}},
+		{Capability: CapResolve}, {Capability: CapMetrics}, {Capability: CapProcess, Scopes: []string{
+			"df",
+			"uptime",
+		}},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v", got, err)
@@ -29,8 +31,10 @@ func TestWishes(t *testing.T) {
 // G-1, M-23, M-24: the permissions are kept as they were written, and what the manifest
 // itself forbids is not wished for, in whichever list it stands.
 func TestWishesLeaveOutWhatTheManifestForbids(t *testing.T) {
-	all := []string{"dns.resolve", "http.request:a:443", "tcp.connect:a:1", "filesystem.read",
-		"filesystem.write", "kv"}
+	all := []string{
+		"dns.resolve", "http.request:a:443", "tcp.connect:a:1", "filesystem.read",
+		"filesystem.write", "kv",
+	}
 	for _, c := range []struct {
 		name       string
 		network    bool

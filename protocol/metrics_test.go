@@ -7,8 +7,10 @@ import (
 )
 
 func TestMetricsComeBack(t *testing.T) {
-	in := map[string]float64{"cpu.percent": 12.5, "memory.available": 3 << 30, "load.1": 0.07, "unheard": 1,
-		"disk.free": math.Inf(1)}
+	in := map[string]float64{
+		"cpu.percent": 12.5, "memory.available": 3 << 30, "load.1": 0.07, "unheard": 1,
+		"disk.free": math.Inf(1),
+	}
 	m := NewMetrics(in)
 	got, err := m.Map()
 	if err != nil || len(got) != 3 || got["cpu.percent"] != 12.5 || got["memory.available"] != 3<<30 ||
@@ -22,8 +24,10 @@ func TestMetricsComeBack(t *testing.T) {
 }
 
 func TestMetricTableIsAppendOnly(t *testing.T) {
-	for i, want := range []string{"cpu.percent", "memory.percent", "memory.available", "disk.percent",
-		"disk.free"} {
+	for i, want := range []string{
+		"cpu.percent", "memory.percent", "memory.available", "disk.percent",
+		"disk.free",
+	} {
 		if got := metrics[i+1].name; got != want {
 			t.Errorf("metric %d is %q, was published as %q", i+1, got, want)
 		}

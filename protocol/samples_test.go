@@ -49,8 +49,10 @@ func sampleDesired() Desired {
 	output.When = IfError
 	return Desired{
 		Address: berlin, Epoch: 2, Revision: 41, Issued: sampleTime.UnixMS,
-		Releases: []ReleaseRef{{Plugin: "system-health", Version: "1.2.0", Digest: DigestOf([]byte("release")),
-			Size: 4605}},
+		Releases: []ReleaseRef{{
+			Plugin: "system-health", Version: "1.2.0", Digest: DigestOf([]byte("release")),
+			Size: 4605,
+		}},
 		Assignments: []Assignment{{
 			Workflow: "guard", Trigger: sampleStep("trigger"), Actions: []Step{sampleStep("act")},
 			Outputs: []Step{output},
@@ -72,8 +74,10 @@ func sampleMetrics() Metrics {
 func samples() []sample {
 	run := RunID{0xca, 0xfe, 15: 1}
 	failed := Errorf(CodeDeadline, "took longer than 30 s")
-	event := Event{Run: run, Workflow: "guard", Revision: 41, Time: sampleTime,
-		Data: MustMarshal(map[string]any{"value": 81.5})}
+	event := Event{
+		Run: run, Workflow: "guard", Revision: 41, Time: sampleTime,
+		Data: MustMarshal(map[string]any{"value": 81.5}),
+	}
 	return []sample{
 		{"presence-online", "said on connecting", Presence{Online: true, Boot: 7, Session: 3}},
 		{"presence-will", "left as the Will", Presence{Boot: 7, Session: 3}},
@@ -83,8 +87,10 @@ func samples() []sample {
 				Platform: "linux-arm64", Engine: "compiler", Version: "0.1.0", Kernel: "6.1.0", Cores: 4, MemoryMB: 1024,
 				Labels: map[string]string{"role": "gateway", "env": "production"},
 			},
-			Assignments: []AssignmentStatus{{Workflow: "guard", Phase: PhaseFailed, Error: failed, Fired: 3,
-				Failed: 1}},
+			Assignments: []AssignmentStatus{{
+				Workflow: "guard", Phase: PhaseFailed, Error: failed, Fired: 3,
+				Failed: 1,
+			}},
 			Refused: &Refusal{Revision: 42, Error: *failed}, Pending: 5, Dropped: 1,
 		}},
 		{"event", "a trigger fired", event},
@@ -93,16 +99,22 @@ func samples() []sample {
 			Time:   sampleTime,
 			TookUS: 30_000_000, Tries: 4, Data: MustMarshal("partial"), Last: true,
 		}},
-		{"log-line", "a plugin's warning", LogLine{Plugin: "system-health", Level: 4, Text: "sensor lost",
-			Of: "guard"}},
-		{"audit", "a denial", Audit{Plugin: "system-command", Workflow: "guard", Capability: CapProcess,
-			Denied: 2, Subject: "rm"}},
+		{"log-line", "a plugin's warning", LogLine{
+			Plugin: "system-health", Level: 4, Text: "sensor lost",
+			Of: "guard",
+		}},
+		{"audit", "a denial", Audit{
+			Plugin: "system-command", Workflow: "guard", Capability: CapProcess,
+			Denied: 2, Subject: "rm",
+		}},
 		{"metrics", "25 metrics", sampleMetrics()},
 		{"batch", "one event", Batch{Epoch: 2, Lane: LaneEvent, Records: []Record{
 			{Mark: Mark{Boot: 7, Sequence: 12}, Time: sampleTime, Body: MustMarshal(event)},
 		}}},
-		{"lane-ack", "everything up to the mark", LaneAck{Epoch: 2, Lane: LaneResult, Mark: Mark{Boot: 7,
-			Sequence: 12}}},
+		{"lane-ack", "everything up to the mark", LaneAck{Epoch: 2, Lane: LaneResult, Mark: Mark{
+			Boot:     7,
+			Sequence: 12,
+		}}},
 		{"hint", "the newest desired document", Hint{
 			Epoch: 2, Revision: 41, Digest: DigestOf([]byte("desired")), Size: 812, Time: sampleTime.UnixMS,
 		}},

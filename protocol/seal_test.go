@@ -90,10 +90,18 @@ func TestOpenNamesWhatIsWrong(t *testing.T) {
 		want   string
 	}{
 		{"another purpose", testRing, seal(ContextRelease, testRelease), `sealed as "application/stavily-release+cbor"`},
-		{"a key not in the ring", Keyring{Version: 7}, seal(ContextDesired, testDesired),
-			"not in keyring version 7"},
-		{"a key of another role", Keyring{Keys: []PublicKey{confused}}, seal(ContextDesired, testDesired),
-			"is a release key"},
+		{
+			"a key not in the ring",
+			Keyring{Version: 7},
+			seal(ContextDesired, testDesired),
+			"not in keyring version 7",
+		},
+		{
+			"a key of another role",
+			Keyring{Keys: []PublicKey{confused}},
+			seal(ContextDesired, testDesired),
+			"is a release key",
+		},
 		{"a foreign signature", testRing, forged(t), "verification error"},
 		{"unprotected headers", testRing, unprotected(t), "protected header only"},
 		{"no COSE", testRing, []byte{0xa0}, "open"},

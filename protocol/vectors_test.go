@@ -189,18 +189,24 @@ func vectors(t *testing.T) []vector {
 	}
 	out = append(out,
 		vector{"sealed-desired", "sealed Desired", "ok", "by the key of 32 bytes 03", sealed},
-		vector{"sealed-desired-flipped", "sealed Desired", "seal", "the last byte of the signature changed",
-			flipLast(sealed)},
-		vector{"sealed-desired-forged", "sealed Desired", "seal", "signed by a key that is not the one it names",
-			forged(t)},
+		vector{
+			"sealed-desired-flipped", "sealed Desired", "seal", "the last byte of the signature changed",
+			flipLast(sealed),
+		},
+		vector{
+			"sealed-desired-forged", "sealed Desired", "seal", "signed by a key that is not the one it names",
+			forged(t),
+		},
 		vector{"sealed-desired-unprotected", "sealed Desired", "seal", "an unprotected header", unprotected(t)},
 	)
 	other, err := Seal(ContextRelease, testRelease, MustMarshal(sampleDesired()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(out, vector{"sealed-desired-as-release", "sealed Desired", "seal",
-		"sealed for another purpose", other})
+	return append(out, vector{
+		"sealed-desired-as-release", "sealed Desired", "seal",
+		"sealed for another purpose", other,
+	})
 }
 
 func flipLast(b []byte) []byte {

@@ -112,9 +112,14 @@ func (c Config) withDefaults() Config {
 		c.Rand = rand.New(rand.NewPCG(seed(), seed()))
 	}
 	for _, f := range []struct{ to, from *time.Duration }{
-		{&c.Keepalive, &d.Keepalive}, {&c.BackoffMin, &d.BackoffMin}, {&c.BackoffMax, &d.BackoffMax},
-		{&c.Stable, &d.Stable}, {&c.LoginTimeout, &d.LoginTimeout}, {&c.WriteTimeout, &d.WriteTimeout},
-		{&c.ProbeEvery, &d.ProbeEvery}, {&c.ProbeTimeout, &d.ProbeTimeout},
+		{&c.Keepalive, &d.Keepalive},
+		{&c.BackoffMin, &d.BackoffMin},
+		{&c.BackoffMax, &d.BackoffMax},
+		{&c.Stable, &d.Stable},
+		{&c.LoginTimeout, &d.LoginTimeout},
+		{&c.WriteTimeout, &d.WriteTimeout},
+		{&c.ProbeEvery, &d.ProbeEvery},
+		{&c.ProbeTimeout, &d.ProbeTimeout},
 	} {
 		if *f.to == 0 {
 			*f.to = *f.from

@@ -29,7 +29,7 @@ func (l *Link) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		lived, err := l.live(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // asked to end, it ended
 		}
 		if lived >= l.cfg.Stable {
 			bound = l.cfg.BackoffMin

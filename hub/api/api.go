@@ -128,7 +128,7 @@ type Token struct {
 	Expires time.Time `json:"expires"`
 }
 
-// What follows is as the books have it.
+// Registered, Published, Stage, Agent and Run are as the books have them.
 type (
 	Registered = registry.Plugin
 	Published  = registry.Release

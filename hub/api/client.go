@@ -44,23 +44,25 @@ func OnAddress(base, token string) *Client {
 	return &Client{at: base, base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{}}
 }
 
-// Unreachable is the error of a hub that did not answer at all.
-type Unreachable struct {
+// UnreachableError is the error of a hub that did not answer at all.
+type UnreachableError struct {
 	At  string
 	Err error
 }
 
 // Error names where the hub was looked for.
-func (e *Unreachable) Error() string { return fmt.Sprintf("hub at %s: not reachable: %v", e.At, e.Err) }
+func (e *UnreachableError) Error() string {
+	return fmt.Sprintf("hub at %s: not reachable: %v", e.At, e.Err)
+}
 
 // Unwrap returns the cause.
-func (e *Unreachable) Unwrap() error { return e.Err }
+func (e *UnreachableError) Unwrap() error { return e.Err }
 
 // Path fills the {x} of one of the paths.
 func Path(pattern, x string) string { return strings.Replace(pattern, "{x}", url.PathEscape(x), 1) }
 
 // Do asks and decodes the answer into out, unless that is nil. Errors are *Error or
-// *Unreachable.
+// *UnreachableError.
 func (c *Client) Do(ctx context.Context, method, path string, in, out any) error {
 	body, err := c.open(ctx, method, path, in)
 	if err != nil {
@@ -120,7 +122,7 @@ func (c *Client) open(ctx context.Context, method, path string, in any) (io.Read
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, &Unreachable{At: c.at, Err: err}
+		return nil, &UnreachableError{At: c.at, Err: err}
 	}
 	if resp.StatusCode < http.StatusBadRequest {
 		return resp.Body, nil

@@ -87,13 +87,21 @@ func TestSendRefused(t *testing.T) {
 		{"to nobody", protocol.Message{Topic: protocol.Topic(pump, protocol.DownAck)}, protocol.CodeUnavailable},
 		{"an agent's topic", protocol.Message{Topic: protocol.Topic(pump, protocol.UpFetch)}, protocol.CodeRefused},
 		{"no topic of ours", protocol.Message{Topic: "a/b"}, protocol.CodeBadMessage},
-		{"over the retained cap", protocol.Message{Topic: hint, Payload: make([]byte, 101), Retained: true},
-			protocol.CodeLimit},
+		{
+			"over the retained cap",
+			protocol.Message{Topic: hint, Payload: make([]byte, 101), Retained: true},
+			protocol.CodeLimit,
+		},
 		{"within it", protocol.Message{Topic: hint, Payload: make([]byte, 100), Retained: true}, protocol.CodeOK},
-		{"the same again", protocol.Message{Topic: hint, Payload: make([]byte, 99), Retained: true},
-			protocol.CodeOK},
-		{"one more agent's", protocol.Message{Topic: protocol.Topic(evil, protocol.DownHint),
-			Payload: make([]byte, 2), Retained: true}, protocol.CodeLimit},
+		{
+			"the same again",
+			protocol.Message{Topic: hint, Payload: make([]byte, 99), Retained: true},
+			protocol.CodeOK,
+		},
+		{"one more agent's", protocol.Message{
+			Topic:   protocol.Topic(evil, protocol.DownHint),
+			Payload: make([]byte, 2), Retained: true,
+		}, protocol.CodeLimit},
 		{"forgotten", protocol.Message{Topic: hint, Retained: true}, protocol.CodeOK},
 	} {
 		if err := w.broker.Send(c.m); protocol.CodeOf(err) != c.want {

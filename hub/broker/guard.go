@@ -47,8 +47,10 @@ type guard struct {
 }
 
 func newGuard(conn net.Conn, caps Caps, onError func(packetType, error)) *guard {
-	g := &guard{conn: conn, caps: caps, onError: onError,
-		done: make(chan struct{}), gone: make(chan struct{})}
+	g := &guard{
+		conn: conn, caps: caps, onError: onError,
+		done: make(chan struct{}), gone: make(chan struct{}),
+	}
 	g.reader = packetReader{
 		src:          bufio.NewReaderSize(conn, readBuffer),
 		keepaliveMax: uint16(caps.KeepaliveMax / time.Second),
@@ -135,13 +137,6 @@ func (g *guard) Write(p []byte) (int, error) {
 		go g.flush()
 	}
 	return len(p), nil
-}
-
-// backlog returns the bytes that wait to be written.
-func (g *guard) backlog() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.out) + g.writing
 }
 
 // flush writes until nothing waits. It closes the connection on the first error:

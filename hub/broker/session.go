@@ -57,7 +57,7 @@ func newSession(b *Broker, a protocol.Address, conn net.Conn, limited *budget) *
 	if over, ok := conn.(*tls.Conn); ok {
 		s.cert = over.ConnectionState().PeerCertificates[0]
 	}
-	g := newGuard(conn, b.caps, func(kind packetType, err error) {
+	g := newGuard(conn, b.caps, func(_ packetType, err error) {
 		b.stats.malformed.Add(1)
 		b.deny(a, conn.RemoteAddr(), err)
 	})

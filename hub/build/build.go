@@ -110,7 +110,7 @@ var toolchainVersion = regexp.MustCompile(`\d+(\.\d+){1,2}`)
 func fits(m *protocol.Manifest, toolchain string) error {
 	have, err := semver.NewVersion(toolchainVersion.FindString(toolchain))
 	if err != nil {
-		return nil
+		return nil //nolint:nilerr // see above: no version, no judgement
 	}
 	for _, text := range languageRanges(m) {
 		if want, err := semver.NewConstraint(text); err == nil && !want.Check(have) {
@@ -238,7 +238,8 @@ func (b *Builder) workspace(ctx context.Context, req Request) (*workspace, error
 	select {
 	case b.one <- struct{}{}:
 	case <-ctx.Done():
-		return nil, protocol.Errorf(protocol.CodeDeadline, "build %s: waited for another build: %w", req.Manifest, ctx.Err())
+		return nil, protocol.Errorf(protocol.CodeDeadline, "build %s: waited for another build: %w",
+			req.Manifest, ctx.Err())
 	}
 	dir, err := os.MkdirTemp("", "stavily-build-")
 	if err != nil {

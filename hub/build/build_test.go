@@ -143,17 +143,23 @@ func TestBuildErrorsAreTheCompilers(t *testing.T) {
 		tree source
 		want []string
 	}{
-		{"type error", tiny.with("main.go", "package main\n\nfunc main() { var n int = \"x\" }\n"),
-			[]string{"go build: exit status 1", "./main.go:3:27: cannot use \"x\""}},
+		{
+			"type error", tiny.with("main.go", "package main\n\nfunc main() { var n int = \"x\" }\n"),
+			[]string{"go build: exit status 1", "./main.go:3:27: cannot use \"x\""},
+		},
 		{"syntax error", tiny.with("main.go", "package main\n\nfunc main() {\n"), []string{"main.go:4:1: syntax error"}},
 		{"no main", tiny.with("main.go", ""), []string{"go build", "no non-test Go files"}},
 		{"no module", tiny.with("go.mod", ""), []string{"go mod", "no modules specified"}},
-		{"not locked", tiny.with("go.mod", "module tiny\n\ngo 1.24\n\nrequire github.com/stavily/stavily/plugins/sdk/go v0.1.0\n").
-			with("main.go", "package main\n\nimport _ \"github.com/stavily/stavily/plugins/sdk/go\"\n\nfunc main() {}\n"),
-			[]string{"missing go.sum entry", "github.com/stavily/stavily/plugins/sdk/go"}},
-		{"wrong lock", tiny.with("go.mod", "module tiny\n\ngo 1.24\n\nrequire github.com/stavily/stavily/plugins/sdk/go v0.1.0\n").
-			with("go.sum", "github.com/stavily/stavily/plugins/sdk/go v0.1.0 h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"),
-			[]string{"checksum mismatch", "github.com/stavily/stavily/plugins/sdk/go"}},
+		{
+			"not locked", tiny.with("go.mod", "module tiny\n\ngo 1.24\n\nrequire github.com/stavily/stavily/plugins/sdk/go v0.1.0\n").
+				with("main.go", "package main\n\nimport _ \"github.com/stavily/stavily/plugins/sdk/go\"\n\nfunc main() {}\n"),
+			[]string{"missing go.sum entry", "github.com/stavily/stavily/plugins/sdk/go"},
+		},
+		{
+			"wrong lock", tiny.with("go.mod", "module tiny\n\ngo 1.24\n\nrequire github.com/stavily/stavily/plugins/sdk/go v0.1.0\n").
+				with("go.sum", "github.com/stavily/stavily/plugins/sdk/go v0.1.0 h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"),
+			[]string{"checksum mismatch", "github.com/stavily/stavily/plugins/sdk/go"},
+		},
 		{"newer Go", tiny.with("go.mod", "module tiny\n\ngo 1.99\n"), []string{"go.mod requires go >= 1.99"}},
 		{"C", tiny.with("main.go", "package main\n\nimport \"C\"\n\nfunc main() {}\n"), []string{"go build"}},
 		{"shell in a directive", tiny.with("main.go", mainText+"\n//go:generate touch /tmp/never\n//go:linkname main.x y\n"), []string{"main.go:"}},

@@ -52,7 +52,7 @@ func (goLanguage) build(ctx context.Context, w *workspace, out string) error {
 	if err := w.goDownload(ctx); err != nil {
 		return err
 	}
-	_, err := w.goRun(ctx, "off", append(append([]string{"build"}, goBuildFlags...), "-o", out, ".")...)
+	err := w.goRun(ctx, "off", append(append([]string{"build"}, goBuildFlags...), "-o", out, ".")...)
 	return err
 }
 
@@ -64,7 +64,8 @@ func (goLanguage) test(ctx context.Context, w *workspace, suite string) (string,
 	}
 	pkg := "./" + filepath.ToSlash(filepath.Clean(suite))
 	binary := filepath.Join(w.dir, "test.wasm")
-	_, err := w.goRun(ctx, "off", "test", "-c", "-cover", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, pkg)
+	err := w.goRun(ctx, "off", "test", "-c", "-cover", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
+		"-o", binary, pkg)
 	if err != nil {
 		return "", 0, err
 	}
@@ -80,7 +81,8 @@ func (goLanguage) test(ctx context.Context, w *workspace, suite string) (string,
 		return "", 0, fmt.Errorf("test: %w", err)
 	}
 	out, err := wasmhost.RunCommand(ctx, wasmhost.Command{
-		Wasm: module, Args: []string{"test", "-test.short"}, Files: w.tree, Dir: filepath.ToSlash(filepath.Clean(suite)),
+		Wasm: module, Args: []string{"test", "-test.short"}, Files: w.tree,
+		Dir:     filepath.ToSlash(filepath.Clean(suite)),
 		Scratch: scratch, MemoryMB: testMemoryMB, OutputMax: outputMax,
 	})
 	if err != nil {
@@ -114,7 +116,7 @@ func (w *workspace) goDownload(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("build: go env: %w", err)
 	}
-	_, err = w.goRun(ctx, "file://"+filepath.ToSlash(proxy)+","+strings.TrimSpace(string(user)), "mod", "download")
+	err = w.goRun(ctx, "file://"+filepath.ToSlash(proxy)+","+strings.TrimSpace(string(user)), "mod", "download")
 	return err
 }
 
@@ -122,7 +124,7 @@ const outputMax = 64 << 10
 
 // goRun runs the Go command in the source with an environment that is ours alone. Its
 // own words come back in the error, cut to a bound.
-func (w *workspace) goRun(ctx context.Context, proxy string, args ...string) ([]byte, error) {
+func (w *workspace) goRun(ctx context.Context, proxy string, args ...string) error {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = w.src
 	// The module cache is the hub's own, and another for each SDK: while the SDK is
@@ -136,17 +138,18 @@ func (w *workspace) goRun(ctx context.Context, proxy string, args ...string) ([]
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
-			return nil, protocol.Errorf(protocol.CodeDeadline, "go %s: ended after its time: %w", args[0], ctx.Err())
+			return protocol.Errorf(protocol.CodeDeadline, "go %s: ended after its time: %w", args[0], ctx.Err())
 		}
-		return nil, protocol.Errorf(protocol.CodeBadInput, "go %s: %w\n%s", args[0], err, tail(out.Bytes()))
+		return protocol.Errorf(protocol.CodeBadInput, "go %s: %w\n%s", args[0], err, tail(out.Bytes()))
 	}
-	return out.Bytes(), nil
+	return nil
 }
 
 // goEnv passes on where the hub's user keeps Go's caches and nothing else.
 func goEnv() []string {
 	env := []string{
-		"GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOTOOLCHAIN=local", "GOFLAGS=-mod=readonly -modcacherw", "GOWORK=off",
+		"GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOTOOLCHAIN=local",
+		"GOFLAGS=-mod=readonly -modcacherw", "GOWORK=off",
 		"GOENV=off", "GO111MODULE=on", "GONOSUMDB=" + sdk.Module, "GOVCS=*:off",
 	}
 	for _, name := range []string{"PATH", "HOME", "GOCACHE", "GOPATH", "GOROOT", "XDG_CACHE_HOME", "GOSUMDB"} {

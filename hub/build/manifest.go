@@ -106,8 +106,11 @@ var (
 	systems       = []string{"linux", "darwin", "windows"}
 	architectures = []string{"amd64", "arm64", "armv7", "armv6", "386", "riscv64", "mipsle", "arm/v7", "arm/v6"}
 	// libraryAliases are names that packagers gave to libraries (M-16).
-	libraryAliases = map[string]string{"libc6": "glibc", "glibc2": "glibc", "libssl3": "openssl", "openssl-libs": "openssl"}
-	kernelVersion  = regexp.MustCompile(`^\d+(\.\d+){0,2}$`)
+	libraryAliases = map[string]string{
+		"libc6": "glibc", "glibc2": "glibc", "libssl3": "openssl",
+		"openssl-libs": "openssl",
+	}
+	kernelVersion = regexp.MustCompile(`^\d+(\.\d+){0,2}$`)
 )
 
 // platforms holds M-13 to M-16.
@@ -124,8 +127,10 @@ func (c *checker) platforms() {
 	c.want(o.MinKernel == "" || kernelVersion.MatchString(o.MinKernel), "os_requirements.min_kernel_version",
 		"%q: want a version such as 4.15.0", o.MinKernel)
 	for i, lib := range o.Libraries { // G-10
-		if real, ok := libraryAliases[lib]; ok {
-			c.warn("os_requirements.required_libraries[%d]: %s is a package's name of %s; no WebAssembly module needs it", i, lib, real)
+		if means, ok := libraryAliases[lib]; ok {
+			c.warn("os_requirements.required_libraries[%d]: %s is a package's name of %s; "+
+				"no WebAssembly module needs it",
+				i, lib, means)
 		}
 	}
 	if len(o.Architectures) > 0 { // G-5
@@ -160,7 +165,8 @@ func (c *checker) sandbox() {
 	c.want(slices.Contains(fileAccess, c.m.Filesystem), "allow_filesystem_access", "%q: want one of %s",
 		c.m.Filesystem, strings.Join(fileAccess, ", "))
 	c.want(c.m.Sandbox, "sandbox_mode", "false: this hub publishes sandboxed plugins only")
-	c.want(c.m.Filesystem != "full", "allow_filesystem_access", "full: this hub publishes none or restricted only")
+	c.want(c.m.Filesystem != "full", "allow_filesystem_access",
+		"full: this hub publishes none or restricted only")
 	if len(c.m.SystemCalls) > 0 { // G-2
 		c.warn("allowed_system_calls limits native artifacts; a WebAssembly module makes no system call of its own")
 	}
@@ -182,10 +188,12 @@ func (c *checker) permissions() {
 		c.warn("permissions.network asks for %d, but allow_network_access is false: all denied", n)
 	}
 	if c.m.Limits.Connections > 0 && !c.m.Network {
-		c.warn("max_network_connections is %d, but allow_network_access is false: none allowed", c.m.Limits.Connections)
+		c.warn("max_network_connections is %d, but allow_network_access is false: none allowed",
+			c.m.Limits.Connections)
 	}
 	if slices.ContainsFunc(c.m.Permissions.System, isProcess) && c.m.Sandbox { // G-6
-		c.warn("process.execute runs programs outside the sandbox: each must be allowed by the operator and by the device")
+		c.warn("process.execute runs programs outside the sandbox: each must be allowed by the operator " +
+			"and by the device")
 	}
 }
 
@@ -197,7 +205,8 @@ func isProcess(word string) bool {
 // files holds the paths of M-28 to M-30, and M-31.
 func (c *checker) files() {
 	for _, f := range []struct{ at, path string }{
-		{"configuration.schema", c.m.Configuration.Schema}, {"configuration.examples", c.m.Configuration.Examples},
+		{"configuration.schema", c.m.Configuration.Schema},
+		{"configuration.examples", c.m.Configuration.Examples},
 		{"testing.test_suite", c.m.Testing.Suite},
 	} {
 		clean := path.Clean(strings.TrimSuffix(f.path, "/"))
@@ -215,7 +224,8 @@ func ReadSchema(tree fs.FS, m *protocol.Manifest) ([]byte, error) {
 	}
 	text, err := fs.ReadFile(tree, path.Clean(name))
 	if err != nil {
-		return nil, protocol.Errorf(protocol.CodeBadInput, "%s: configuration.schema: the source has no file %q", ManifestFile, name)
+		return nil, protocol.Errorf(protocol.CodeBadInput,
+			"%s: configuration.schema: the source has no file %q", ManifestFile, name)
 	}
 	if len(text) > schemaMax {
 		return nil, protocol.Errorf(protocol.CodeLimit, "%s: %d bytes, limit %d", name, len(text), schemaMax)

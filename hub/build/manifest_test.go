@@ -134,12 +134,18 @@ func TestManifestRefusesBadIdentity(t *testing.T) {
 		{"M-02 v", `"1.2.0"`, `"v1.2.0"`, `m.yaml:3:12: plugin.version: "v1.2.0": want a version`},
 		{"M-02 number", `"1.2.0"`, `1.2`, `m.yaml:3:12: plugin.version: want text, got the number 1.2`},
 		{"M-03", `"action"`, `"filter"`, `m.yaml:4:9: plugin.type: plugin type "filter": want trigger, action or output`},
-		{"M-04 empty", `"Execute system commands with configurable timeout and error handling"`, `""`,
-			`m.yaml:5:16: plugin.description: 0 characters, want 1 to 280`},
-		{"M-04 long", `"Execute system commands with configurable timeout and error handling"`,
-			strings.Repeat("ä", 281), `m.yaml:5:16: plugin.description: 281 characters, want 1 to 280`},
-		{"M-04 escape", `"Execute system commands with configurable timeout and error handling"`, `"a\e[2J"`,
-			`m.yaml:5:16: plugin.description: a control character at byte 2, want plain text`},
+		{
+			"M-04 empty", `"Execute system commands with configurable timeout and error handling"`, `""`,
+			`m.yaml:5:16: plugin.description: 0 characters, want 1 to 280`,
+		},
+		{
+			"M-04 long", `"Execute system commands with configurable timeout and error handling"`,
+			strings.Repeat("ä", 281), `m.yaml:5:16: plugin.description: 281 characters, want 1 to 280`,
+		},
+		{
+			"M-04 escape", `"Execute system commands with configurable timeout and error handling"`, `"a\e[2J"`,
+			`m.yaml:5:16: plugin.description: a control character at byte 2, want plain text`,
+		},
 		{"M-05", `"Stavily Team"`, `"  "`, `m.yaml:7:11: plugin.author.name: empty`},
 	})
 }
@@ -151,18 +157,28 @@ func TestManifestRefusesBadLanguage(t *testing.T) {
 		{"M-07", `"3.8"`, `"three"`, `m.yaml:10:16: runtime.min_version: "three": want a version or a range`},
 		{"M-08 no name", `"psutil>=5.8.0"`, `">=5.8.0"`, `m.yaml:12:7: runtime.dependencies[0]: ">=5.8.0": want a name and a range`},
 		{"M-08 range", `"psutil>=5.8.0"`, `"psutil>=five"`, `m.yaml:12:7: runtime.dependencies[0]: ">=five": want a version or a range`},
-		{"M-09", "programming_language:\n    name: \"python\"", "programming_language:\n    name: \"go\"",
-			`m.yaml:16:11: compatibility.programming_language.name: "go", but runtime.language is "python"`},
+		{
+			"M-09", "programming_language:\n    name: \"python\"", "programming_language:\n    name: \"go\"",
+			`m.yaml:16:11: compatibility.programming_language.name: "go", but runtime.language is "python"`,
+		},
 		{"M-10 range", `">=3.8.0"`, `">>3"`, `m.yaml:17:18: compatibility.programming_language.min_version: ">>3": want a version`},
-		{"M-10 with M-07", `">=3.8.0"`, `"<3.8"`,
-			`m.yaml:17:18: compatibility.programming_language.min_version: "<3.8": no version is also ">=3.8", as runtime.min_version wants`},
-		{"M-11 with M-07", `"<4.0.0"`, `"<3.0.0"`,
-			`m.yaml:18:18: compatibility.programming_language.max_version: "<3.0.0": no version is also ">=3.8", as runtime.min_version wants`},
-		{"M-11 bare", `"<4.0.0"`, `"3.7.9"`,
-			`m.yaml:18:18: compatibility.programming_language.max_version: "<=3.7.9": no version is also ">=3.8"`},
+		{
+			"M-10 with M-07", `">=3.8.0"`, `"<3.8"`,
+			`m.yaml:17:18: compatibility.programming_language.min_version: "<3.8": no version is also ">=3.8", as runtime.min_version wants`,
+		},
+		{
+			"M-11 with M-07", `"<4.0.0"`, `"<3.0.0"`,
+			`m.yaml:18:18: compatibility.programming_language.max_version: "<3.0.0": no version is also ">=3.8", as runtime.min_version wants`,
+		},
+		{
+			"M-11 bare", `"<4.0.0"`, `"3.7.9"`,
+			`m.yaml:18:18: compatibility.programming_language.max_version: "<=3.7.9": no version is also ">=3.8"`,
+		},
 		{"M-12 range", `">=5.8.0,<6.0.0"`, `"new"`, `m.yaml:20:13: compatibility.library_dependencies.psutil: "new": want a version`},
-		{"M-12 conflict", `">=5.8.0,<6.0.0"`, `"<5.0.0"`,
-			`m.yaml:20:13: compatibility.library_dependencies.psutil: "<5.0.0": no version is also ">=5.8.0", as runtime.dependencies[0] wants`},
+		{
+			"M-12 conflict", `">=5.8.0,<6.0.0"`, `"<5.0.0"`,
+			`m.yaml:20:13: compatibility.library_dependencies.psutil: "<5.0.0": no version is also ">=5.8.0", as runtime.dependencies[0] wants`,
+		},
 		{"M-12 edge", `">=5.8.0,<6.0.0"`, `"<5.8.0"`, `"<5.8.0": no version is also ">=5.8.0"`},
 	})
 }

@@ -14,7 +14,8 @@ import (
 // language holds M-06 to M-11. Where two keys bound the same thing, both hold (G-4).
 func (c *checker) language() {
 	r, l := &c.m.Runtime, &c.m.Compatibility.Language
-	c.want(knownLanguage(r.Language), "runtime.language", "%q: want one of %s", r.Language, strings.Join(languages, ", "))
+	c.want(knownLanguage(r.Language), "runtime.language", "%q: want one of %s", r.Language,
+		strings.Join(languages, ", "))
 	c.want(l.Name == "" || l.Name == r.Language, "compatibility.programming_language.name",
 		"%q, but runtime.language is %q", l.Name, r.Language)
 	all := []bound{
@@ -80,11 +81,13 @@ func (c *checker) compatible(all []bound) {
 		}
 		ranges, said = append(ranges, r), append(said, b)
 		for _, other := range said[:len(said)-1] {
-			c.want(meet([]string{other.text, b.text}), b.path, "%q: no version is also %q, as %s wants", b.text, other.text, other.path)
+			c.want(meet([]string{other.text, b.text}), b.path, "%q: no version is also %q, as %s wants", b.text,
+				other.text, other.path)
 		}
 	}
 	if len(ranges) > 2 {
-		c.want(meet(texts(said)), said[len(said)-1].path, "no version is all of %s", strings.Join(texts(said), " and "))
+		c.want(meet(texts(said)), said[len(said)-1].path, "no version is all of %s", strings.Join(texts(said),
+			" and "))
 	}
 }
 

@@ -130,7 +130,7 @@ func report(w io.Writer, err error) {
 
 func hintFor(err error) string {
 	var wrong *usageError
-	var away *api.Unreachable
+	var away *api.UnreachableError
 	var answer *api.Error
 	switch {
 	case errors.As(err, &wrong):
@@ -162,7 +162,7 @@ var codeHints = map[protocol.Code]string{
 
 func exitOf(err error) int {
 	var wrong *usageError
-	var away *api.Unreachable
+	var away *api.UnreachableError
 	switch {
 	case errors.As(err, &wrong):
 		return ExitUsage

@@ -76,7 +76,8 @@ func workflowCommand(c *connection) *cobra.Command {
 		Use: "list", Short: "List deployed workflows", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return ask(cmd, c, question{http.MethodGet, api.PathWorkflows, nil}, func(w io.Writer,
-				list []api.Workflow) {
+				list []api.Workflow,
+			) {
 				row(w, "WORKFLOW", "DEPLOYED", "PLUGINS")
 				for _, x := range list {
 					row(w, x.Workflow, when(x.At), strings.Join(x.Releases, " -> "))

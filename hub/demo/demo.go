@@ -135,7 +135,11 @@ func (s *stage) prepare(ctx context.Context) (err error) {
 	if _, s.signer, err = ed25519.GenerateKey(rand.Reader); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	line, err := source.SignerLine("author@example.com", s.signer.Public().(ed25519.PublicKey))
+	public, ok := s.signer.Public().(ed25519.PublicKey)
+	if !ok {
+		return fmt.Errorf("demo: key is of type %T", s.signer.Public())
+	}
+	line, err := source.SignerLine("author@example.com", public)
 	if err != nil {
 		return err
 	}
@@ -235,8 +239,10 @@ func (s *stage) publish(ctx context.Context) error {
 		return fmt.Errorf("demo: %w", err)
 	}
 	for _, name := range plugins {
-		in := api.AddPlugin{Repository: s.path(filepath.Join("repositories", name)),
-			AllowedSigners: string(signers)}
+		in := api.AddPlugin{
+			Repository:     s.path(filepath.Join("repositories", name)),
+			AllowedSigners: string(signers),
+		}
 		var plugin api.Registered
 		if err := s.client.Do(ctx, http.MethodPost, api.PathPlugins, in, &plugin); err != nil {
 			return err

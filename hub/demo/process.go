@@ -110,7 +110,10 @@ func (p *process) await(ctx context.Context, prefix string) (string, error) {
 
 func (p *process) died() error {
 	<-p.done
-	return fmt.Errorf("demo: %s ended: %v\n%s", p.name, p.err, p.tail())
+	if p.err == nil {
+		return fmt.Errorf("demo: %s ended by itself\n%s", p.name, p.tail())
+	}
+	return fmt.Errorf("demo: %s ended: %w\n%s", p.name, p.err, p.tail())
 }
 
 const tailBytes = 3000

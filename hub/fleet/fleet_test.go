@@ -47,8 +47,10 @@ func wants(t *testing.T, err error, code protocol.Code, text string) {
 func enrolment() Enrolment {
 	return Enrolment{
 		Address: gate, Time: now, Labels: map[string]string{"env": "production"},
-		Device: protocol.Device{Platform: "linux-arm64", Cores: 4, Labels: map[string]string{"board": "pi",
-			"env": "lab"}},
+		Device: protocol.Device{Platform: "linux-arm64", Cores: 4, Labels: map[string]string{
+			"board": "pi",
+			"env":   "lab",
+		}},
 		Identity: Identity{KeyFingerprint: "f", Serial: "1", NotAfter: now.Add(time.Hour)},
 	}
 }
@@ -133,8 +135,12 @@ func TestPresenceOrder(t *testing.T) {
 		"its own Will":                      {{true, 1, 1, true}, {false, 1, 1, false}},
 		"online again after its own Will":   {{true, 1, 1, true}, {false, 1, 1, false}, {true, 1, 1, false}},
 		"a Will before anything was heard":  {{false, 3, 1, false}, {true, 3, 1, false}, {true, 3, 2, true}},
-		"the same twice": {{true, 1, 1, true}, {true, 1, 1, true}, {false, 1, 1, false},
-			{false, 1, 1, false}},
+		"the same twice": {
+			{true, 1, 1, true},
+			{true, 1, 1, true},
+			{false, 1, 1, false},
+			{false, 1, 1, false},
+		},
 		"an older boot with a higher session": {{true, 4, 1, true}, {true, 3, 7, true}, {false, 3, 8, true}},
 		"the largest counters that there are": {{true, 1<<64 - 1, 1, true}, {false, 1 << 63, 5, true}},
 	} {

@@ -28,8 +28,10 @@ func pattern(size int) []byte {
 }
 
 func TestFiles(t *testing.T) {
-	for _, size := range []int{1, protocol.ChunkSize - 1, protocol.ChunkSize, protocol.ChunkSize + 1,
-		3*protocol.ChunkSize + 5} {
+	for _, size := range []int{
+		1, protocol.ChunkSize - 1, protocol.ChunkSize, protocol.ChunkSize + 1,
+		3*protocol.ChunkSize + 5,
+	} {
 		f := openFiles(t)
 		b := pattern(size)
 		d, err := f.Put(b)

@@ -117,8 +117,10 @@ func TestReleaseIsWrittenOnce(t *testing.T) {
 		}
 		_, err = ReleaseOf(tx, other.Digest)
 		wants(t, err, protocol.CodeNotFound, other.Digest.Short())
-		for version, state := range map[string]State{"v1.0.1": Published, "1.1": Published, "": Published,
-			"1.2.0": "odd"} {
+		for version, state := range map[string]State{
+			"v1.0.1": Published, "1.1": Published, "": Published,
+			"1.2.0": "odd",
+		} {
 			bad := releaseOf(version)
 			bad.State = state
 			wants(t, PutRelease(tx, bad), protocol.CodeBadInput, "")
@@ -127,8 +129,10 @@ func TestReleaseIsWrittenOnce(t *testing.T) {
 }
 
 func TestTagNeverMoves(t *testing.T) {
-	pin := Pin{Repository: "https://git.example/fan", Tag: "v1.0.0", TagObject: "cccccccccccc9",
-		Commit: "aaaaaaaaaaaa9"}
+	pin := Pin{
+		Repository: "https://git.example/fan", Tag: "v1.0.0", TagObject: "cccccccccccc9",
+		Commit: "aaaaaaaaaaaa9",
+	}
 	inBooks(t, func(tx *store.Tx) {
 		wants(t, PinTag(tx, pin, now), protocol.CodeOK, "")
 		wants(t, PinTag(tx, pin, now), protocol.CodeOK, "")
@@ -225,8 +229,10 @@ func TestResolve(t *testing.T) {
 func TestStages(t *testing.T) {
 	inBooks(t, func(tx *store.Tx) {
 		long := "first" + strings.Repeat("x", 2*detailMax) + "last"
-		wants(t, SetStage(tx, "fan", "1.0.0", Stage{Name: StageBuild, Verdict: StageFailed, Detail: long,
-			TookMS: 5, Ended: now}),
+		wants(t, SetStage(tx, "fan", "1.0.0", Stage{
+			Name: StageBuild, Verdict: StageFailed, Detail: long,
+			TookMS: 5, Ended: now,
+		}),
 			protocol.CodeOK, "")
 		wants(t, SetStage(tx, "fan", "1.0.0", Stage{Name: StageFetch, Verdict: StageFailed}), protocol.CodeOK, "")
 		wants(t, SetStage(tx, "fan", "1.0.0", Stage{Name: StageFetch, Verdict: StageOK}), protocol.CodeOK, "")

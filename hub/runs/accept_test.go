@@ -75,8 +75,10 @@ func TestAcceptCountsWhatIsMissing(t *testing.T) {
 		fresh          int
 		missed         uint64
 	}{
-		{1, 1, 1, 0}, {1, 2, 1, 0}, {1, 2, 0, 0}, {1, 5, 1, 2}, {2, 1, 1, 2}, {1, 6, 0, 2}, {2, 1, 0, 2}, {3,
-			4, 1, 5},
+		{1, 1, 1, 0}, {1, 2, 1, 0}, {1, 2, 0, 0}, {1, 5, 1, 2}, {2, 1, 1, 2}, {1, 6, 0, 2}, {2, 1, 0, 2}, {
+			3,
+			4, 1, 5,
+		},
 	} {
 		mark, fresh := accept(t, s, batchOf(protocol.LaneLog, record(c.boot, c.sequence, line)))
 		if fresh != c.fresh || mark.Boot < c.boot {
@@ -101,8 +103,10 @@ func TestPoisonGoesToQuarantine(t *testing.T) {
 		"other type":   record(1, 2, "text"),
 		"no run":       record(1, 2, protocol.Event{Workflow: "guard"}),
 		"bad workflow": record(1, 2, protocol.Event{Run: runID(2), Workflow: "Guard!"}),
-		"long data": record(1, 2, protocol.Event{Run: runID(2), Workflow: "guard",
-			Data: protocol.MustMarshal(long)}),
+		"long data": record(1, 2, protocol.Event{
+			Run: runID(2), Workflow: "guard",
+			Data: protocol.MustMarshal(long),
+		}),
 		"long body": record(1, 2, strings.Repeat("x", protocol.RecordMax+1)),
 	}
 	for name, poison := range bad {
@@ -330,8 +334,11 @@ func TestListAndPrune(t *testing.T) {
 		{"agent", Filter{Agent: "other"}, nil},
 		{"ok", Filter{Status: OK}, []uint64{6, 3, 0}},
 		{"running", Filter{Status: Running}, []uint64{9}},
-		{"error of odd since", Filter{Status: Error, Workflow: "odd", Since: epochTime.Add(2 * time.Hour)},
-			[]uint64{7}},
+		{
+			"error of odd since",
+			Filter{Status: Error, Workflow: "odd", Since: epochTime.Add(2 * time.Hour)},
+			[]uint64{7},
+		},
 		{"dropped", Filter{Status: Dropped}, []uint64{8, 5, 2}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -406,8 +413,10 @@ func TestRingsAreBounded(t *testing.T) {
 		accept(t, s, batchOf(protocol.LaneLog, logs...))
 		accept(t, s, batchOf(protocol.LaneMetric, metrics...))
 	}
-	accept(t, s, batchOf(protocol.LaneAudit, record(1, 1, protocol.Audit{Plugin: "p",
-		Capability: "dns.resolve", Denied: 3})))
+	accept(t, s, batchOf(protocol.LaneAudit, record(1, 1, protocol.Audit{
+		Plugin:     "p",
+		Capability: "dns.resolve", Denied: 3,
+	})))
 	update(t, s, func(tx *store.Tx) error {
 		lines, err := LogLines(tx, gate.Agent, -8, 2*total)
 		if err != nil || len(lines) != LogLinesMax || lines[0].Text != fmt.Sprint(total) {
@@ -491,8 +500,13 @@ func FuzzAccept(f *testing.F) {
 }
 
 func FuzzJSON(f *testing.F) {
-	for _, v := range []any{1, -7, uint64(1 << 63), "a", []byte{1}, 1.5, []any{nil, true},
-		map[any]any{1: "x", "y": 2}} {
+	for _, v := range []any{
+		1, -7, uint64(1 << 63), "a",
+		[]byte{1},
+		1.5,
+		[]any{nil, true},
+		map[any]any{1: "x", "y": 2},
+	} {
 		f.Add(protocol.MustMarshal(v))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

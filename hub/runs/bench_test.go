@@ -28,8 +28,10 @@ func BenchmarkAccept(b *testing.B) {
 		}
 		b.StartTimer()
 		err := s.Update(context.Background(), func(tx *store.Tx) error {
-			for _, batch := range []protocol.Batch{batchOf(protocol.LaneEvent, events...),
-				batchOf(protocol.LaneResult, results...)} {
+			for _, batch := range []protocol.Batch{
+				batchOf(protocol.LaneEvent, events...),
+				batchOf(protocol.LaneResult, results...),
+			} {
 				_, fresh, err := Accept(tx, gate, batch, epochTime)
 				if err != nil {
 					return err

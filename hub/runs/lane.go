@@ -81,7 +81,8 @@ func Mark(tx *store.Tx, agent protocol.AgentName, epoch uint64, of protocol.Lane
 // SetMark moves a lane's mark, forward or back, without any record, as when books are
 // put back from a backup.
 func SetMark(tx *store.Tx, agent protocol.AgentName, epoch uint64, of protocol.Lane,
-	mark protocol.Mark) error {
+	mark protocol.Mark,
+) error {
 	l, err := laneOf(tx, agent, epoch, of)
 	if err != nil {
 		return err

@@ -269,13 +269,19 @@ func TestURLs(t *testing.T) {
 	good := map[string]place{
 		"https://git.example.com/a/b.git/": {kind: overHTTP, base: "https://git.example.com/a/b.git"},
 		"http://127.0.0.1:80/a":            {kind: overHTTP, base: "http://127.0.0.1:80/a"},
-		"ssh://git.example.com/a/b": {kind: overSSH, user: "git", host: "git.example.com:22",
-			path: "/a/b"},
+		"ssh://git.example.com/a/b": {
+			kind: overSSH, user: "git", host: "git.example.com:22",
+			path: "/a/b",
+		},
 		"ssh://me@[::1]:2222/a": {kind: overSSH, user: "me", host: "[::1]:2222", path: "/a"},
-		"git@git.example.com:team/plugin.git": {kind: overSSH, user: "git", host: "git.example.com:22",
-			path: "team/plugin.git"},
-		"git.example.com:/abs/plugin": {kind: overSSH, user: "git", host: "git.example.com:22",
-			path: "/abs/plugin"},
+		"git@git.example.com:team/plugin.git": {
+			kind: overSSH, user: "git", host: "git.example.com:22",
+			path: "team/plugin.git",
+		},
+		"git.example.com:/abs/plugin": {
+			kind: overSSH, user: "git", host: "git.example.com:22",
+			path: "/abs/plugin",
+		},
 		"file:///srv/git/a":               {kind: onDisk, path: "/srv/git/a"},
 		"file://localhost/srv/git/a/../b": {kind: onDisk, path: "/srv/git/b"},
 		"/srv/with:colon":                 {kind: onDisk, path: "/srv/with:colon"},

@@ -61,7 +61,8 @@ func isDevice(name string) bool {
 	if !ok {
 		port, ok = strings.CutPrefix(stem, "LPT")
 	}
-	return ok && utf8.RuneCountInString(port) == 1 && strings.Contains("0123456789¹²³", port)
+	const ports = "0123456789¹²³"
+	return ok && utf8.RuneCountInString(port) == 1 && strings.Contains(ports, port)
 }
 
 // foldName is equal for two names that some file system takes for one: case folded, in normal form.

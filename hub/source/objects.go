@@ -150,7 +150,8 @@ func putFolder(store storer.EncodedObjectStorer, list files, blobs map[string]pl
 }
 
 func putObject(store storer.EncodedObjectStorer, kind plumbing.ObjectType, data []byte) (plumbing.Hash,
-	error) {
+	error,
+) {
 	obj := store.NewEncodedObject()
 	obj.SetType(kind)
 	obj.SetSize(int64(len(data)))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
@@ -140,7 +141,7 @@ func (p *packObjects) settle(first *object, at int64, byOffset map[int64]*object
 }
 
 func (p *packObjects) released(id plumbing.Hash, at int64) []delta {
-	free := append(p.waiting.byID[id], p.waiting.byOffset[at]...)
+	free := slices.Concat(p.waiting.byID[id], p.waiting.byOffset[at])
 	delete(p.waiting.byID, id)
 	delete(p.waiting.byOffset, at)
 	p.waiting.count -= len(free)

@@ -6,8 +6,8 @@ import "strings"
 // else 0. A negated pattern wins wherever it stands.
 func inList(name, list string) int {
 	found := 0
-	for _, p := range strings.Split(list, ",") {
-		p, negated := strings.CutPrefix(p, "!")
+	for _, written := range strings.Split(list, ",") {
+		p, negated := strings.CutPrefix(written, "!")
 		if !matches(name, p) {
 			continue
 		}

@@ -104,6 +104,7 @@ func pgpMaySign(who *openpgp.Entity) error {
 			}
 		case packet.PubKeyAlgoDSA:
 			return fmt.Errorf("key %s: dsa", key.KeyIdString())
+		default: // elliptic curves, and keys that cannot sign
 		}
 	}
 	return nil

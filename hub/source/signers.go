@@ -72,7 +72,7 @@ func ParseAllowedSigners(r io.Reader) (AllowedSigners, error) {
 func (a *AllowedSigners) Revoke(r io.Reader) error {
 	var found []string
 	err := eachLine(r, func(_ int, line string) error {
-		key, _, err := parseKey(line)
+		key, err := parseKey(line)
 		if err != nil {
 			return err
 		}
@@ -133,7 +133,7 @@ func parseSigner(line string) (allowed, error) {
 		}
 		rest = after
 	}
-	key, _, err := parseKey(rest)
+	key, err := parseKey(rest)
 	if err != nil {
 		return allowed{}, err
 	}
@@ -297,24 +297,24 @@ func parseTime(text string) (time.Time, error) {
 }
 
 // parseKey reads "keytype base64 [comment]".
-func parseKey(text string) (key ssh.PublicKey, comment string, err error) {
+func parseKey(text string) (key ssh.PublicKey, err error) {
 	kind, rest := cutSpace(text)
-	encoded, comment := cutSpace(rest)
+	encoded, _ := cutSpace(rest)
 	if strings.Contains(kind, "-cert-v0") {
-		return nil, "", fmt.Errorf("key type %q: certificates are not supported", clip(kind))
+		return nil, fmt.Errorf("key type %q: certificates are not supported", clip(kind))
 	}
 	blob, err := base64.StdEncoding.Strict().DecodeString(encoded)
 	if err != nil || encoded == "" {
-		return nil, "", fmt.Errorf("key %q: not base64", clip(kind))
+		return nil, fmt.Errorf("key %q: not base64", clip(kind))
 	}
 	key, err = ssh.ParsePublicKey(blob)
 	if err != nil {
-		return nil, "", fmt.Errorf("key %q: %w", clip(kind), clipped(err))
+		return nil, fmt.Errorf("key %q: %w", clip(kind), clipped(err))
 	}
 	if key.Type() != kind {
-		return nil, "", fmt.Errorf("key type %q: the key itself is %q", clip(kind), key.Type())
+		return nil, fmt.Errorf("key type %q: the key itself is %q", clip(kind), key.Type())
 	}
-	return key, comment, nil
+	return key, nil
 }
 
 // keyMaySign holds the kinds of key that may sign a tag.

@@ -152,8 +152,10 @@ func dialTest(t *testing.T, s *sshServer, path string) (any, error) {
 	t.Helper()
 	opt := s.options()
 	opt.Limits = opt.Limits.filled()
-	remote, err := dialSSH(t.Context(), place{kind: overSSH, user: "git", host: s.at.Addr().String(),
-		path: path}, opt)
+	remote, err := dialSSH(t.Context(), place{
+		kind: overSSH, user: "git", host: s.at.Addr().String(),
+		path: path,
+	}, opt)
 	if err != nil {
 		return nil, err
 	}

@@ -197,10 +197,14 @@ func TestSignatureKinds(t *testing.T) {
 		"sha512":         {signed(t, payload, ada, "git", sshsig.HashSHA512), nil, ""},
 		"sha256":         {signed(t, payload, ada, "git", sshsig.HashSHA256), nil, ""},
 		"namespace file": {signed(t, payload, ada, "file", sshsig.HashSHA512), ErrBadSignature, `namespace "file"`},
-		"rsa 2048": {signed(t, payload, sshSigner(t, weak), "git", sshsig.HashSHA512), ErrBadSignature,
-			"3072"},
-		"ecdsa p-384": {signed(t, payload, sshSigner(t, p384), "git", sshsig.HashSHA512), ErrBadSignature,
-			"nistp384"},
+		"rsa 2048": {
+			signed(t, payload, sshSigner(t, weak), "git", sshsig.HashSHA512), ErrBadSignature,
+			"3072",
+		},
+		"ecdsa p-384": {
+			signed(t, payload, sshSigner(t, p384), "git", sshsig.HashSHA512), ErrBadSignature,
+			"nistp384",
+		},
 		"hash sha1":       {rehashed(t, payload, ada), ErrBadSignature, "sha1"},
 		"security key":    {touchedTag(t, payload, 1), nil, ""},
 		"untouched":       {touchedTag(t, payload, 0), ErrBadSignature, "not touched"},

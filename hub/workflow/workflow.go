@@ -166,8 +166,10 @@ func (w *Workflow) steps(in *written) error {
 		path  string
 		steps []writtenStep
 		into  *[]Step
-	}{{protocol.Action, "actions", in.Actions, &w.Actions}, {protocol.Output, "outputs", in.Outputs,
-		&w.Outputs}} {
+	}{{protocol.Action, "actions", in.Actions, &w.Actions}, {
+		protocol.Output, "outputs", in.Outputs,
+		&w.Outputs,
+	}} {
 		if n := len(part.steps); n == 0 || n > protocol.StepsMax {
 			return w.Errorf(part.path, "%d of them, want 1 to %d", n, protocol.StepsMax)
 		}
@@ -233,7 +235,8 @@ func (w *Workflow) checkBounds(kind protocol.PluginType, path string, s *Step) e
 }
 
 func (w *Workflow) stepName(kind protocol.PluginType, path string, in *writtenStep,
-	ref PluginRef) (protocol.StepName, error) {
+	ref PluginRef,
+) (protocol.StepName, error) {
 	name := protocol.StepName(in.Name)
 	switch {
 	case kind == protocol.Trigger && in.Name != "":

@@ -51,21 +51,31 @@ func TestParseReadsEveryField(t *testing.T) {
 // P-02: exactly one trigger, one or more actions and outputs, each error at its place.
 func TestParseRefuses(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
-		{"no trigger", guard[strings.Index(guard, "trigger:"):strings.Index(guard, "actions:")], "",
-			"w.yaml:1:1: trigger: missing"},
-		{"no actions", guard[strings.Index(guard, "actions:"):strings.Index(guard, "outputs:")], "actions: []\n",
-			"w.yaml:6:10: actions: 0 of them, want 1 to 32"},
+		{
+			"no trigger", guard[strings.Index(guard, "trigger:"):strings.Index(guard, "actions:")], "",
+			"w.yaml:1:1: trigger: missing",
+		},
+		{
+			"no actions", guard[strings.Index(guard, "actions:"):strings.Index(guard, "outputs:")], "actions: []\n",
+			"w.yaml:6:10: actions: 0 of them, want 1 to 32",
+		},
 		{"unknown key", "when: error", "wenn: error", `w.yaml:15:5: outputs[0].wenn: unknown key "wenn"; did you mean "when"?`},
 		{"bad name", "workflow: overheat-guard", "workflow: Overheat", `w.yaml:1:11: workflow: workflow name "Overheat": character 1`},
 		{"bad range", "system-command@1", "system-command@one", `w.yaml:8:13: actions[0].plugin: plugin "system-command": "one" is no version`},
-		{"no plugin", "plugin: append-file@1.0.0\n    when: error", "when: error",
-			"w.yaml:14:5: outputs[0].plugin: missing"},
+		{
+			"no plugin", "plugin: append-file@1.0.0\n    when: error", "when: error",
+			"w.yaml:14:5: outputs[0].plugin: missing",
+		},
 		{"no at", "at: { group: { role: gateway, env: production } }", "timeout: 1s", "trigger.at: missing"},
-		{"at affected", "at: { group: { role: gateway, env: production } }", "at: affected",
-			"trigger.at: affected means"},
+		{
+			"at affected", "at: { group: { role: gateway, env: production } }", "at: affected",
+			"trigger.at: affected means",
+		},
 		{"on for trigger", "at: { group", "on: { group", `a trigger says where with "at"`},
-		{"two targets", "{ group: { role: gateway, env: production } }", "{ agent: a, pool: b }",
-			"w.yaml:5:7: trigger.at: 2 targets"},
+		{
+			"two targets", "{ group: { role: gateway, env: production } }", "{ agent: a, pool: b }",
+			"w.yaml:5:7: trigger.at: 2 targets",
+		},
 		{"odd target", "{ group: { role: gateway, env: production } }", "somewhere", `"somewhere": want affected, hub`},
 		{"bad agent", "{ group: { role: gateway, env: production } }", "{ agent: A }", `agent name "A"`},
 		{"same name", "- plugin: append-file@1.0.0", "- plugin: append-file@1.0.0\n    name: restart-fan", `step name "restart-fan" is taken by actions[0]`},

@@ -70,10 +70,14 @@ type way struct {
 
 func (s *suite) ways() []way {
 	return []way{
-		{"up", s.Agent, s.Hub, protocol.Topic(s.Address, protocol.UpRecords),
-			protocol.UpFilter(protocol.UpRecords)},
-		{"down", s.Hub, s.Agent, protocol.Topic(s.Address, protocol.DownAck),
-			protocol.Topic(s.Address, protocol.DownAck)},
+		{
+			"up", s.Agent, s.Hub, protocol.Topic(s.Address, protocol.UpRecords),
+			protocol.UpFilter(protocol.UpRecords),
+		},
+		{
+			"down", s.Hub, s.Agent, protocol.Topic(s.Address, protocol.DownAck),
+			protocol.Topic(s.Address, protocol.DownAck),
+		},
 	}
 }
 

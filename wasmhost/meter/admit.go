@@ -1,6 +1,7 @@
 package meter
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -156,7 +157,7 @@ func Admit(info Info, l Limits) error {
 // kinds checks what is no count.
 func (l *Limits) kinds(info Info) error {
 	if info.HasStart && !l.Start {
-		return fmt.Errorf("Start: start section not allowed")
+		return errors.New("start section: not allowed (limit Start)")
 	}
 	// A table that nobody can grow is bounded by its minimum; the host never grows one.
 	if info.TableGrow {

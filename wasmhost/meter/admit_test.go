@@ -72,7 +72,7 @@ func TestAdmitNamesTheLimit(t *testing.T) {
 		{"MemoryPages: 1025, at most 1024", fill(1025)},
 		{"TableElements: 65537, at most 65536", asm{tableMax: 65_537, fns: []fn{{}}}.build()},
 		{"table.grow not allowed", grow.build()},
-		{"start section not allowed", asm{start: true, fns: []fn{{}}}.build()},
+		{"start section: not allowed", asm{start: true, fns: []fn{{}}}.build()},
 		{"CustomBytes: ", asm{custom: []string{strings.Repeat("x", 64<<10)}, fns: []fn{{}}}.build()},
 	}
 	l := DefaultLimits()

@@ -8,8 +8,10 @@ import (
 
 // The names that a metered module adds, and that no other module may use.
 const (
-	// ImportModule and ImportName name the host function of type ()->() that is called when the fuel is spent.
-	ImportModule, ImportName = "fuel", "out"
+	// ImportModule is the module of the host function that is called when the fuel is spent.
+	ImportModule = "fuel"
+	// ImportName is that function's name; its type is ()->().
+	ImportName = "out"
 	// FuelGlobal is the exported mutable i64 that holds the fuel left; the host adds to it.
 	FuelGlobal = "__fuel"
 	// StackGlobal is the exported mutable i64 that holds the call stack left, in units of eight bytes.

@@ -137,12 +137,11 @@ func (r *reader) valType() byte {
 	return t
 }
 
-func (r *reader) refType() byte {
+func (r *reader) refType() {
 	t := r.byte()
 	if r.err == nil && t != typeFuncref && t != typeExternref {
 		r.fail("reference type 0x%02x unknown or not supported", t)
 	}
-	return t
 }
 
 // limits of a table or memory; high is below zero when no maximum is declared.

@@ -331,6 +331,7 @@ func (s *scan) indices() {
 		s.below("memory", in.y, 1)
 	case immMem, immMemMem:
 		s.below("memory", max(in.x, in.y), 1)
+	default: // names nothing that has a bound
 	}
 	s.dynamic = s.dynamic || dynamicShift(in.op) > 0
 	s.tableGrow = s.tableGrow || in.op == opTableGrow
