@@ -25,10 +25,17 @@ type HostConfig struct {
 	Audit func([]protocol.Audit)
 	// KV gives an instance what it puts by; nil keeps it in memory.
 	KV func(Instance) wasmhost.KV
-	// Rest ends instances that were not asked for so long, to free their memory; the
-	// next question starts a fresh one. 0 means never.
+	// Rest frees plugins that were not asked for so long, their code too; the next
+	// question loads them again, from the disk and checked again. One that is costly to
+	// load rests later, one that was loaded and not asked yet sooner. 0 means never.
 	Rest time.Duration
-	Log  *slog.Logger
+	// Loads bounds the loads under way at once; 0 means one. More are faster and need
+	// more memory.
+	Loads int
+	// Freed is called, on any goroutine, when a load or a rest has left garbage behind.
+	// It must not wait. Nil if nobody wants to know.
+	Freed func()
+	Log   *slog.Logger
 }
 
 // Host runs plugins in wasmhost. Each instance has a goroutine of its own: a plugin is
@@ -37,7 +44,7 @@ type HostConfig struct {
 type Host struct {
 	cfg     HostConfig
 	ctx     context.Context
-	loading chan struct{} // holds one: loads go one at a time, to bound the memory
+	loading chan struct{} // holds a token for each load under way
 	all     sync.WaitGroup
 
 	mu      sync.Mutex // guards the field below
@@ -53,8 +60,12 @@ type worker struct {
 	calls    chan Call
 	after    <-chan struct{} // closed when the instance before it has ended; may be nil
 	done     chan struct{}
-	plugin   *wasmhost.Plugin // nil until loaded
-	rests    bool
+	plugin   *wasmhost.Plugin // nil until loaded, and while it rests
+	of       *Load            // what plugin was loaded from; nil until it was
+	kv       wasmhost.KV
+	took     time.Duration // the last load
+	asked    bool          // since it was loaded
+	next     time.Duration // when it wants to be asked again; 0: it did not say
 	told     map[string]protocol.Audit
 }
 
@@ -63,7 +74,9 @@ func NewHost(ctx context.Context, cfg HostConfig) *Host {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Host{cfg: cfg, ctx: ctx, loading: make(chan struct{}, 1), workers: map[Instance]*worker{}}
+	return &Host{
+		cfg: cfg, ctx: ctx, loading: make(chan struct{}, max(1, cfg.Loads)), workers: map[Instance]*worker{},
+	}
 }
 
 // Start begins a call. See Plugins.
@@ -83,10 +96,7 @@ func (h *Host) Start(c Call) {
 
 // hire starts a worker for an instance, behind the one that is ending. Called with mu.
 func (h *Host) hire(i Instance, before *worker) *worker {
-	w := &worker{
-		host: h, instance: i, calls: make(chan Call, callsMax), done: make(chan struct{}),
-		told: map[string]protocol.Audit{},
-	}
+	w := &worker{host: h, instance: i, calls: make(chan Call, callsMax), done: make(chan struct{})}
 	if before != nil {
 		w.after = before.done
 	}
@@ -130,31 +140,55 @@ func (w *worker) run() {
 			return
 		case c := <-w.calls:
 			stop()
-			w.host.cfg.Answered(Answered{ID: c.ID, Instance: c.Instance, Answer: w.do(c)})
+			w.host.cfg.Answered(w.do(c))
 			w.audit()
-			w.rests = false
 		case <-idle:
-			w.rests = w.plugin.Rest()
+			w.rest()
 		}
 	}
 }
 
-// idle returns a channel that rings when the instance may rest.
+// restLoads is how many times as long as its load a plugin waits before it rests: what
+// loading again costs is at most a fiftieth of a core.
+const restLoads = 50
+
+// idle returns a channel that rings when the plugin is to rest.
 func (w *worker) idle() (<-chan time.Time, func()) {
-	if w.host.cfg.Rest <= 0 || w.plugin == nil || w.rests {
+	wait := w.host.cfg.Rest
+	if wait <= 0 || w.plugin == nil {
 		return nil, func() {}
 	}
-	timer := time.NewTimer(w.host.cfg.Rest)
+	switch long := max(wait, restLoads*w.took); {
+	case !w.asked || w.next >= long:
+		wait /= 4
+	default:
+		wait = long
+	}
+	timer := time.NewTimer(wait)
 	return timer.C, func() { timer.Stop() }
+}
+
+// rest frees the plugin and its code.
+func (w *worker) rest() {
+	if w.plugin == nil {
+		return
+	}
+	w.audit()
+	w.plugin.Close(context.WithoutCancel(w.ctx))
+	w.plugin = nil
+	w.host.freed()
+}
+
+func (h *Host) freed() {
+	if h.cfg.Freed != nil {
+		h.cfg.Freed()
+	}
 }
 
 // end frees the plugin and answers the calls that were not begun.
 func (w *worker) end() {
 	w.cancel()
-	if w.plugin != nil {
-		w.audit()
-		w.plugin.Close(context.WithoutCancel(w.ctx))
-	}
+	w.rest()
 	h := w.host
 	h.mu.Lock()
 	if h.workers[w.instance] == w {
@@ -172,18 +206,30 @@ func (w *worker) end() {
 	}
 }
 
-func (w *worker) do(c Call) wasmhost.Answer {
+func (w *worker) do(c Call) Answered {
+	out := Answered{ID: c.ID, Instance: c.Instance}
+	var err error
 	switch {
 	case w.ctx.Err() != nil:
-		return wasmhost.Answer{Error: protocol.Errorf(protocol.CodeUnavailable, "plugin was stopped")}
+		err = errStopped
 	case c.Load != nil:
-		return wasmhost.Answer{Error: protocol.AsError(w.load(c.Load))}
+		err = w.load(c.Load)
+	case w.of == nil:
+		err = protocol.Errorf(protocol.CodeUnavailable, "plugin is not loaded")
 	case w.plugin == nil:
-		return wasmhost.Answer{Error: protocol.Errorf(protocol.CodeUnavailable, "plugin is not loaded")}
-	default:
-		return w.plugin.Call(w.ctx, *c.Request)
+		err = w.load(w.of)
+		out.Lost = err != nil
 	}
+	if err != nil || c.Load != nil {
+		out.Answer.Error = protocol.AsError(err)
+		return out
+	}
+	out.Answer = w.plugin.Call(w.ctx, *c.Request)
+	w.asked, w.next = true, time.Duration(out.Answer.Next.AfterMS)*time.Millisecond
+	return out
 }
+
+var errStopped = protocol.Errorf(protocol.CodeUnavailable, "plugin was stopped")
 
 // load reads the artifact, checked against its digest once more, and starts it.
 func (w *worker) load(l *Load) error {
@@ -196,8 +242,10 @@ func (w *worker) load(l *Load) error {
 	case h.loading <- struct{}{}:
 		defer func() { <-h.loading }()
 	case <-w.ctx.Done():
-		return protocol.Errorf(protocol.CodeUnavailable, "plugin was stopped")
+		return errStopped
 	}
+	defer h.freed()
+	began := time.Now()
 	wasm, err := h.cfg.Store.ReadFile(l.Artifact.Digest)
 	if err != nil {
 		return err
@@ -206,14 +254,28 @@ func (w *worker) load(l *Load) error {
 		w.plugin.Close(w.ctx)
 		w.plugin = nil
 	}
-	spec := wasmhost.Spec{
+	w.of, w.asked, w.told = nil, false, map[string]protocol.Audit{}
+	plugin, err := h.cfg.Engine.Load(w.ctx, wasmhost.Spec{
 		Manifest: l.Manifest, Wasm: wasm, Digest: l.Artifact.Digest, Step: l.Step, Workflow: w.instance.Workflow,
+		KV: w.keeps(),
+	})
+	if err != nil {
+		return err
 	}
-	if h.cfg.KV != nil && w.instance.Step != "" {
-		spec.KV = h.cfg.KV(w.instance)
+	w.plugin, w.of, w.took = plugin, l, time.Since(began)
+	return nil
+}
+
+// keeps returns where the plugin puts by. What it puts by outlives its rests.
+func (w *worker) keeps() wasmhost.KV {
+	switch {
+	case w.kv != nil:
+	case w.host.cfg.KV != nil && w.instance.Step != "":
+		w.kv = w.host.cfg.KV(w.instance)
+	default:
+		w.kv = wasmhost.NewMemoryKV()
 	}
-	w.plugin, err = h.cfg.Engine.Load(w.ctx, spec)
-	return err
+	return w.kv
 }
 
 // audit hands on what the plugin used of its grants since it was asked last.

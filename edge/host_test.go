@@ -13,6 +13,7 @@ import (
 
 	"github.com/stavily/stavily/edge"
 	"github.com/stavily/stavily/edge/disk"
+	"github.com/stavily/stavily/edge/storetest"
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/wasmhost"
 	"github.com/stavily/stavily/wasmhost/meter"
@@ -144,6 +145,90 @@ func runReal(t *testing.T, dir string, hub *hubSide, done func() bool) {
 	}
 	cancel()
 	host.Wait()
+}
+
+// A plugin that rested comes back when it is asked, from a disk that is checked again,
+// and with what it put by (N4, S-01).
+func TestHostRests(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a WebAssembly module")
+	}
+	hub, store := newHubSide(t), storetest.NewMemory()
+	wasm := guest(t, "work", protocol.Action)
+	ref := hub.publish("work", protocol.Action, "1.0.0", wasm)
+	art := hub.art[ref.Plugin]
+	keep := func() {
+		for i := range protocol.ChunkCount(art.Size) {
+			chunk := wasm[int(i)*protocol.ChunkSize : min(len(wasm), int(i+1)*protocol.ChunkSize)]
+			if err := store.AddChunk(art.Digest, i, art.Size, chunk); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	keep()
+	ctx, cancel := context.WithCancel(context.Background())
+	engine, err := wasmhost.New(ctx, wasmhost.Config{CacheDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close(context.WithoutCancel(ctx))
+	answers, freed := make(chan edge.Answered, 1), make(chan struct{}, 8)
+	host := edge.NewHost(ctx, edge.HostConfig{
+		Engine: engine, Store: store, Rest: time.Millisecond, Answered: func(a edge.Answered) { answers <- a },
+		Freed: func() { freed <- struct{}{} },
+	})
+	i := edge.Instance{Workflow: "w", Step: "s"}
+	load := &edge.Load{Artifact: art, Manifest: protocol.Manifest{Plugin: protocol.PluginInfo{
+		Name: "work", Version: "1.0.0", Type: protocol.Action,
+	}}}
+	run := &wasmhost.Request{Kind: wasmhost.Run, Event: &protocol.Event{Data: protocol.MustMarshal(map[string]int{"n": 4})}}
+	steps := []struct {
+		name string
+		load *edge.Load
+		rest bool // wait for it to rest, after the load
+		do   func()
+		want protocol.Code
+		lost bool
+	}{
+		{name: "load", load: load, rest: true},
+		{name: "after a rest"},
+		{name: "load again", load: load, rest: true},
+		{name: "rotten", do: func() { _ = store.KeepFiles(nil) }, want: protocol.CodeNotFound, lost: true},
+		{name: "fetched again", do: keep},
+	}
+	for _, s := range steps {
+		if s.do != nil {
+			s.do()
+		}
+		c := edge.Call{ID: 1, Instance: i, Load: s.load}
+		if s.load == nil {
+			c.Request = run
+		}
+		host.Start(c)
+		a := <-answers
+		if protocol.CodeOf(asError(a.Answer.Error)) != s.want || a.Lost != s.lost {
+			t.Fatalf("%s: %+v, want %s", s.name, a, s.want)
+		}
+		if got := protocol.MustMarshal(map[string]int{"double": 8}); s.load == nil && s.want == 0 && !bytes.Equal(a.Answer.Data, got) {
+			t.Fatalf("%s: data %x, want %x", s.name, a.Answer.Data, got)
+		}
+		if s.rest {
+			<-freed // the load
+			<-freed // the rest
+		}
+		for len(freed) > 0 {
+			<-freed
+		}
+	}
+	cancel()
+	host.Wait()
+}
+
+func asError(err *protocol.Error) error {
+	if err == nil {
+		return nil
+	}
+	return err
 }
 
 // An instance that is stopped answers what waits, and its place can be taken at once.

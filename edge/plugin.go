@@ -51,4 +51,7 @@ type Answered struct {
 	ID       CallID
 	Instance Instance
 	Answer   wasmhost.Answer
+	// Lost says that a plugin which rested could not be loaded again, for the reason in
+	// Answer.Error: what it was to be asked was not asked.
+	Lost bool
 }

@@ -126,6 +126,33 @@ func TestRequest(t *testing.T) {
 	}
 }
 
+// A plugin that rested and does not come back is loaded afresh; what it was to be asked
+// is asked then, as the first try.
+func TestLost(t *testing.T) {
+	for _, name := range []string{"w/when", "w/do", "w/say"} {
+		w := newWorld(t)
+		w.hub.standard()
+		w.plugins.answers["w/when"] = fires(2)
+		w.plugins.lost = []string{name}
+		w.hub.deploy(w.hub.desired(1, w.hub.workflow("w")))
+		w.boot()
+		w.online()
+		w.pass(time.Minute)
+		if got, want := w.hub.said(), "do ok, say ok., do ok, say ok."; got != want || len(w.plugins.lost) > 0 {
+			t.Errorf("%s lost: results %q, want %q", name, got, want)
+		}
+		for _, r := range w.hub.results {
+			if r.Tries != 1 {
+				t.Errorf("%s lost: step %s took %d tries, want 1", name, r.Step, r.Tries)
+			}
+		}
+		loads := slices.DeleteFunc(slices.Clone(w.plugins.started), func(s string) bool { return s != name+" load" })
+		if len(loads) != 2 {
+			t.Errorf("%s lost: loaded %d times, want 2", name, len(loads))
+		}
+	}
+}
+
 // A retry and a power cut keep the idempotency key (complaint 21).
 func TestKeysStay(t *testing.T) {
 	w := newWorld(t)

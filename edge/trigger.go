@@ -231,6 +231,12 @@ func (a *Agent) answer(in Answered) {
 		return
 	}
 	delete(a.calls, in.ID)
+	if in.Lost && c.work != nil {
+		a.log.Warn("plugin that rested did not come back", slog.String("workflow", string(in.Instance.Workflow)),
+			slog.String("step", string(in.Instance.Step)), slog.String("error", in.Answer.Error.Error()))
+		a.again(c.work)
+		return
+	}
 	switch c.kind {
 	case forTrial:
 		a.tried(c, in.Answer.Error)

@@ -100,7 +100,7 @@ func (w *world) one() bool {
 	case len(w.plugins.queue) > 0:
 		c := w.plugins.queue[0]
 		w.plugins.queue = w.plugins.queue[1:]
-		w.agent.Answered(w.now, edge.Answered{ID: c.ID, Instance: c.Instance, Answer: w.plugins.answer(c)})
+		w.agent.Answered(w.now, w.plugins.end(c))
 	case len(w.link.sent) > 0:
 		m := w.link.sent[0]
 		w.link.sent = w.link.sent[1:]
@@ -171,6 +171,7 @@ type script struct {
 	started []string // what was begun, in order
 	stopped []string
 	keys    []string // idempotency keys asked with, in order
+	lost    []string // "workflow/step" whose next question finds it lost
 }
 
 func (s *script) Start(c edge.Call) {
@@ -185,6 +186,15 @@ func (s *script) Start(c edge.Call) {
 func (s *script) Stop(i edge.Instance) {
 	s.stopped = append(s.stopped, fmt.Sprintf("%s/%s", i.Workflow, i.Step))
 	s.queue = slices.DeleteFunc(s.queue, func(c edge.Call) bool { return c.Instance == i })
+}
+
+func (s *script) end(c edge.Call) edge.Answered {
+	name := fmt.Sprintf("%s/%s", c.Instance.Workflow, c.Instance.Step)
+	if at := slices.Index(s.lost, name); at >= 0 && c.Request != nil {
+		s.lost = slices.Delete(s.lost, at, at+1)
+		return edge.Answered{ID: c.ID, Instance: c.Instance, Lost: true, Answer: refuses(protocol.CodeDigest, "rotten")(c)}
+	}
+	return edge.Answered{ID: c.ID, Instance: c.Instance, Answer: s.answer(c)}
 }
 
 func (s *script) answer(c edge.Call) wasmhost.Answer {

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"os"
+	"runtime/debug"
+	"time"
+)
+
+// gcPercent is how much garbage the agent lets lie, in percent of what it needs. Its
+// own work makes little; a device has better uses for the room.
+const gcPercent = 40
+
+// tidyAfter is how long it must have been quiet before memory goes back to the system:
+// loads come several at once.
+const tidyAfter = 500 * time.Millisecond
+
+// saveMemory has the collector prefer room to speed, unless someone decided otherwise.
+func saveMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+}
+
+// tidier gives memory back to the system when plugins came or went: loading one needs
+// several times the memory that it then has.
+type tidier struct {
+	due chan struct{} // holds one
+}
+
+func newTidier() *tidier { return &tidier{due: make(chan struct{}, 1)} }
+
+// freed says that there is garbage. It does not wait.
+func (t *tidier) freed() {
+	select {
+	case t.due <- struct{}{}:
+	default:
+	}
+}
+
+// run tidies until ctx ends.
+func (t *tidier) run(ctx context.Context) {
+	quiet := time.NewTimer(0)
+	<-quiet.C
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.due:
+			quiet.Reset(tidyAfter)
+		case <-quiet.C:
+			debug.FreeOSMemory()
+		}
+	}
+}
