@@ -27,7 +27,8 @@ func (b *bench) buildGuests() error {
 	if err := os.CopyFS(dir, os.DirFS("internal/bench/testdata/guests")); err != nil {
 		return err
 	}
-	mod := fmt.Sprintf("module guests\n\ngo 1.24\n\nrequire %[1]s v0.1.0\n\nreplace %[1]s => %[2]s\n", guestSDK, sdk)
+	const form = "module guests\n\ngo 1.24\n\nrequire %[1]s v0.1.0\n\nreplace %[1]s => %[2]s\n"
+	mod := fmt.Sprintf(form, guestSDK, sdk)
 	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(mod), 0o600); err != nil {
 		return err
 	}
@@ -41,9 +42,11 @@ func (b *bench) buildGuests() error {
 
 func (b *bench) buildGuest(dir, kind string) error {
 	file := b.path(kind + ".wasm")
-	cmd := exec.CommandContext(b.ctx, "go", "build", "-trimpath", "-ldflags=-s -w -X main.kind="+kind, "-o", file, ".")
+	flags := "-ldflags=-s -w -X main.kind=" + kind
+	cmd := exec.CommandContext(b.ctx, "go", "build", "-trimpath", flags, "-o", file, ".")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-mod=mod")
+	cmd.Env = append(os.Environ(),
+		"GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-mod=mod")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build guest %s: %w\n%s", kind, err, text)
 	}

@@ -54,7 +54,8 @@ func (b *bench) start(args ...string) (*process, error) {
 		return nil, err
 	}
 	defer log.Close()
-	p := &process{cmd: exec.CommandContext(b.ctx, args[0], args[1:]...), log: log.Name(), done: make(chan struct{})}
+	p := &process{log: log.Name(), done: make(chan struct{})}
+	p.cmd = exec.CommandContext(b.ctx, args[0], args[1:]...)
 	p.cmd.Stderr = log
 	p.cmd.SysProcAttr = endsWithUs()
 	if p.in, err = p.cmd.StdinPipe(); err != nil {

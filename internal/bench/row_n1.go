@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -51,20 +52,24 @@ func eventDelay(b *bench) ([]line, error) {
 			return out, err
 		}
 		c.state = "agent-" + strconv.Itoa(v.everyMS)
-		_, delays, err := c.agentRound()
+		agent, err := c.agentRound()
 		if err != nil {
 			return out, err
 		}
-		_, alone, err := c.pluginRound()
+		alone, err := c.pluginRound()
 		if err != nil {
 			return out, err
 		}
-		held := fmt.Sprintf(", %.0f/s done", float64(len(delays))/eventTime.Seconds())
 		const what, beside = "trigger to output, Go plugins, durable, ", "the plugins alone"
-		out = append(out,
-			line{what + v.name + held + ", p50", median(delays), "µs", beside, median(alone), atMost(60)},
-			line{what + v.name + held + ", p99", quantile(delays, 0.99), "µs", beside, quantile(alone, 0.99), atMost(500)},
-		)
+		held := fmt.Sprintf("%s, %.0f/s done", v.name, float64(agent.events)/eventTime.Seconds())
+		for _, q := range []struct {
+			name string
+			at   float64
+			most float64
+		}{{", p50", 0.5, 60}, {", p99", 0.99, 500}} {
+			value, base := quantile(agent.delays, q.at), quantile(alone.delays, q.at)
+			out = append(out, line{what + held + q.name, value, "µs", beside, base, atMost(q.most)})
+		}
 	}
 	return out, nil
 }
@@ -84,21 +89,29 @@ func (b *bench) newCourse(events, everyMS int) (*course, error) {
 }
 
 func (c *course) agentCPU() (float64, error) {
-	used, delays, err := c.agentRound()
-	return used.Seconds() * 1e6 / float64(len(delays)), err
+	r, err := c.agentRound()
+	return r.perEvent(), err
 }
 
 func (c *course) pluginCPU() (float64, error) {
-	used, delays, err := c.pluginRound()
-	return used.Seconds() * 1e6 / float64(len(delays)), err
+	r, err := c.pluginRound()
+	return r.perEvent(), err
 }
 
-// agentRound runs the agent for a while after its first output, and returns the CPU
-// that this process used meanwhile and the delay of each event.
-func (c *course) agentRound() (used time.Duration, delays []float64, err error) {
+// round is what came through in a while.
+type round struct {
+	used   time.Duration // CPU of this process
+	events int
+	delays []float64 // µs
+}
+
+func (r *round) perEvent() float64 { return r.used.Seconds() * 1e6 / float64(r.events) }
+
+// agentRound runs the agent for a while after its first output.
+func (c *course) agentRound() (r round, err error) {
 	s, err := openStation(c.ctx, c.path(c.state), c.hub)
 	if err != nil {
-		return 0, nil, err
+		return r, err
 	}
 	err = c.until("the first output", func() (bool, error) {
 		select {
@@ -109,56 +122,60 @@ func (c *course) agentRound() (used time.Duration, delays []float64, err error) 
 		}
 	})
 	if err != nil {
-		return 0, nil, fmt.Errorf("%w: agent %+v: %w", err, s.agent.Status(), s.close())
+		return r, errors.Join(err, s.close())
 	}
-	s.count()
-	before, _ := cpuTime()
-	if err := c.pause(eventTime); err != nil {
-		return 0, nil, err
+	was, _ := s.count()
+	before, err := cpuTime()
+	if err == nil {
+		err = c.pause(eventTime)
 	}
-	_, delays = s.count()
-	after, err := cpuTime()
-	if bad := s.close(); err == nil {
-		err = bad
+	is, delays := s.count()
+	after, bad := cpuTime()
+	r = round{after - before, is - was, delays}
+	if r.events == 0 {
+		err = errors.Join(err, fmt.Errorf("no event came through in %s", eventTime))
 	}
-	if err == nil && len(delays) == 0 {
-		err = fmt.Errorf("no event came through in %s", eventTime)
-	}
-	return after - before, delays, err
+	return r, errors.Join(err, bad, s.close())
 }
 
 // pluginRound puts the same questions to the same plugins, one after the other.
-func (c *course) pluginRound() (used time.Duration, delays []float64, err error) {
+func (c *course) pluginRound() (r round, err error) {
 	engine, err := wasmhost.New(c.ctx, wasmhost.Config{CacheDir: c.path(c.state + "/cache")})
 	if err != nil {
-		return 0, nil, err
+		return r, err
 	}
 	defer engine.Close(c.ctx)
-	var plugins []*wasmhost.Plugin
+	plugins, err := c.loadAll(engine)
+	if err != nil {
+		return r, err
+	}
+	before, err := cpuTime()
+	for began := time.Now(); err == nil && time.Since(began) < eventTime; {
+		var some []float64
+		some, err = c.askAll(plugins)
+		r.delays = append(r.delays, some...)
+	}
+	after, bad := cpuTime()
+	r.used, r.events = after-before, len(r.delays)
+	return r, errors.Join(err, bad)
+}
+
+func (c *course) loadAll(engine *wasmhost.Host) (plugins []*wasmhost.Plugin, err error) {
 	for _, kind := range guestKinds {
 		wasm, err := os.ReadFile(c.path(string(kind) + ".wasm"))
 		if err != nil {
-			return 0, nil, err
+			return nil, err
 		}
 		p, err := engine.Load(c.ctx, wasmhost.Spec{
 			Manifest: guestManifest(kind), Wasm: wasm, Digest: protocol.DigestOf(wasm),
 			Step: guestStep(kind, protocol.Digest{}, c.events, 1), Workflow: benchWorkflow,
 		})
 		if err != nil {
-			return 0, nil, err
+			return nil, err
 		}
 		plugins = append(plugins, p)
 	}
-	before, _ := cpuTime()
-	for began := time.Now(); time.Since(began) < eventTime && c.ctx.Err() == nil; {
-		some, err := c.askAll(plugins)
-		if err != nil {
-			return 0, nil, err
-		}
-		delays = append(delays, some...)
-	}
-	after, err := cpuTime()
-	return after - before, delays, err
+	return plugins, nil
 }
 
 // askAll wakes the trigger once and takes its events to the output.
@@ -175,7 +192,9 @@ func (c *course) askAll(plugins []*wasmhost.Plugin) (delays []float64, err error
 		if ran.Error != nil {
 			return nil, ran.Error
 		}
-		results := []protocol.Result{{Workflow: benchWorkflow, Step: "action", Status: protocol.StatusOK, Data: ran.Data}}
+		results := []protocol.Result{
+			{Workflow: benchWorkflow, Step: "action", Status: protocol.StatusOK, Data: ran.Data},
+		}
 		told := plugins[2].Call(c.ctx, wasmhost.Request{
 			Kind: wasmhost.Deliver, Now: now, Event: event, Results: results, Key: "key",
 		})

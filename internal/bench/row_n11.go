@@ -40,7 +40,8 @@ func rollout(b *bench) ([]line, error) {
 			metric: "new workflow until " + v.name + " agents report it, in process", unit: "s",
 			baseline: "signatures alone", target: atMost(v.most),
 		}
-		l.value, l.base, err = inTurn(v.rounds, core.deploy, func() (float64, error) { return signatures(v.agents) })
+		signed := func() (float64, error) { return signatures(v.agents) }
+		l.value, l.base, err = inTurn(v.rounds, core.deploy, signed)
 		if err = closing(core.books, err); err != nil {
 			return out, err
 		}
@@ -110,7 +111,8 @@ func newCore(b *bench, name string, agents int) (*core, error) {
 	}
 	c := &core{books: books, keys: keys, files: files, agents: agents}
 	c.hub = hub.New(hub.DefaultConfig(dir), hub.Deps{
-		Log: slog.New(slog.DiscardHandler), Books: books, Files: files, Documents: documents, Keys: keys, CA: ca, Link: c,
+		Log: slog.New(slog.DiscardHandler), Books: books, Files: files, Documents: documents,
+		Keys: keys, CA: ca, Link: c,
 	})
 	return c, books.Update(b.ctx, c.fill)
 }
@@ -129,8 +131,10 @@ func (c *core) fill(tx *store.Tx) error {
 	for i := range c.agents {
 		_, err := fleet.Enrol(tx, fleet.Enrolment{
 			Address: agentAt(i), Labels: labels, Time: time.Now(),
-			Device:   protocol.Device{Platform: "linux-arm64", Engine: "compiler", Version: "bench"},
-			Identity: fleet.Identity{KeyFingerprint: fmt.Sprint(i), Serial: fmt.Sprint(i), NotAfter: time.Now().Add(time.Hour)},
+			Device: protocol.Device{Platform: "linux-arm64", Engine: "compiler", Version: "bench"},
+			Identity: fleet.Identity{
+				KeyFingerprint: fmt.Sprint(i), Serial: fmt.Sprint(i), NotAfter: time.Now().Add(time.Hour),
+			},
 		})
 		if err != nil {
 			return err
@@ -169,7 +173,9 @@ func (c *core) publish(tx *store.Tx, name protocol.PluginName, of protocol.Plugi
 		Plugin: name, Version: "1.0.0", Digest: digest, Size: int64(len(sealed)), State: registry.Published,
 		Repository: "https://example.com/" + string(name), Tag: "v1.0.0", Created: time.Now(),
 		Commit: strings.Repeat("a", 40), TagObject: strings.Repeat("b", 40),
-		Artifacts: []registry.Artifact{{Platform: artifact.Platform, Digest: artifact.Digest, Size: artifact.Size, Metered: true}},
+		Artifacts: []registry.Artifact{{
+			Platform: artifact.Platform, Digest: artifact.Digest, Size: artifact.Size, Metered: true,
+		}},
 	})
 }
 

@@ -46,12 +46,19 @@ func durablePut(b *bench) ([]line, error) {
 		}
 	}
 	base, baseBytes := median(bare.rates), median(bare.bytes)
-	const beside = "bbolt, one event a commit"
+	const (
+		rate    = "durable puts on the agent, "
+		wrote   = "written per event of 200 B, "
+		atOnce  = "64 at a time"
+		beside  = "bbolt, one event a commit"
+		fewest  = 20_000
+		biggest = 1.15 * eventBytes
+	)
 	return []line{
-		{"durable puts on the agent, one event at a time", median(one.rates), "/s", beside, base, atLeast(20_000)},
-		{"durable puts on the agent, 64 events at a time", median(many.rates), "/s", beside, base, atLeast(20_000)},
-		{"written per event of 200 B, one at a time", median(one.bytes), "B", beside, baseBytes, atMost(1.15 * eventBytes)},
-		{"written per event of 200 B, 64 at a time", median(many.bytes), "B", beside, baseBytes, atMost(1.15 * eventBytes)},
+		{rate + "one at a time", median(one.rates), "/s", beside, base, atLeast(fewest)},
+		{rate + atOnce, median(many.rates), "/s", beside, base, atLeast(fewest)},
+		{wrote + "one at a time", median(one.bytes), "B", beside, baseBytes, atMost(biggest)},
+		{wrote + atOnce, median(many.bytes), "B", beside, baseBytes, atMost(biggest)},
 	}, nil
 }
 

@@ -28,7 +28,9 @@ func hubMemory(b *bench) ([]line, error) {
 		how, name string
 		most      float64
 	}{{"pipe", "plain, in process", 64}, {"tls", "mutual TLS", 100}} {
-		l := line{metric: "hub RSS per connected agent, " + v.name, unit: "KiB", baseline: "mochi", target: atMost(v.most)}
+		l := line{
+			metric: "hub RSS per connected agent, " + v.name, unit: "KiB", baseline: "mochi", target: atMost(v.most),
+		}
 		one := func(kind string) func() (float64, error) {
 			return func() (float64, error) { return b.perAgent(ca, kind, v.how) }
 		}

@@ -46,7 +46,9 @@ type station struct {
 // which runs what its disk has.
 func openStation(ctx context.Context, dir string, hub *nearHub) (s *station, err error) {
 	log := slog.New(slog.DiscardHandler)
-	s = &station{hub: hub, inbox: edge.NewInbox(), kinds: map[edge.CallID]wasmhost.RequestKind{}, out: make(chan struct{})}
+	s = &station{
+		hub: hub, inbox: edge.NewInbox(), kinds: map[edge.CallID]wasmhost.RequestKind{}, out: make(chan struct{}),
+	}
 	if s.store, err = disk.Open(dir, log); err != nil {
 		return nil, err
 	}
@@ -172,7 +174,8 @@ func (s *station) keep(payload []byte) error {
 	if err := protocol.Unmarshal(payload, &b); err != nil || len(b.Records) == 0 {
 		return err
 	}
-	s.say(protocol.DownAck, protocol.LaneAck{Epoch: b.Epoch, Lane: b.Lane, Mark: b.Records[len(b.Records)-1].Mark})
+	last := b.Records[len(b.Records)-1].Mark
+	s.say(protocol.DownAck, protocol.LaneAck{Epoch: b.Epoch, Lane: b.Lane, Mark: last})
 	return nil
 }
 
@@ -204,7 +207,8 @@ func (b *bench) newNearHub(events, everyMS int) (*nearHub, error) {
 		}
 	}
 	d.Assignments = []protocol.Assignment{of}
-	sealed, err := protocol.Seal(protocol.ContextDesired, benchKey(protocol.RoleDesired), protocol.MustMarshal(d))
+	key := benchKey(protocol.RoleDesired)
+	sealed, err := protocol.Seal(protocol.ContextDesired, key, protocol.MustMarshal(d))
 	h.hint = protocol.Hint{
 		Epoch: 1, Revision: 1, Digest: h.put(sealed), Size: int64(len(sealed)), Time: time.Now().UnixMilli(),
 	}
@@ -220,7 +224,8 @@ func (h *nearHub) release(file string, kind protocol.PluginType) (ref protocol.R
 	artifact := protocol.NewArtifact(protocol.PlatformWASM, wasm)
 	artifact.Metered = true
 	r := protocol.Release{Manifest: guestManifest(kind), Artifacts: []protocol.Artifact{artifact}}
-	sealed, err := protocol.Seal(protocol.ContextRelease, benchKey(protocol.RoleRelease), protocol.MustMarshal(r))
+	key := benchKey(protocol.RoleRelease)
+	sealed, err := protocol.Seal(protocol.ContextRelease, key, protocol.MustMarshal(r))
 	if err != nil {
 		return ref, fmt.Errorf("seal %s: %w", file, err)
 	}

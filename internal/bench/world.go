@@ -54,7 +54,8 @@ func (b *bench) startHub() (*world, error) {
 // and takes it through the hub.
 func (w *world) publish(plugins ...string) error {
 	key := w.path("author")
-	if err := w.command(w.dir, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "author", "-f", key); err != nil {
+	err := w.command(w.dir, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "author", "-f", key)
+	if err != nil {
 		return err
 	}
 	public, err := os.ReadFile(key + ".pub")
@@ -108,7 +109,8 @@ func (w *world) command(dir, program string, args ...string) error {
 // join starts an agent with a label and waits until the hub has heard of it.
 func (w *world) join(name, label string) (*process, error) {
 	var token api.Token
-	if err := w.client.Do(w.ctx, http.MethodPost, api.PathTokens, api.NewToken{Site: "lab"}, &token); err != nil {
+	err := w.client.Do(w.ctx, http.MethodPost, api.PathTokens, api.NewToken{Site: "lab"}, &token)
+	if err != nil {
 		return nil, err
 	}
 	p, err := w.start(w.edge, "--hub", "mqtts://"+w.listen, "--join", token.Token, "--name", name,
@@ -126,7 +128,8 @@ func (w *world) join(name, label string) (*process, error) {
 
 // deploy deploys a workflow and waits until the agent runs it.
 func (w *world) deploy(text, agent string) error {
-	err := w.client.Do(w.ctx, http.MethodPost, api.PathWorkflows, api.Deploy{File: "bench.yaml", Text: text}, nil)
+	wish := api.Deploy{File: "bench.yaml", Text: text}
+	err := w.client.Do(w.ctx, http.MethodPost, api.PathWorkflows, wish, nil)
 	if err != nil {
 		return fmt.Errorf("deploy: %w", err)
 	}
