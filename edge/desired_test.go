@@ -403,15 +403,23 @@ func TestPolicy(t *testing.T) {
 }
 
 func TestPolicyCut(t *testing.T) {
+	reach := []protocol.Grant{
+		{Capability: "dns.resolve"}, {Capability: "http.request", Scopes: []string{"a:1"}},
+		{Capability: "process.execute", Scopes: []string{"uptime"}},
+	}
+	own := []protocol.Grant{
+		{Capability: "filesystem.read"}, {Capability: "filesystem.write"}, {Capability: "kv"}, {Capability: "metrics.read"},
+	}
 	for _, c := range []struct {
 		name       string
 		allow, ask []protocol.Grant
 		left, cut  int
 	}{
-		{"default takes process.execute", edge.DefaultPolicy().Allow, []protocol.Grant{{Capability: "process.execute", Scopes: []string{"uptime"}}}, 0, 1},
-		{"default leaves the rest", edge.DefaultPolicy().Allow, []protocol.Grant{{Capability: "kv"}, {Capability: "http.request", Scopes: []string{"a:1"}}}, 2, 0},
+		{"default takes what reaches out", edge.DefaultPolicy().Allow, reach, 0, 3},
+		{"default leaves the plugin's own", edge.DefaultPolicy().Allow, own, 4, 0},
+		{"allowed beyond the default", slices.Concat(edge.DefaultPolicy().Allow, reach[1:2]), reach, 1, 2},
 		{"no policy, no grant", nil, []protocol.Grant{{Capability: "kv"}}, 0, 1},
-		{"process.execute without scopes is nothing", []protocol.Grant{{Capability: "process.execute"}}, []protocol.Grant{{Capability: "process.execute", Scopes: []string{"sh"}}}, 0, 1},
+		{"process.execute without scopes is nothing", []protocol.Grant{{Capability: "process.execute"}}, reach[2:], 0, 1},
 		{"a scope narrows", []protocol.Grant{{Capability: "dns.resolve", Scopes: []string{"a"}}}, []protocol.Grant{{Capability: "dns.resolve"}}, 1, 1},
 	} {
 		left, cut := edge.Policy{Allow: c.allow}.Cut(c.ask)

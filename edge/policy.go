@@ -7,18 +7,15 @@ import (
 	"github.com/stavily/stavily/protocol"
 )
 
-// anyCapability in a policy stands for every capability but process.execute.
-const anyCapability = "*"
-
 // Policy is the device's own word on what plugins may do here, whatever a hub grants
 // (C-8). A capability that Allow does not name is not granted.
 type Policy struct {
 	Allow []protocol.Grant
 }
 
-// DefaultPolicy allows everything except to execute programs of the device, which
-// needs a scope each.
-func DefaultPolicy() Policy { return Policy{Allow: []protocol.Grant{{Capability: anyCapability}}} }
+// DefaultPolicy is protocol.DefaultPolicy: what reaches another program, host or secret
+// must be allowed on the device too.
+func DefaultPolicy() Policy { return Policy{Allow: protocol.DefaultPolicy()} }
 
 // ParseGrant reads a capability with perhaps one scope: "process.execute:uptime". The
 // error has CodeBadInput.
@@ -64,7 +61,7 @@ func (p Policy) Cut(grants []protocol.Grant) (left []protocol.Grant, taken []str
 func (p Policy) scopes(capability string) (scopes []string, whole bool) {
 	for _, g := range p.Allow {
 		named := g.Capability == capability
-		whole = whole || named && len(g.Scopes) == 0 || g.Capability == anyCapability
+		whole = whole || named && len(g.Scopes) == 0
 		if named {
 			scopes = append(scopes, g.Scopes...)
 		}

@@ -129,7 +129,7 @@ func testChunks(t *testing.T, open func() edge.Store) {
 	size := int64(len(b))
 	for i := range 4 {
 		s := open() // a cut after each chunk
-		wantChunks(t, s, d, uint32(i), false)
+		wantChunks(t, s, d, held{uint32(i), false})
 		if _, err := s.ReadFile(d); protocol.CodeOf(err) != protocol.CodeNotFound {
 			t.Fatalf("read of a file that is not whole: %v", err)
 		}
@@ -144,7 +144,7 @@ func testChunks(t *testing.T, open func() edge.Store) {
 		}
 	}
 	s := open()
-	wantChunks(t, s, d, 4, true)
+	wantChunks(t, s, d, held{4, true})
 	if got, err := s.ReadFile(d); err != nil || !bytes.Equal(got, b) {
 		t.Fatalf("read: %d bytes, %v, want %d", len(got), err, len(b))
 	}
@@ -160,7 +160,7 @@ func testWrongFile(t *testing.T, open func() edge.Store) {
 	if err := s.AddChunk(d, 1, int64(len(b)), chunkOf(b, 1)); protocol.CodeOf(err) != protocol.CodeDigest {
 		t.Fatalf("last chunk of a file with another digest: %v", err)
 	}
-	wantChunks(t, open(), d, 0, false) // nothing is kept: it can be fetched again
+	wantChunks(t, open(), d, held{0, false}) // nothing is kept: it can be fetched again
 }
 
 func testKeep(t *testing.T, open func() edge.Store) {
@@ -181,17 +181,23 @@ func testKeep(t *testing.T, open func() edge.Store) {
 		t.Fatal(err)
 	}
 	s = open()
-	wantChunks(t, s, all[0], 0, false)
-	wantChunks(t, s, all[1], 1, true)
-	wantChunks(t, s, all[2], 0, false)
-	wantChunks(t, s, partial, 0, false)
+	wantChunks(t, s, all[0], held{0, false})
+	wantChunks(t, s, all[1], held{1, true})
+	wantChunks(t, s, all[2], held{0, false})
+	wantChunks(t, s, partial, held{0, false})
 }
 
-func wantChunks(t *testing.T, s edge.Store, d protocol.Digest, have uint32, whole bool) {
+// held is what is here of a file.
+type held struct {
+	chunks uint32
+	whole  bool
+}
+
+func wantChunks(t *testing.T, s edge.Store, d protocol.Digest, want held) {
 	t.Helper()
-	gotHave, gotWhole, err := s.Chunks(d)
-	if gotHave != have || gotWhole != whole || err != nil {
-		t.Fatalf("chunks of %s: %d, whole %v, %v; want %d, %v", d.Short(), gotHave, gotWhole, err, have, whole)
+	have, whole, err := s.Chunks(d)
+	if got := (held{have, whole}); got != want || err != nil {
+		t.Fatalf("chunks of %s: %+v, %v; want %+v", d.Short(), got, err, want)
 	}
 }
 
