@@ -45,7 +45,8 @@ func checkExamples(tree fs.FS, m *protocol.Manifest, schema []byte) error {
 func exampleFiles(tree fs.FS, dir string) ([]string, error) {
 	entries, err := fs.ReadDir(tree, dir)
 	if err != nil {
-		return nil, protocol.Errorf(protocol.CodeBadInput, "%s: configuration.examples: the source has no folder %q",
+		return nil, protocol.Errorf(protocol.CodeBadInput,
+			"%s: configuration.examples: the source has no folder %q",
 			build.ManifestFile, dir)
 	}
 	var names []string

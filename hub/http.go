@@ -172,7 +172,17 @@ func view[T any](s *server, r *http.Request, f func(*store.Tx) (T, error)) (out 
 	return out, err
 }
 
-func (s *server) listPlugins(r *http.Request) (any, error) { return view(s, r, registry.Plugins) }
+// listed makes an empty list one that programs can walk, and not null.
+func listed[T any](all []T, err error) ([]T, error) {
+	if all == nil {
+		all = []T{}
+	}
+	return all, err
+}
+
+func (s *server) listPlugins(r *http.Request) (any, error) {
+	return listed(view(s, r, registry.Plugins))
+}
 
 func (s *server) addPlugin(r *http.Request) (any, error) {
 	in, err := body[api.AddPlugin](r)
@@ -234,7 +244,9 @@ func (s *server) publishRelease(w http.ResponseWriter, r *http.Request) {
 	tell(api.Progress{Release: &release})
 }
 
-func (s *server) listWorkflows(r *http.Request) (any, error) { return view(s, r, s.hub.Workflows) }
+func (s *server) listWorkflows(r *http.Request) (any, error) {
+	return listed(view(s, r, s.hub.Workflows))
+}
 
 func (s *server) showWorkflow(r *http.Request) (any, error) {
 	name := protocol.WorkflowName(r.PathValue("x"))
@@ -270,7 +282,9 @@ func (s *server) removeWorkflow(r *http.Request) (out any, err error) {
 	return out, err
 }
 
-func (s *server) listAgents(r *http.Request) (any, error) { return view(s, r, fleet.List) }
+func (s *server) listAgents(r *http.Request) (any, error) {
+	return listed(view(s, r, fleet.List))
+}
 
 func (s *server) showAgent(r *http.Request) (any, error) {
 	return view(s, r, func(tx *store.Tx) (fleet.Agent, error) {
@@ -332,12 +346,12 @@ func (s *server) listRuns(r *http.Request) (any, error) {
 	if err != nil || limit < 1 || limit > runsMax {
 		limit = 50
 	}
-	return view(s, r, func(tx *store.Tx) ([]runs.Run, error) {
+	return listed(view(s, r, func(tx *store.Tx) ([]runs.Run, error) {
 		return runs.List(tx, runs.Filter{
 			Workflow: protocol.WorkflowName(q.Get("workflow")), Agent: protocol.AgentName(q.Get("agent")),
 			Status: runs.Status(q.Get("status")), Limit: limit,
 		})
-	})
+	}))
 }
 
 func (s *server) showRun(r *http.Request) (any, error) {

@@ -155,8 +155,9 @@ func (p *Publisher) moved(ctx context.Context, c *candidate, r *registry.Release
 	if _, err := p.fetch(ctx, c); err != nil || c.tree.TagObject == r.TagObject {
 		return nil // the version is published, whatever became of its repository
 	}
-	return protocol.Errorf(protocol.CodeBadSeal, "publish %s@%s: %w: tag %s was %.12s on commit %.12s, is now %.12s "+
-		"on commit %.12s: somebody rewrote a published version", r.Plugin, r.Version, source.ErrMovedTag, c.tag,
+	return protocol.Errorf(protocol.CodeBadSeal,
+		"publish %s@%s: %w: tag %s was %.12s on commit %.12s, is now %.12s "+
+			"on commit %.12s: somebody rewrote a published version", r.Plugin, r.Version, source.ErrMovedTag, c.tag,
 		r.TagObject, r.Commit, c.tree.TagObject, c.tree.Commit)
 }
 

@@ -275,7 +275,8 @@ func TestServeAPI(t *testing.T) {
 		}
 	}
 	var place *api.Error
-	if err := r.do("POST", "/v1/workflows", api.Deploy{File: "w.yaml", Text: "a: b"}, nil); !errors.As(err, &place) || place.Place == nil || place.Place.Line != 1 {
+	if err := r.do("POST", "/v1/workflows", api.Deploy{File: "w.yaml", Text: "a: b"}, nil); !errors.As(err, &place) || place.Place == nil ||
+		place.Place.Line != 1 {
 		t.Errorf("no place in %#v", err)
 	}
 }
@@ -341,7 +342,7 @@ func TestServeOwnsItsHome(t *testing.T) {
 	var before, after api.Status
 	check(t, r.do(http.MethodGet, api.PathStatus, nil, &before))
 	r.end()
-	var away *api.Unreachable
+	var away *api.UnreachableError
 	if err := r.do(http.MethodGet, api.PathStatus, nil, nil); !errors.As(err, &away) {
 		t.Errorf("it answers after its end: %v", err)
 	}

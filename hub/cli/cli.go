@@ -111,7 +111,7 @@ func strictArgs(cmd *cobra.Command) {
 
 // report prints an error for a person: what, where, and what to do.
 func report(w io.Writer, err error) {
-	fmt.Fprintf(w, "stavily: %v\n", err)
+	fmt.Fprintf(w, "stavily: %s\n", clean(err.Error()))
 	var answer *api.Error
 	var place *document.Error
 	switch {
@@ -121,7 +121,7 @@ func report(w io.Writer, err error) {
 		errors.As(err, &place)
 	}
 	if place != nil && place.Caret() != "" {
-		fmt.Fprintln(w, place.Caret())
+		fmt.Fprintln(w, clean(place.Caret()))
 	}
 	if hint := hintFor(err); hint != "" {
 		fmt.Fprintf(w, "hint: %s\n", hint)

@@ -117,7 +117,8 @@ func pluginList(c *connection) *cobra.Command {
 		Use: "list", Short: "List registered plugins", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return ask(cmd, c, question{http.MethodGet, api.PathPlugins, nil}, func(w io.Writer,
-				list []api.Registered) {
+				list []api.Registered,
+			) {
 				row(w, "NAME", "TYPE", "ADDED", "REPOSITORY", "DESCRIPTION")
 				for _, p := range list {
 					row(w, p.Name, p.Type, when(p.Added), p.Repository, p.Description)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -60,10 +61,20 @@ func row(w io.Writer, cells ...any) {
 
 // printable keeps what strangers wrote from moving the cursor of a terminal.
 func printable(r rune) rune {
-	if r < 0x20 || r == 0x7f || r >= 0x80 && r < 0xa0 {
+	if r < 0x20 || r == 0x7f || r >= 0x80 && r < 0xa0 || unicode.Is(unicode.Bidi_Control, r) {
 		return ' '
 	}
 	return r
+}
+
+// clean is printable for a text of several lines.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return r
+		}
+		return printable(r)
+	}, text)
 }
 
 func when(t time.Time) string {

@@ -91,7 +91,8 @@ func workflowCommand(c *connection) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q := question{http.MethodGet, api.Path(api.PathWorkflow, args[0]), nil}
 			return ask(cmd, c, q, func(w io.Writer, x api.Workflow) {
-				fmt.Fprintf(w, "# %s, deployed %s: %s\n%s", x.File, when(x.At), strings.Join(x.Releases, " -> "), x.Text)
+				fmt.Fprintf(w, "# %s, deployed %s: %s\n%s", clean(x.File), when(x.At),
+					strings.Join(x.Releases, " -> "), clean(x.Text))
 			})
 		},
 	}

@@ -31,7 +31,8 @@ func Check(d *Deployment, agents []Agent) error {
 
 func checkStep(w *workflow.Workflow, s *workflow.Step, r *Release) error {
 	if got := r.Manifest.Plugin.Type; got != s.Type {
-		return w.Errorf(s.Path+".plugin", "plugin %s is of type %s; here goes a plugin of type %s", &r.Manifest, got, s.Type)
+		return w.Errorf(s.Path+".plugin", "plugin %s is of type %s; here goes a plugin of type %s",
+			&r.Manifest, got, s.Type)
 	}
 	if n := len(protocol.MustMarshal(s.With)); n > protocol.ConfigMax {
 		return w.Errorf(s.Path+".with", "configuration of %d bytes, limit %d", n, protocol.ConfigMax)
@@ -45,7 +46,8 @@ func checkStep(w *workflow.Workflow, s *workflow.Step, r *Release) error {
 	}
 	for _, g := range s.Allow {
 		if what := unasked(wishes, g); what != "" {
-			return w.Errorf(s.Path+".allow."+g.Capability, "plugin %s does not ask for %s; leave it out", &r.Manifest, what)
+			return w.Errorf(s.Path+".allow."+g.Capability, "plugin %s does not ask for %s; leave it out",
+				&r.Manifest, what)
 		}
 	}
 	return nil
@@ -162,7 +164,8 @@ func checkTargets(w *workflow.Workflow, agents []Agent) error {
 				return w.Errorf(s.Path+key, "%s: no such agent; known are %s", s.Target, agentList(agents))
 			}
 		case workflow.Pool, workflow.Hub:
-			return w.Errorf(s.Path+key, "%s: pools and the hub's own agent are not supported by this version", s.Target)
+			return w.Errorf(s.Path+key, "%s: pools and the hub's own agent are not supported by this version",
+				s.Target)
 		}
 	}
 	return nil

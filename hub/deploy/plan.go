@@ -65,7 +65,8 @@ func Plan(in Input) []Content {
 	agents := slices.Clone(in.Agents)
 	slices.SortFunc(agents, func(a, b Agent) int { return cmp.Compare(a.Address.String(), b.Address.String()) })
 	deployments := slices.Clone(in.Deployments)
-	slices.SortFunc(deployments, func(a, b Deployment) int { return cmp.Compare(a.Workflow.Name, b.Workflow.Name) })
+	slices.SortFunc(deployments,
+		func(a, b Deployment) int { return cmp.Compare(a.Workflow.Name, b.Workflow.Name) })
 	out := make([]Content, len(agents))
 	for i := range agents {
 		out[i] = contentFor(&agents[i], deployments, &in)
@@ -111,7 +112,8 @@ func contentFor(a *Agent, deployments []Deployment, in *Input) Content {
 			}
 		}
 	}
-	slices.SortFunc(c.Releases, func(x, y protocol.ReleaseRef) int { return bytes.Compare(x.Digest[:], y.Digest[:]) })
+	slices.SortFunc(c.Releases,
+		func(x, y protocol.ReleaseRef) int { return bytes.Compare(x.Digest[:], y.Digest[:]) })
 	return c
 }
 
@@ -133,7 +135,8 @@ func exclude(a *Agent, d *Deployment, assigned int) *Exclusion {
 		return &Exclusion{Workflow: d.Workflow.Name, Step: step, Error: protocol.Errorf(code, format, args...)}
 	}
 	if assigned >= protocol.AssignmentsMax {
-		return no("", protocol.CodeLimit, "agent %s has %d assignments, limit %d", a.Address, assigned, protocol.AssignmentsMax)
+		return no("", protocol.CodeLimit, "agent %s has %d assignments, limit %d", a.Address, assigned,
+			protocol.AssignmentsMax)
 	}
 	for i, step := range d.Workflow.StepsInOrder() {
 		if !runsOn(&d.Releases[i], a.Platform) {
@@ -148,7 +151,8 @@ func exclude(a *Agent, d *Deployment, assigned int) *Exclusion {
 // yet what it is gets the benefit of the doubt: it refuses by itself what it cannot
 // load.
 func runsOn(r *Release, platform string) bool {
-	return platform == "" || slices.Contains(r.Platforms, protocol.PlatformWASM) || slices.Contains(r.Platforms, platform)
+	return platform == "" || slices.Contains(r.Platforms, protocol.PlatformWASM) ||
+		slices.Contains(r.Platforms, platform)
 }
 
 func assign(d *Deployment, approve []protocol.Grant) protocol.Assignment {
