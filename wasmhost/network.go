@@ -203,7 +203,7 @@ func (r *request) dial(ctx context.Context, t *target, limit time.Duration) (*so
 				target: *t, addr: a, gauged: &gauged{Conn: conn, budget: r.p.budget},
 			})
 		}
-		err = protocol.Errorf(protocol.CodeUnavailable, "connect %q: %w", t, failed)
+		err = protocol.Errorf(protocol.CodeUnavailable, "connect %q: %w", t, bare(failed))
 		if ctx.Err() != nil || errors.Is(failed, context.DeadlineExceeded) {
 			err = protocol.Errorf(protocol.CodeDeadline, "connect %q: no answer in time", t)
 		}
@@ -249,7 +249,16 @@ func (r *request) fault(ctx context.Context, s *socket, op string, err error) er
 	case protocol.CodeOf(err) != protocol.CodeInternal:
 		return err
 	}
-	return protocol.Errorf(protocol.CodeUnavailable, "%s %q: %w", op, &s.target, err)
+	return protocol.Errorf(protocol.CodeUnavailable, "%s %q: %w", op, &s.target, bare(err))
+}
+
+// bare takes the machine's own address off an error.
+func bare(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
 }
 
 // callResolve resolves a name. What the addresses are of is not judged here: knowing one
