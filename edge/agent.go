@@ -15,6 +15,9 @@ type Deps struct {
 	Store   Store
 	Plugins Plugins
 	Random  io.Reader // run IDs
+	// Measure asks for the machine's figures, which come back as the input Measured. It
+	// must not wait. Nil: the agent records only its own.
+	Measure func()
 	Log     *slog.Logger
 }
 
@@ -25,17 +28,20 @@ type Agent struct {
 	store   Store
 	plugins Plugins
 	random  io.Reader
+	machine func() // Deps.Measure
 	log     *slog.Logger
 
 	now     time.Time // of the input under way
 	boot    uint64    // counts starts of the agent on this disk; from 1
 	up      bool
-	session uint64    // counts connections of this boot
+	session uint64    // the link's number of the connection
+	ups     uint64    // counts connections of this boot
 	contact time.Time // last word from the hub
 	clock   clock
 	pen     pen
 	out     outbox
 	report  report
+	figures figures
 
 	held     *generation // nil: nothing deployed
 	previous *generation
@@ -72,8 +78,8 @@ func New(c Config, d Deps) (*Agent, error) {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &Agent{
-		cfg: c, link: d.Link, store: d.Store, plugins: d.Plugins, random: d.Random, log: d.Log,
-		calls: map[CallID]*call{},
+		cfg: c, link: d.Link, store: d.Store, plugins: d.Plugins, random: d.Random, machine: d.Measure,
+		log: d.Log, calls: map[CallID]*call{},
 	}
 	a.clock.floor = c.Build
 	return a, nil
@@ -112,6 +118,7 @@ func (a *Agent) online(now time.Time, up bool, session uint64) {
 	stuck := !a.begin(now)
 	a.up = up
 	if up {
+		a.ups++
 		a.session = max(a.session+1, session)
 		a.contact = now
 		a.report.connected()
@@ -138,7 +145,7 @@ func (a *Agent) Next() time.Time {
 	if a.pen.stuck {
 		return a.pen.at
 	}
-	var t time.Time
+	t := a.figuresDue()
 	for _, w := range a.works {
 		t = sooner(t, w.due(a.cfg.RunsMax))
 	}

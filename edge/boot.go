@@ -17,7 +17,7 @@ const keyBoot = "boot"
 // network (D-3). It is the first input and comes once. On an error nothing was
 // started: the disk does not answer.
 func (a *Agent) Boot(now time.Time) error {
-	a.now = now
+	a.now, a.figures.from = now, now
 	if err := a.countBoot(); err != nil {
 		return err
 	}

@@ -45,8 +45,10 @@ type Config struct {
 	// CallGrace is how much longer than its own timeout a call may take before the
 	// agent gives it up and loads the instance afresh. LoadWait is the same for loads.
 	CallGrace, LoadWait time.Duration
-	// Heartbeat is how often the reported document goes without a change.
-	Heartbeat time.Duration
+	// Heartbeat is how often the reported document goes without a change, and Metrics how
+	// often figures are recorded, where the desired document does not say. Metrics of 0
+	// means never.
+	Heartbeat, Metrics time.Duration
 }
 
 // DefaultConfig returns a Config that lacks only the enrolment and the device.
@@ -64,6 +66,7 @@ func DefaultConfig() Config {
 		CallGrace:  30 * time.Second,
 		LoadWait:   15 * time.Minute,
 		Heartbeat:  5 * time.Minute,
+		Metrics:    5 * time.Minute,
 	}
 	for lane := range c.LaneBytes {
 		c.LaneBytes[lane] = 4 << 20
@@ -93,6 +96,8 @@ func (c *Config) Validate() error {
 		}
 	}
 	switch {
+	case c.Metrics < 0:
+		return protocol.Errorf(protocol.CodeBadInput, "config: Metrics %s: below 0", c.Metrics)
 	case c.PauseMax < c.PauseMin:
 		return protocol.Errorf(protocol.CodeBadInput, "config: PauseMax %s: below PauseMin %s",
 			c.PauseMax, c.PauseMin)

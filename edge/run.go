@@ -37,6 +37,7 @@ type Inbox struct {
 	answers  []Answered
 	line     *lineState // newest, not given to the agent yet
 	ring     *protocol.Keyring
+	figures  map[string]float64 // of the machine
 	told     Told
 	audited  time.Time // when audits were given to the agent last
 }
@@ -84,6 +85,14 @@ func (i *Inbox) Keyring(ring protocol.Keyring) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.ring = &ring
+	i.bell()
+}
+
+// Measured takes the machine's figures; they are the Inbox's from then on.
+func (i *Inbox) Measured(values map[string]float64) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.figures = values
 	i.bell()
 }
 
@@ -145,16 +154,17 @@ type mail struct {
 	answers  []Answered
 	line     *lineState
 	ring     *protocol.Keyring
+	figures  map[string]float64
 }
 
 func (i *Inbox) take() mail {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	m := mail{i.messages, i.answers, i.line, i.ring}
+	m := mail{i.messages, i.answers, i.line, i.ring, i.figures}
 	if i.hint != nil {
 		m.messages = append(m.messages, *i.hint)
 	}
-	i.messages, i.answers, i.line, i.hint, i.ring = nil, nil, nil, nil, nil
+	i.messages, i.answers, i.line, i.hint, i.ring, i.figures = nil, nil, nil, nil, nil, nil
 	return m
 }
 
@@ -225,6 +235,9 @@ func (r *Runner) round() {
 	}
 	for _, in := range m.messages {
 		r.Agent.Handle(time.Now(), in)
+	}
+	if m.figures != nil {
+		r.Agent.Measured(time.Now(), m.figures)
 	}
 }
 

@@ -291,6 +291,7 @@ func (a *Agent) advance() {
 		return
 	}
 	a.pursue()
+	a.measure()
 	for _, w := range a.works {
 		switch {
 		case w.phase != protocol.PhaseRunning:

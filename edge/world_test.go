@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +35,8 @@ type world struct {
 	hub     *hubSide
 	plugins *script
 	seed    byte
+	machine map[string]float64 // figures; nil: nobody to ask
+	asked   int                // times that the machine was to be measured and was not yet
 }
 
 func newWorld(t testing.TB) *world {
@@ -41,6 +44,7 @@ func newWorld(t testing.TB) *world {
 	w.store = w.disk
 	w.cfg = edge.DefaultConfig()
 	w.cfg.Address, w.cfg.Epoch, w.cfg.Keyring = here, 1, w.hub.ring()
+	w.cfg.Metrics = 0 // the tests count what goes
 	w.cfg.Device = protocol.Device{Platform: "linux-amd64", Engine: "compiler", Version: "test"}
 	w.plugins = &script{answers: map[string]func(edge.Call) wasmhost.Answer{}}
 	return w
@@ -61,9 +65,11 @@ func (w *world) tryBoot() error {
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	agent, err := edge.New(w.cfg, edge.Deps{
-		Link: w.link, Store: w.store, Plugins: w.plugins, Random: &counter{seed: w.seed}, Log: log,
-	})
+	deps := edge.Deps{Link: w.link, Store: w.store, Plugins: w.plugins, Random: &counter{seed: w.seed}, Log: log}
+	if w.machine != nil {
+		deps.Measure = func() { w.asked++ }
+	}
+	agent, err := edge.New(w.cfg, deps)
 	if err != nil {
 		w.t.Fatalf("new: %v", err)
 	}
@@ -97,6 +103,9 @@ func (w *world) drain() {
 
 func (w *world) one() bool {
 	switch {
+	case w.asked > 0:
+		w.asked--
+		w.agent.Measured(w.now, maps.Clone(w.machine))
 	case len(w.plugins.queue) > 0:
 		c := w.plugins.queue[0]
 		w.plugins.queue = w.plugins.queue[1:]

@@ -62,9 +62,11 @@ type house struct {
 	enrolment disk.Enrolment
 	inbox     *edge.Inbox
 	clock     *clock
+	meter     *sysinfo.Meter
 	engine    *wasmhost.Host
 	plugins   *edge.Host
 	tidier    *tidier
+	measure   chan struct{} // holds one: read the machine's figures
 	link      *mqtt.Link
 	agent     *edge.Agent
 	// boot is the agent's, once it booted; the link asks from another goroutine.
@@ -97,6 +99,7 @@ func (h *house) live(ctx context.Context, id *disk.Identity) (err error) {
 	all.Go(func() { _ = h.link.Run(inner) })
 	all.Go(func() { credentials.keep(inner, h.inbox) })
 	all.Go(func() { h.tidier.run(inner) })
+	all.Go(func() { h.readFigures(inner) })
 	h.notify(daemon.SdNotifyReady)
 	w := h.watch(credentials)
 	runner := &edge.Runner{Agent: h.agent, Inbox: h.inbox, Every: w.every(), After: w.after}
@@ -111,13 +114,13 @@ func (h *house) live(ctx context.Context, id *disk.Identity) (err error) {
 
 // furnish makes engine, plugins, link and agent.
 func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
-	meter := sysinfo.NewMeter(h.state, nil)
+	h.meter, h.measure = sysinfo.NewMeter(h.state, nil), make(chan struct{}, 1)
 	h.engine, err = wasmhost.New(ctx, wasmhost.Config{
 		Log: h.log, Lines: h.inbox.Line,
 		CacheDir: filepath.Join(h.state, "cache"), DataDir: filepath.Join(h.state, "data"),
 		Calls: map[string]wasmhost.HostCall{
 			protocol.CapMetrics: func(ctx context.Context, _ wasmhost.Grants, args protocol.Raw) (any, error) {
-				return meter.Read(ctx, args)
+				return h.meter.Read(ctx, args)
 			},
 		},
 	})
@@ -145,8 +148,27 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 	}
 	h.agent, err = edge.New(config, edge.Deps{
 		Link: h.link, Store: h.store, Plugins: h.plugins, Random: rand.Reader, Log: h.log,
+		Measure: func() {
+			select {
+			case h.measure <- struct{}{}:
+			default:
+			}
+		},
 	})
 	return err
+}
+
+// readFigures measures the machine when it is asked to, until ctx ends: a sensor may
+// be slow, and the agent must not wait for it.
+func (h *house) readFigures(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.measure:
+		}
+		h.inbox.Measured(h.meter.All(ctx))
+	}
 }
 
 func (h *house) config() (edge.Config, error) {

@@ -3,6 +3,7 @@ package sysinfo
 import (
 	"context"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -44,6 +45,21 @@ func TestRead(t *testing.T) {
 	}
 	if v, ok := got["temperature.cpu"]; ok && (v < -60 || v > 200) {
 		t.Errorf("temperature.cpu is %v", v)
+	}
+}
+
+// U-07: the names are those that travel.
+func TestAll(t *testing.T) {
+	got := NewMeter(t.TempDir(), nil).All(context.Background())
+	for name := range readers {
+		if !slices.Contains(protocol.MetricNames(), name) {
+			t.Errorf("%s does not travel", name)
+		}
+	}
+	for _, name := range []string{"agent.goroutines", "agent.memory", "memory.percent", "uptime.seconds"} {
+		if runtime.GOOS == "linux" && got[name] <= 0 {
+			t.Errorf("%s is %v, want above 0", name, got[name])
+		}
 	}
 }
 
