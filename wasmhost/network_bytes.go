@@ -28,18 +28,25 @@ func bytesOf(key string, text, in64 *string) ([]byte, error) {
 	return b, nil
 }
 
-// putBytes puts bytes into a reply: as text under key when they are UTF-8 and base64 was
+// field is where bytes go in a reply.
+type field struct {
+	key  string
+	in64 bool // base64 was asked for
+	room int  // for them, bytes of JSON
+}
+
+// put puts bytes into a reply: as text under the key when they are UTF-8 and base64 was
 // not asked for; in base64 under key_base64 otherwise, or when so many of them need an
-// escape that they would not fit room, bytes of JSON. It cuts what does not fit at all.
-func putBytes(out map[string]any, key string, b []byte, in64 bool, room int) (cut bool) {
-	if !in64 && utf8.Valid(b) && jsonSize(string(b)) <= room {
-		out[key] = string(b)
+// escape that they would not fit the room. It cuts what does not fit at all.
+func (f field) put(out map[string]any, b []byte) (cut bool) {
+	if !f.in64 && utf8.Valid(b) && jsonSize(string(b)) <= f.room {
+		out[f.key] = string(b)
 		return false
 	}
-	if most := max(base64.StdEncoding.DecodedLen(room-2), 0); len(b) > most {
+	if most := max(base64.StdEncoding.DecodedLen(f.room-2), 0); len(b) > most {
 		b, cut = b[:most], true
 	}
-	out[key+"_base64"] = base64.StdEncoding.EncodeToString(b)
+	out[f.key+"_base64"] = base64.StdEncoding.EncodeToString(b)
 	return cut
 }
 

@@ -208,7 +208,7 @@ func (in *httpArgs) exchange(s *socket, req *http.Request) (map[string]any, erro
 	}
 	headers, size := headersOf(resp.Header)
 	out := map[string]any{"status": resp.StatusCode, "headers": headers}
-	cut := putBytes(out, "body", body, in.Base64, bytesRoom-size)
+	cut := field{"body", in.Base64, bytesRoom - size}.put(out, body)
 	out["truncated"] = truncated || cut
 	return out, nil
 }

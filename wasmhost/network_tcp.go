@@ -159,7 +159,7 @@ func callTCPRead(r *request, args protocol.Raw) (any, error) {
 		}
 		return nil, err
 	}
-	_ = putBytes(out, "data", buf[:n], in.Base64, bytesRoom) // tcpReadMax fits
+	_ = field{"data", in.Base64, bytesRoom}.put(out, buf[:n]) // tcpReadMax fits
 	return out, nil
 }
 
