@@ -232,9 +232,12 @@ func TestBuildIsCutAtItsDeadline(t *testing.T) {
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("took %v", took)
 	}
-	if err == nil || !errors.Is(err, context.DeadlineExceeded) {
+	wantError(t, err, protocol.CodeDeadline, "ended after its time")
+	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
+	_, err = b.Build(ctx, tiny.request(t)) // before the toolchain has said its name
+	wantError(t, err, protocol.CodeDeadline, "ended after its time")
 
 	waiting, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer stop()

@@ -35,6 +35,9 @@ func (goLanguage) toolchain(ctx context.Context) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "env", "GOVERSION")
 	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local")
 	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		return "", overtime(ctx, "go env", err)
+	}
 	if err != nil {
 		return "", protocol.Errorf(protocol.CodeUnavailable,
 			"build: no Go toolchain: %w; install Go 1.24 or newer and put it into PATH", err)
@@ -114,7 +117,7 @@ func (w *workspace) goDownload(ctx context.Context) error {
 	}
 	user, err := exec.CommandContext(ctx, "go", "env", "GOPROXY").Output()
 	if err != nil {
-		return fmt.Errorf("build: go env: %w", err)
+		return overtime(ctx, "go env", fmt.Errorf("build: go env: %w", err))
 	}
 	err = w.goRun(ctx, "file://"+filepath.ToSlash(proxy)+","+strings.TrimSpace(string(user)), "mod", "download")
 	return err
@@ -137,12 +140,19 @@ func (w *workspace) goRun(ctx context.Context, proxy string, args ...string) err
 	out := &capped{left: outputMax}
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return protocol.Errorf(protocol.CodeDeadline, "go %s: ended after its time: %w", args[0], ctx.Err())
-		}
-		return protocol.Errorf(protocol.CodeBadInput, "go %s: %w\n%s", args[0], err, tail(out.Bytes()))
+		return overtime(ctx, "go "+args[0],
+			protocol.Errorf(protocol.CodeBadInput, "go %s: %w\n%s", args[0], err, tail(out.Bytes())))
 	}
 	return nil
+}
+
+// overtime returns err, or what is behind it when ctx has ended: a program that was
+// killed says so and not why.
+func overtime(ctx context.Context, what string, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return protocol.Errorf(protocol.CodeDeadline, "%s: ended after its time: %w", what, ctx.Err())
 }
 
 // goEnv passes on where the hub's user keeps Go's caches and nothing else.
