@@ -66,6 +66,12 @@ var floors = []floor{
 		"the room where a plugin runs has no door to the network",
 	},
 	{
+		"wasmhost/conform",
+		[]string{"protocol", "wasmhost", "wasmhost/meter"},
+		[]string{paho, mochi, goGit, anyHub},
+		"whoever writes an SDK holds it to the contract without a hub",
+	},
+	{
 		"wasmhost/native",
 		[]string{"protocol"},
 		[]string{paho, mochi, goGit},
@@ -199,7 +205,9 @@ var floors = []floor{
 	},
 	{
 		"hub/cli",
-		[]string{"protocol", "wasmhost", "hub/api", "hub/document", "hub/workflow", "hub/build"},
+		[]string{
+			"protocol", "wasmhost", "wasmhost/conform", "hub/api", "hub/document", "hub/workflow", "hub/build",
+		},
 		[]string{mochi},
 		"a command speaks to a hub by HTTP and never becomes one",
 	},

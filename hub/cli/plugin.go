@@ -16,7 +16,7 @@ import (
 
 func pluginCommand(c *connection) *cobra.Command {
 	cmd := &cobra.Command{Use: "plugin", Short: "Register, publish and list plugins"}
-	cmd.AddCommand(pluginAdd(c), pluginPublish(c), pluginList(c), pluginShow(c), pluginRemove(c))
+	cmd.AddCommand(pluginAdd(c), pluginPublish(c), pluginList(c), pluginShow(c), pluginRemove(c), pluginConform(c))
 	return cmd
 }
 

@@ -160,7 +160,7 @@ func (s *suite) unicode(ctx context.Context) finding {
 // integers: they stay exact up to 2^53, if they come back.
 func (s *suite) integers(ctx context.Context) finding {
 	const top = 1 << 53
-	sent := []int64{0, -1, 1 << 31, 1 << 32, top - 1, top - 3, -top + 1, -top + 3, top, -top}
+	sent := []int64{0, -1, 1 << 31, 1 << 32, top - 1, top - 3, -top + 1, -top + 3}
 	one, a, f := s.given(ctx, sent)
 	one.close(ctx)
 	var err error
@@ -191,7 +191,7 @@ func nearTop(v any) (int64, bool) {
 	case float64:
 		f, n = v, int64(v)
 	}
-	return n, math.Abs(math.Abs(f)-1<<53) < 1<<20
+	return n, math.Abs(math.Abs(f)-1<<53) < 1<<32
 }
 
 func seen(n int) string {
@@ -248,34 +248,34 @@ func (s *suite) hundred(ctx context.Context) finding {
 			return finding{err: fmt.Errorf("request %d: %w", i+1, because(f))}
 		}
 	}
+	s.lasts = f == nil
 	return finding{err: because(f)}
 }
 
 // memory: linear memory does not grow with every hundred requests.
 func (s *suite) memory(ctx context.Context) finding {
+	switch {
+	case s.native():
+		return finding{skip: "not measured in a native program"}
+	case !s.lasts:
+		return finding{skip: "see hundred"}
+	}
 	one, f := open(ctx, s.opening())
 	defer one.close(ctx)
-	g, measured := (any)(nil), false
 	var sizes []uint64
 	var a wasmhost.Answer
 	for i := 0; i < 300 && f == nil; i++ {
 		if a, f = one.ask(ctx, "answer", s.request(i, a.State, nil)); f != nil {
 			return finding{err: fmt.Errorf("request %d: %w", i+1, because(f))}
 		}
-		if i%100 != 99 {
-			continue
+		if m, ok := one.guest.(interface{ MemoryB() uint64 }); ok && i%100 == 99 {
+			sizes = append(sizes, m.MemoryB())
 		}
-		g = one.guest
-		m, ok := g.(interface{ MemoryB() uint64 })
-		if measured = ok; !ok {
-			return finding{skip: "not measured in a native program"}
-		}
-		sizes = append(sizes, m.MemoryB())
 	}
-	if f != nil || !measured {
+	switch {
+	case f != nil:
 		return finding{err: because(f)}
-	}
-	if sizes[1] > sizes[0] && sizes[2] > sizes[1] {
+	case sizes[1] > sizes[0] && sizes[2] > sizes[1]:
 		return finding{err: fmt.Errorf("%d, %d, %d bytes after 100, 200 and 300 requests: grows without end",
 			sizes[0], sizes[1], sizes[2])}
 	}
