@@ -15,6 +15,8 @@ const (
 	CodeDenied      = "denied"      // a host call without its grant
 	CodeUnavailable = "unavailable" // a host call that this agent cannot serve now
 	CodeNotFound    = "not-found"   // a host call for something that is not there
+	CodeLimit       = "limit"       // a host call beyond a bound: connections, bytes per minute
+	CodeDeadline    = "deadline"    // a host call that took longer than it may
 )
 
 // textMax bounds an error's text in bytes.

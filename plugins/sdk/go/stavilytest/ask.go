@@ -118,6 +118,7 @@ func (h *Host) Event(data any) stavily.Event {
 func (h *Host) ask(kind string, body any) (json.RawMessage, error) {
 	h.t.Helper()
 	h.id++
+	defer h.hangUp()
 	h.say(map[string]any{"id": h.id, kind: body})
 	for n := uint64(1); ; n++ {
 		m := h.hear()

@@ -28,6 +28,7 @@ type Host struct {
 	Metrics map[string]float64         // what metrics.read answers
 	KV      map[string]json.RawMessage // what kv.put has kept
 	Files   map[string]string          // the plugin's own directory, by path
+	Network Network                    // what the plugin can reach
 	Logs    []Log                      // what the plugin logged, oldest first
 	Calls   []Call                     // the host calls made, logs too, oldest first
 	Grants  []stavily.Grant            // told at the next start; they deny nothing by themselves
@@ -42,6 +43,7 @@ type Host struct {
 	started bool
 	id      uint64
 	talk    *talk
+	conns   []io.ReadWriteCloser // of the request under way
 }
 
 // Log is a line that the plugin logged.
