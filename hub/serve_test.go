@@ -209,7 +209,9 @@ func TestServeJoinRefusesGarbage(t *testing.T) {
 			defer conn.Close()
 			_, err = conn.Write(c.bytes)
 			check(t, err)
-			check(t, conn.CloseWrite())
+			if !c.reply { // an agent that sent all it has waits, and closes after the answer
+				check(t, conn.CloseWrite())
+			}
 			got, err := io.ReadAll(conn)
 			if !c.reply {
 				if len(got) > 0 {
