@@ -85,10 +85,17 @@ func (c *Config) Validate() error {
 		field string
 		value int64
 	}{
-		{"Epoch", int64(c.Epoch)}, {"RunsMax", int64(c.RunsMax)}, {"BatchBytes", int64(c.BatchBytes)},
-		{"FetchAhead", int64(c.FetchAhead)}, {"AckWait", int64(c.AckWait)}, {"FetchWait", int64(c.FetchWait)},
-		{"PauseMin", int64(c.PauseMin)}, {"LoadTries", int64(c.LoadTries)},
-		{"CallGrace", int64(c.CallGrace)}, {"LoadWait", int64(c.LoadWait)}, {"Heartbeat", int64(c.Heartbeat)},
+		{"Epoch", int64(c.Epoch)},
+		{"RunsMax", int64(c.RunsMax)},
+		{"BatchBytes", int64(c.BatchBytes)},
+		{"FetchAhead", int64(c.FetchAhead)},
+		{"AckWait", int64(c.AckWait)},
+		{"FetchWait", int64(c.FetchWait)},
+		{"PauseMin", int64(c.PauseMin)},
+		{"LoadTries", int64(c.LoadTries)},
+		{"CallGrace", int64(c.CallGrace)},
+		{"LoadWait", int64(c.LoadWait)},
+		{"Heartbeat", int64(c.Heartbeat)},
 	}
 	for _, p := range positive {
 		if p.value <= 0 {

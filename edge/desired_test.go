@@ -404,7 +404,8 @@ func TestPolicy(t *testing.T) {
 
 func TestPolicyCut(t *testing.T) {
 	reach := []protocol.Grant{
-		{Capability: "dns.resolve"}, {Capability: "http.request", Scopes: []string{"a:1"}},
+		{Capability: "dns.resolve"},
+		{Capability: "http.request", Scopes: []string{"a:1"}},
 		{Capability: "process.execute", Scopes: []string{"uptime"}},
 	}
 	own := []protocol.Grant{

@@ -43,7 +43,10 @@ func (c Config) credential(name string) (source.Credentials, error) {
 		file string
 		into *[]byte
 	}{
-		{"user", &user}, {"token", &token}, {"ssh_key", &out.SSHKeyPEM}, {"known_hosts", &out.KnownHosts},
+		{"user", &user},
+		{"token", &token},
+		{"ssh_key", &out.SSHKeyPEM},
+		{"known_hosts", &out.KnownHosts},
 		{"ca.pem", &out.CAPEM},
 	} {
 		if *f.into, err = readSmall(filepath.Join(dir, f.file)); err != nil {

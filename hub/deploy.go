@@ -103,8 +103,10 @@ func (h *Hub) release(digest protocol.Digest) (deploy.Release, error) {
 	}
 	info := r.Manifest.Plugin
 	out := deploy.Release{
-		Ref: protocol.ReleaseRef{Plugin: info.Name, Version: info.Version, Digest: digest,
-			Size: int64(len(sealed))},
+		Ref: protocol.ReleaseRef{
+			Plugin: info.Name, Version: info.Version, Digest: digest,
+			Size: int64(len(sealed)),
+		},
 		Manifest: r.Manifest, Schema: r.Schema,
 	}
 	for _, a := range r.Artifacts {

@@ -115,12 +115,16 @@ func TestDeployRefuses(t *testing.T) {
 		{"unknown agent", "{ group: { role: gateway } }", "{ agent: gw-9 }", "watch.yaml:4:7: trigger.at: agent gw-9: no such agent; known are gw-1"},
 		{"unknown plugin", "tick@1", "tock@1", `watch.yaml:3:11: trigger.plugin: plugin "tock": not registered`},
 		{"no such version", "tick@1", "tick@2", `watch.yaml:3:11: trigger.plugin: "tick@2": no published release fits; there are 1.0.0`},
-		{"does not fit its slot", "plugin: note", "plugin: work\n    name: again",
-			"watch.yaml:10:13: outputs[0].plugin: plugin work@1.0.0 is of type action; here goes a plugin of type output"},
+		{
+			"does not fit its slot", "plugin: note", "plugin: work\n    name: again",
+			"watch.yaml:10:13: outputs[0].plugin: plugin work@1.0.0 is of type action; here goes a plugin of type output",
+		},
 		{"bad configuration", "n: 3", "n: three", "watch.yaml:7:16: actions[0].with.n: got string, want integer"},
 		{"unknown setting", "n: 3", "m: 3", "watch.yaml:7:11: actions[0].with: additional properties 'm' not allowed"},
-		{"not asked for", "process.execute: [uptime]", "process.execute: [reboot]",
-			"watch.yaml:8:31: actions[0].allow.process.execute: plugin work@1.0.0 does not ask for process.execute:reboot"},
+		{
+			"not asked for", "process.execute: [uptime]", "process.execute: [reboot]",
+			"watch.yaml:8:31: actions[0].allow.process.execute: plugin work@1.0.0 does not ask for process.execute:reboot",
+		},
 		{"a tab", "  plugin: tick@1", "\tplugin: tick@1", "watch.yaml:3:1: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -33,7 +33,8 @@ func (h *Hub) NewToken(now time.Time, wish api.NewToken) (t protocol.JoinToken, 
 // Join decides on a request to join or to renew. old is the client certificate that
 // the request came with, nil for none. A refusal changes nothing and spends no token.
 func (h *Hub) Join(now time.Time, req protocol.JoinRequest,
-	old *x509.Certificate) (reply protocol.JoinReply) {
+	old *x509.Certificate,
+) (reply protocol.JoinReply) {
 	err := h.Operate(func(tx *store.Tx) (err error) {
 		if req.Renew {
 			reply, err = h.renew(tx, now, req, old)
@@ -65,8 +66,10 @@ func (h *Hub) enrol(tx *store.Tx, now time.Time, req protocol.JoinRequest) (prot
 	if err != nil {
 		return none, err
 	}
-	epoch, err := fleet.Enrol(tx, fleet.Enrolment{Address: a, Device: req.Device, Identity: identityOf(cert),
-		Time: now})
+	epoch, err := fleet.Enrol(tx, fleet.Enrolment{
+		Address: a, Device: req.Device, Identity: identityOf(cert),
+		Time: now,
+	})
 	if err != nil {
 		return none, err
 	}
@@ -95,7 +98,8 @@ func addressFor(token fleet.Token, asked protocol.Address) (protocol.Address, er
 // renew gives the agent that an old certificate names a new one, if it is still one of
 // the fleet.
 func (h *Hub) renew(tx *store.Tx, now time.Time, req protocol.JoinRequest,
-	old *x509.Certificate) (protocol.JoinReply, error) {
+	old *x509.Certificate,
+) (protocol.JoinReply, error) {
 	none := protocol.JoinReply{}
 	a, err := h.ca.checkRenewal(old, now)
 	if err != nil {
@@ -136,7 +140,8 @@ func fingerprint(cert *x509.Certificate) string {
 
 // Label changes an agent's labels and plans again; an empty value removes a label.
 func (h *Hub) Label(now time.Time, name protocol.AgentName, labels map[string]string) (out fleet.Agent,
-	err error) {
+	err error,
+) {
 	keys := make([]string, 0, len(labels))
 	for k := range labels {
 		keys = append(keys, k)

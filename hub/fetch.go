@@ -12,8 +12,10 @@ import (
 // the agent that it was sealed for.
 func (h *Hub) fetch(from protocol.Address, req protocol.FetchRequest) error {
 	refuse := func(err error) error {
-		h.send(from, protocol.DownChunk, protocol.Chunk{Digest: req.Digest, Index: req.First,
-			Error: protocol.AsError(err)})
+		h.send(from, protocol.DownChunk, protocol.Chunk{
+			Digest: req.Digest, Index: req.First,
+			Error: protocol.AsError(err),
+		})
 		return nil
 	}
 	if req.Count == 0 || req.Count > protocol.FetchAheadMax {

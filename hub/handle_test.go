@@ -15,8 +15,10 @@ import (
 
 // event is a batch with one event of a run.
 func event(d *device, run string, sequence uint64) protocol.Batch {
-	body := protocol.MustMarshal(protocol.Event{Run: runID(run), Workflow: "watch", Revision: 1,
-		Data: protocol.MustMarshal(map[string]any{"n": 1})})
+	body := protocol.MustMarshal(protocol.Event{
+		Run: runID(run), Workflow: "watch", Revision: 1,
+		Data: protocol.MustMarshal(map[string]any{"n": 1}),
+	})
 	return protocol.Batch{Epoch: d.Epoch, Lane: protocol.LaneEvent, Records: []protocol.Record{
 		{Mark: protocol.Mark{Boot: 1, Sequence: sequence}, Body: body},
 	}}
@@ -234,8 +236,11 @@ func TestFetch(t *testing.T) {
 		{"first overflows", gw, protocol.FetchRequest{Digest: artifact.Digest, First: math.MaxUint32, Count: 2}, protocol.CodeLimit},
 		{"unknown digest", gw, protocol.FetchRequest{Digest: protocol.DigestOf([]byte("x")), Count: 1}, protocol.CodeNotFound},
 		{"no digest", gw, protocol.FetchRequest{Count: 1}, protocol.CodeNotFound},
-		{"a stranger", &device{at: protocol.Address{Site: "lab", Agent: "who"}},
-			protocol.FetchRequest{Digest: artifact.Digest, Count: 1}, protocol.CodeNotFound},
+		{
+			"a stranger", &device{at: protocol.Address{Site: "lab", Agent: "who"}},
+			protocol.FetchRequest{Digest: artifact.Digest, Count: 1},
+			protocol.CodeNotFound,
+		},
 		{"another agent's document", other, protocol.FetchRequest{Digest: mine, Count: 1}, protocol.CodeNotFound},
 	} {
 		t.Run(c.name, func(t *testing.T) {

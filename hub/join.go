@@ -23,7 +23,8 @@ const joinMax = 16 << 10
 // same form. decide is called once, between reading and writing; conn's deadlines are
 // the caller's.
 func ServeJoin(conn *tls.Conn, log *slog.Logger, decide func(protocol.JoinRequest,
-	*x509.Certificate) protocol.JoinReply) {
+	*x509.Certificate) protocol.JoinReply,
+) {
 	from := slog.String("from", conn.RemoteAddr().String())
 	b, err := readFrame(conn, joinMax)
 	if err != nil {

@@ -290,8 +290,10 @@ func (p *Publisher) scan(context.Context, *candidate) (string, error) {
 func (p *Publisher) build(ctx context.Context, c *candidate) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.Config.BuildTimeout)
 	defer cancel()
-	out, err := p.Build.Build(ctx, build.Request{Tree: c.tree, TreeDigest: c.tree.Digest,
-		Manifest: &c.release.Manifest})
+	out, err := p.Build.Build(ctx, build.Request{
+		Tree: c.tree, TreeDigest: c.tree.Digest,
+		Manifest: &c.release.Manifest,
+	})
 	if err != nil {
 		return "", err
 	}
@@ -307,8 +309,10 @@ func (p *Publisher) build(ctx context.Context, c *candidate) (string, error) {
 func (p *Publisher) test(ctx context.Context, c *candidate) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.Config.BuildTimeout)
 	defer cancel()
-	out, err := p.Build.Test(ctx, build.Request{Tree: c.tree, TreeDigest: c.tree.Digest,
-		Manifest: &c.release.Manifest})
+	out, err := p.Build.Test(ctx, build.Request{
+		Tree: c.tree, TreeDigest: c.tree.Digest,
+		Manifest: &c.release.Manifest,
+	})
 	if errors.Is(err, build.ErrNoTests) {
 		return err.Error(), errSkipped
 	}
@@ -381,13 +385,20 @@ func coded(err error) error {
 		is   error
 		code protocol.Code
 	}{
-		{source.ErrUnsigned, protocol.CodeBadSeal}, {source.ErrBadSignature, protocol.CodeBadSeal},
-		{source.ErrUnknownSigner, protocol.CodeBadSeal}, {source.ErrRenamedTag, protocol.CodeBadSeal},
-		{source.ErrMalformedTag, protocol.CodeBadSeal}, {source.ErrNestedTag, protocol.CodeBadSeal},
-		{source.ErrMovedTag, protocol.CodeBadSeal}, {source.ErrNotNewer, protocol.CodeStale},
-		{source.ErrHostileTree, protocol.CodeRefused}, {source.ErrLimit, protocol.CodeLimit},
-		{source.ErrNotFound, protocol.CodeNotFound}, {source.ErrAuth, protocol.CodeRefused},
-		{source.ErrRedirect, protocol.CodeRefused}, {context.DeadlineExceeded, protocol.CodeDeadline},
+		{source.ErrUnsigned, protocol.CodeBadSeal},
+		{source.ErrBadSignature, protocol.CodeBadSeal},
+		{source.ErrUnknownSigner, protocol.CodeBadSeal},
+		{source.ErrRenamedTag, protocol.CodeBadSeal},
+		{source.ErrMalformedTag, protocol.CodeBadSeal},
+		{source.ErrNestedTag, protocol.CodeBadSeal},
+		{source.ErrMovedTag, protocol.CodeBadSeal},
+		{source.ErrNotNewer, protocol.CodeStale},
+		{source.ErrHostileTree, protocol.CodeRefused},
+		{source.ErrLimit, protocol.CodeLimit},
+		{source.ErrNotFound, protocol.CodeNotFound},
+		{source.ErrAuth, protocol.CodeRefused},
+		{source.ErrRedirect, protocol.CodeRefused},
+		{context.DeadlineExceeded, protocol.CodeDeadline},
 		{context.Canceled, protocol.CodeUnavailable},
 	} {
 		if errors.Is(err, c.is) {

@@ -116,10 +116,16 @@ func TestPublishRefuses(t *testing.T) {
 		code    protocol.Code
 		want    []string
 	}{
-		{"no such tag", "2.0.0", func(v string) { w.repository(plugin{name: "work", version: "9.9.9"}) },
-			registry.StageFetch, protocol.CodeNotFound, []string{`tag "v2.0.0": not found`}},
-		{"no repository", "2.0.1", func(v string) { check(t, os.RemoveAll(w.folder("work"))) },
-			registry.StageFetch, protocol.CodeNotFound, []string{"no git repository at"}},
+		{
+			"no such tag", "2.0.0", func(v string) { w.repository(plugin{name: "work", version: "9.9.9"}) },
+			registry.StageFetch, protocol.CodeNotFound,
+			[]string{`tag "v2.0.0": not found`},
+		},
+		{
+			"no repository", "2.0.1", func(v string) { check(t, os.RemoveAll(w.folder("work"))) },
+			registry.StageFetch, protocol.CodeNotFound,
+			[]string{"no git repository at"},
+		},
 		{"unsigned", "2.0.2", func(v string) {
 			dir := w.signedBy(plugin{name: "work", version: v}, nil)
 			head, err := os.ReadFile(filepath.Join(dir, ".git", "refs", "heads", "main"))
@@ -132,16 +138,31 @@ func TestPublishRefuses(t *testing.T) {
 			check(t, err)
 			writeRef(t, dir, v, string(tag))
 		}, registry.StageFetch, protocol.CodeBadSeal, []string{"v2.0.3", "v2.0.9", "tag carries another name"}},
-		{"unknown signer", "2.0.4", func(v string) { w.signedBy(plugin{name: "work", version: v}, stranger) },
-			registry.StageSignature, protocol.CodeBadSeal, []string{"v2.0.4", "unknown signer", "SHA256:"}},
-		{"manifest and tag", "2.0.5", func(v string) { w.repository(manifest(v, v, "2.0.6")) },
-			registry.StageManifest, protocol.CodeBadInput, []string{"plugin.version is 2.0.6, the tag says 2.0.5"}},
-		{"name change", "2.0.7", func(v string) { w.repository(manifest(v, "name: work", "name: other")) },
-			registry.StageManifest, protocol.CodeBadInput, []string{"plugin.name is other, the repository is registered as work"}},
-		{"unknown key", "2.0.8", func(v string) { w.repository(manifest(v, "sandbox_mode", "sandbox_mod")) },
-			registry.StageManifest, protocol.CodeBadInput, []string{`stavily-plugin.yaml:9:1: sandbox_mod: unknown key "sandbox_mod"`}},
-		{"no manifest", "2.1.0", func(v string) { w.repository(with(v, "stavily-plugin.yaml", "")) },
-			registry.StageManifest, protocol.CodeBadInput, []string{"stavily-plugin.yaml: the source has none at its top"}},
+		{
+			"unknown signer", "2.0.4", func(v string) { w.signedBy(plugin{name: "work", version: v}, stranger) },
+			registry.StageSignature, protocol.CodeBadSeal,
+			[]string{"v2.0.4", "unknown signer", "SHA256:"},
+		},
+		{
+			"manifest and tag", "2.0.5", func(v string) { w.repository(manifest(v, v, "2.0.6")) },
+			registry.StageManifest, protocol.CodeBadInput,
+			[]string{"plugin.version is 2.0.6, the tag says 2.0.5"},
+		},
+		{
+			"name change", "2.0.7", func(v string) { w.repository(manifest(v, "name: work", "name: other")) },
+			registry.StageManifest, protocol.CodeBadInput,
+			[]string{"plugin.name is other, the repository is registered as work"},
+		},
+		{
+			"unknown key", "2.0.8", func(v string) { w.repository(manifest(v, "sandbox_mode", "sandbox_mod")) },
+			registry.StageManifest, protocol.CodeBadInput,
+			[]string{`stavily-plugin.yaml:9:1: sandbox_mod: unknown key "sandbox_mod"`},
+		},
+		{
+			"no manifest", "2.1.0", func(v string) { w.repository(with(v, "stavily-plugin.yaml", "")) },
+			registry.StageManifest, protocol.CodeBadInput,
+			[]string{"stavily-plugin.yaml: the source has none at its top"},
+		},
 		{"no schema", "2.1.1", func(v string) { w.repository(with(v, "schema.json", "")) }, // M-28
 			registry.StageManifest, protocol.CodeBadInput, []string{`the source has no file "schema.json"`}},
 		{"bad schema", "2.1.2", func(v string) { w.repository(with(v, "schema.json", `{"type":"thing"}`)) }, // M-28
@@ -150,12 +171,21 @@ func TestPublishRefuses(t *testing.T) {
 			registry.StageManifest, protocol.CodeBadInput, []string{"examples/c.yaml:1:1: example does not fit the schema: additional"}},
 		{"bad JSON example", "2.1.4", func(v string) { w.repository(with(v, "examples/b.json", "{\n  \"n\": \"x\"}")) }, // M-29
 			registry.StageManifest, protocol.CodeBadInput, []string{"examples/b.json:2:8: n: example does not fit the schema: got string"}},
-		{"no Python here", "2.1.5", func(v string) { w.repository(manifest(v, "language: go", "language: python")) },
-			registry.StageCompatibility, protocol.CodeIncompatible, []string{"this hub builds no python; it builds go"}},
-		{"older version", "0.9.0", func(v string) { w.repository(plugin{name: "work", version: v}) },
-			registry.StageCompatibility, protocol.CodeStale, []string{"version 0.9.0 is below 1.0.0"}},
-		{"does not compile", "2.1.6", func(v string) { w.repository(with(v, "main.go", "package main\n\nfunc main() { x }\n")) },
-			registry.StageBuild, protocol.CodeBadInput, []string{"main.go:3:15: undefined: x"}},
+		{
+			"no Python here", "2.1.5", func(v string) { w.repository(manifest(v, "language: go", "language: python")) },
+			registry.StageCompatibility, protocol.CodeIncompatible,
+			[]string{"this hub builds no python; it builds go"},
+		},
+		{
+			"older version", "0.9.0", func(v string) { w.repository(plugin{name: "work", version: v}) },
+			registry.StageCompatibility, protocol.CodeStale,
+			[]string{"version 0.9.0 is below 1.0.0"},
+		},
+		{
+			"does not compile", "2.1.6", func(v string) { w.repository(with(v, "main.go", "package main\n\nfunc main() { x }\n")) },
+			registry.StageBuild, protocol.CodeBadInput,
+			[]string{"main.go:3:15: undefined: x"},
+		},
 		{"too much memory", "2.1.7", func(v string) { // M-17
 			w.repository(manifest(v, "max_memory_mb: 32", "max_memory_mb: 1"))
 		}, registry.StageVerify, protocol.CodeUnverified, []string{"verify work@2.1.7", "MemoryPages"}},

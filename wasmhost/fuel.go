@@ -2,7 +2,6 @@ package wasmhost
 
 import (
 	"context"
-
 	"time"
 
 	"github.com/tetratelabs/wazero"

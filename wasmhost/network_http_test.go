@@ -97,16 +97,24 @@ func TestHTTP(t *testing.T) {
 	p := browser(t, n, site(t, n, handler()))
 	for _, c := range []struct{ args, status, body string }{
 		{`{"url":"http://www.example.com/echo"}`, "200", `GET www.example.com /echo HTTP/1.1||stavily|""`},
-		{`{"url":"https://WWW.Example.com./echo?a=b%20c#part"}`, "200",
-			`GET www.example.com /echo?a=b%20c HTTP/1.1||stavily|""`},
-		{`{"url":"https://www.example.com:443/echo","method":"PUT","headers":{"x-own":"ü","user-agent":"me"},"body":"in"}`,
-			"200", `PUT www.example.com /echo HTTP/1.1|ü|me|"in"`},
-		{`{"url":"http://8.8.8.8:8080/echo","method":"POST","body_base64":"/wA="}`, "200",
-			`POST 8.8.8.8:8080 /echo HTTP/1.1||stavily|"\xff\x00"`},
+		{
+			`{"url":"https://WWW.Example.com./echo?a=b%20c#part"}`, "200",
+			`GET www.example.com /echo?a=b%20c HTTP/1.1||stavily|""`,
+		},
+		{
+			`{"url":"https://www.example.com:443/echo","method":"PUT","headers":{"x-own":"ü","user-agent":"me"},"body":"in"}`,
+			"200", `PUT www.example.com /echo HTTP/1.1|ü|me|"in"`,
+		},
+		{
+			`{"url":"http://8.8.8.8:8080/echo","method":"POST","body_base64":"/wA="}`, "200",
+			`POST 8.8.8.8:8080 /echo HTTP/1.1||stavily|"\xff\x00"`,
+		},
 		{`{"url":"http://www.example.com/echo","method":"HEAD"}`, "200", ""},
 		{`{"url":"http://www.example.com/binary"}`, "200", "base64:/wAB"},
-		{`{"url":"http://www.example.com/echo","base64":true,"max":3}`, "200",
-			"base64:" + base64.StdEncoding.EncodeToString([]byte("GET"))},
+		{
+			`{"url":"http://www.example.com/echo","base64":true,"max":3}`, "200",
+			"base64:" + base64.StdEncoding.EncodeToString([]byte("GET")),
+		},
 		{`{"url":"http://www.example.com/none"}`, "404", "404 page not found\n"},
 		{`{"url":"http://www.example.com/early"}`, "418", ""},
 	} {

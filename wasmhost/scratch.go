@@ -56,8 +56,12 @@ var openFlags = []struct {
 	guest sys.Oflag
 	host  int
 }{
-	{sys.O_RDWR, os.O_RDWR}, {sys.O_WRONLY, os.O_WRONLY}, {sys.O_APPEND, os.O_APPEND}, {sys.O_CREAT, os.O_CREATE},
-	{sys.O_EXCL, os.O_EXCL}, {sys.O_TRUNC, os.O_TRUNC},
+	{sys.O_RDWR, os.O_RDWR},
+	{sys.O_WRONLY, os.O_WRONLY},
+	{sys.O_APPEND, os.O_APPEND},
+	{sys.O_CREAT, os.O_CREATE},
+	{sys.O_EXCL, os.O_EXCL},
+	{sys.O_TRUNC, os.O_TRUNC},
 }
 
 // OpenFile opens or makes a regular file, or opens a folder.

@@ -150,7 +150,11 @@ func FuzzCBOR(f *testing.F) {
 // TestClip cuts at characters.
 func TestClip(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
-		{"abc", "abc"}, {"abcdefgh", "abcdefgh"}, {"abcdefghi", "abcde..."}, {"abcdüfghi", "abcd..."}, {"\x80\x80\x80\x80\x80\x80\x80\x80\x80", "..."},
+		{"abc", "abc"},
+		{"abcdefgh", "abcdefgh"},
+		{"abcdefghi", "abcde..."},
+		{"abcdüfghi", "abcd..."},
+		{"\x80\x80\x80\x80\x80\x80\x80\x80\x80", "..."},
 		{"\xff\xfeab", "?ab"},
 	} {
 		if got := clip(c.in, 8); got != c.want {

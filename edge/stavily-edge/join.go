@@ -31,8 +31,10 @@ func runJoin(ctx context.Context, o *options, out, _ io.Writer) error {
 		return err
 	}
 	if e, err := id.Enrolment(); err == nil && !o.again {
-		return &failure{fmt.Errorf("join: this device is already agent %s of %s", e.Address, e.Hub),
-			"use --again to join anew, or another --state", exitOther}
+		return &failure{
+			fmt.Errorf("join: this device is already agent %s of %s", e.Address, e.Hub),
+			"use --again to join anew, or another --state", exitOther,
+		}
 	}
 	e, err := join(ctx, o, id)
 	if err != nil {

@@ -240,12 +240,18 @@ func TestJoinRefused(t *testing.T) {
 			token.CA = protocol.DigestOf([]byte("other"))
 			args["--join"] = token.String()
 		}, exitRefused, "not the one that the join token is for"},
-		{"token mistyped", func(_ *joinHub, args map[string]string) { args["--join"] = args["--join"][:40] },
-			exitUsage, "cut off or mistyped"},
-		{"hub not there", func(_ *joinHub, args map[string]string) { args["--hub"] = "mqtts://" + closed.Addr().String() },
-			exitUnreachable, "hint: is the hub running"},
-		{"bad address", func(_ *joinHub, args map[string]string) { args["--hub"] = "http://x/y" },
-			exitUsage, "want mqtts://host:port"},
+		{
+			"token mistyped", func(_ *joinHub, args map[string]string) { args["--join"] = args["--join"][:40] },
+			exitUsage, "cut off or mistyped",
+		},
+		{
+			"hub not there", func(_ *joinHub, args map[string]string) { args["--hub"] = "mqtts://" + closed.Addr().String() },
+			exitUnreachable, "hint: is the hub running",
+		},
+		{
+			"bad address", func(_ *joinHub, args map[string]string) { args["--hub"] = "http://x/y" },
+			exitUsage, "want mqtts://host:port",
+		},
 		{"name taken", func(h *joinHub, _ map[string]string) {
 			h.change = func(r *protocol.JoinReply) {
 				r.Error = protocol.AsError(protocol.Errorf(protocol.CodeExists, "agent gw is taken"))

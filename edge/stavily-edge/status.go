@@ -100,8 +100,10 @@ func sameNews(s, t *edge.Status) bool {
 func runStatus(_ context.Context, o *options, out, _ io.Writer) error {
 	b, err := os.ReadFile(filepath.Join(o.state, nameStatus))
 	if errors.Is(err, os.ErrNotExist) {
-		return &failure{fmt.Errorf("status: no agent has run with state directory %s", o.state),
-			"give the --state that the agent was started with", exitOther}
+		return &failure{
+			fmt.Errorf("status: no agent has run with state directory %s", o.state),
+			"give the --state that the agent was started with", exitOther,
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("status: %w", err)

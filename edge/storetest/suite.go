@@ -18,8 +18,13 @@ func Run(t *testing.T, fresh func(t *testing.T) (open func() edge.Store)) {
 		name string
 		test func(t *testing.T, open func() edge.Store)
 	}{
-		{"values", testValues}, {"order", testOrder}, {"scan", testScan}, {"many", testMany},
-		{"chunks", testChunks}, {"wrong file", testWrongFile}, {"keep", testKeep},
+		{"values", testValues},
+		{"order", testOrder},
+		{"scan", testScan},
+		{"many", testMany},
+		{"chunks", testChunks},
+		{"wrong file", testWrongFile},
+		{"keep", testKeep},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, fresh(t)) })
 	}

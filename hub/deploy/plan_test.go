@@ -155,9 +155,12 @@ func details(s protocol.Step) string {
 		some bool
 		text string
 	}{
-		{len(s.Config) > 0, fmt.Sprintf("config %x", []byte(s.Config))}, {len(s.Grants) > 0, "grants " + grantText(s.Grants)},
-		{s.Limits != protocol.DefaultLimits(), fmt.Sprintf("limits %+v", s.Limits)}, {s.Timeout != 0, fmt.Sprintf("timeout %d ms", s.Timeout)},
-		{s.Retry != protocol.Retry{}, fmt.Sprintf("retry %d after %d ms", s.Retry.Times, s.Retry.WaitMS)}, {s.When != 0, fmt.Sprintf("when %d", s.When)},
+		{len(s.Config) > 0, fmt.Sprintf("config %x", []byte(s.Config))},
+		{len(s.Grants) > 0, "grants " + grantText(s.Grants)},
+		{s.Limits != protocol.DefaultLimits(), fmt.Sprintf("limits %+v", s.Limits)},
+		{s.Timeout != 0, fmt.Sprintf("timeout %d ms", s.Timeout)},
+		{s.Retry != protocol.Retry{}, fmt.Sprintf("retry %d after %d ms", s.Retry.Times, s.Retry.WaitMS)},
+		{s.When != 0, fmt.Sprintf("when %d", s.When)},
 	} {
 		if d.some {
 			out += ", " + d.text
@@ -270,8 +273,10 @@ func TestPlanChangesOnlyWhomItConcerns(t *testing.T) {
 
 // S-04: no plan grants what the manifest does not ask for, or nobody allows.
 func TestPlanGrantsNoMoreThanAskedAndAllowed(t *testing.T) {
-	words := []string{protocol.CapKV, protocol.CapRead, protocol.CapProcess + ":a", protocol.CapProcess + ":b", protocol.CapProcess,
-		protocol.CapHTTP + ":h:1", protocol.CapHTTP}
+	words := []string{
+		protocol.CapKV, protocol.CapRead, protocol.CapProcess + ":a", protocol.CapProcess + ":b", protocol.CapProcess,
+		protocol.CapHTTP + ":h:1", protocol.CapHTTP,
+	}
 	base, _, _ := above(t, "testdata/grants.plan")
 	granted := 0
 	for seed := range uint64(2000) {
