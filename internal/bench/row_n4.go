@@ -89,6 +89,10 @@ func (w *world) again() ([]float64, error) {
 		}
 		agents = append(agents, p)
 	}
+	// Its first boot was the one that joined.
+	if err := w.runs("busy", 2); err != nil {
+		return nil, err
+	}
 	if err := w.pause(settled); err != nil {
 		return nil, err
 	}

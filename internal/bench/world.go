@@ -133,10 +133,17 @@ func (w *world) deploy(text, agent string) error {
 	if err != nil {
 		return fmt.Errorf("deploy: %w", err)
 	}
+	return w.runs(agent, 1)
+}
+
+// runs waits until the agent has reported, in this boot or a later one, that its one
+// workflow is running.
+func (w *world) runs(agent string, boot uint64) error {
 	return w.until(agent+" to run the workflow", func() (bool, error) {
 		agents, err := w.agents()
 		return slices.ContainsFunc(agents, func(a api.Agent) bool {
-			return string(a.Address.Agent) == agent && a.Reported != nil && running(a.Reported)
+			return string(a.Address.Agent) == agent && a.Reported != nil &&
+				a.Reported.Boot >= boot && running(a.Reported)
 		}), err
 	})
 }
