@@ -92,7 +92,11 @@ func (r *request) call(name string, args protocol.Raw) (protocol.Raw, error) {
 	if len(args) == 0 {
 		args = protocol.Raw{majorMap}
 	}
-	return r.do(name, do, args)
+	out, err := r.do(name, do, args)
+	if r.stop != nil && r.ctx.Err() != nil {
+		<-r.in.ending // what ended the call ends the guest (watch): it must not answer first
+	}
+	return out, err
 }
 
 // do runs a host call and encodes its result. A defect of it becomes an error.
