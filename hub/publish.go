@@ -152,7 +152,8 @@ func (p *Publisher) begin(ctx context.Context, c *candidate, version string) err
 // moved returns an error when the tag of a published release is not what it was: the
 // release stays, and whoever asked should look at the repository (M-02).
 func (p *Publisher) moved(ctx context.Context, c *candidate, r *registry.Release) error {
-	if _, err := p.fetch(ctx, c); err != nil || c.tree.TagObject == r.TagObject {
+	_, err := p.fetch(ctx, c)
+	if gone := err != nil; gone || c.tree.TagObject == r.TagObject {
 		return nil // the version is published, whatever became of its repository
 	}
 	return protocol.Errorf(protocol.CodeBadSeal,

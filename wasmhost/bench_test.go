@@ -62,7 +62,7 @@ func BenchmarkEcho(b *testing.B) {
 		}
 	}()
 	c := conversation{rw: d}
-	if _, err := c.open(expect{protocol.Action, "p"}, start{}); err != nil {
+	if err := c.open(expect{protocol.Action, "p"}, start{}); err != nil {
 		b.Fatal(err)
 	}
 	r := work(b, event200)

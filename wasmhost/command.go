@@ -75,7 +75,8 @@ func startCommand(code *code, h *Host, c *Command, out *output) (*instance, erro
 		cancel()
 		return nil, err
 	}
-	in.module, err = code.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, in.memory), code.module, cfg.WithFSConfig(files))
+	in.module, err = code.runtime.InstantiateModule(
+		experimental.WithMemoryAllocator(ctx, in.memory), code.module, cfg.WithFSConfig(files))
 	if err != nil {
 		cancel()
 		in.memory.Free()

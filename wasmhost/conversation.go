@@ -37,16 +37,16 @@ type expect struct {
 }
 
 // open hears the hello, tells the guest how it is set up, and waits until it is ready.
-func (c *conversation) open(want expect, s start) (hello, error) {
+func (c *conversation) open(want expect, s start) error {
 	h, err := c.greet()
 	if err != nil {
-		return h, err
+		return err
 	}
 	if h.Type != string(want.Type) || h.Plugin != string(want.Plugin) {
-		return h, contractf("hello: %s %q, the manifest says %s %q",
+		return contractf("hello: %s %q, the manifest says %s %q",
 			clip(h.Type, 32), clip(h.Plugin, 64), want.Type, want.Plugin)
 	}
-	return h, c.setUp(s)
+	return c.setUp(s)
 }
 
 // greet hears the hello.

@@ -115,7 +115,7 @@ func TestConversation(t *testing.T) {
 
 func converse(rw io.ReadWriter, host callee) (Answer, error) {
 	c := conversation{rw: rw}
-	if _, err := c.open(expect{protocol.Action, "p"}, start{}); err != nil {
+	if err := c.open(expect{protocol.Action, "p"}, start{}); err != nil {
 		return Answer{}, err
 	}
 	return c.ask(Request{Kind: Run, Event: &protocol.Event{}}, host)
@@ -139,7 +139,7 @@ func TestABISession(t *testing.T) {
 	}
 	s := &scripted{Reader: strings.NewReader(plugin.String())}
 	c := conversation{rw: s}
-	_, err = c.open(expect{protocol.Trigger, "system-health"}, start{
+	err = c.open(expect{protocol.Trigger, "system-health"}, start{
 		Config: rawOf(t, `{"above":80.5}`), Limits: protocol.DefaultLimits(), Workflow: "overheat", Step: "watch",
 		Grants: []protocol.Grant{{Capability: protocol.CapMetrics}},
 	})

@@ -192,8 +192,8 @@ func (p *Plugin) begin(ctx context.Context) error {
 	defer stop()
 	manifest := &p.spec.Manifest
 	conv := &conversation{rw: in}
-	_, err = conv.open(expect{manifest.Plugin.Type, manifest.Plugin.Name}, p.start)
-	if err == nil && !(in.settle() && !conv.unread()) {
+	err = conv.open(expect{manifest.Plugin.Type, manifest.Plugin.Name}, p.start)
+	if err == nil && (!in.settle() || conv.unread()) {
 		err = contractf("speaks before it is asked")
 	}
 	if err == nil && in.gone() {
@@ -339,7 +339,7 @@ func (p *Plugin) ask(ctx context.Context, r Request) Answer {
 	req := &request{p: p, ctx: ctx, in: in, limit: limit}
 	defer req.close()
 	a, err := p.conv.ask(r, req)
-	if err == nil && !(in.settle() && !p.conv.unread()) {
+	if err == nil && (!in.settle() || p.conv.unread()) {
 		err = contractf("says more than was asked")
 	}
 	if err != nil {
@@ -365,6 +365,7 @@ func (p *Plugin) broken(in *instance, err error) *protocol.Error {
 		if in.settle() && !p.conv.unread() && !in.gone() {
 			return protocol.AsError(err)
 		}
+	default: // whatever else it was, the instance is not to be trusted
 	}
 	cause := in.why(err)
 	p.drop(cause)

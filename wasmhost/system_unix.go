@@ -14,7 +14,7 @@ const openNonblock = syscall.O_NONBLOCK
 // linkCount returns how many names a file has.
 func linkCount(info fs.FileInfo) uint64 {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
-		return uint64(s.Nlink)
+		return uint64(s.Nlink) //nolint:unconvert // narrower on some architectures
 	}
 	return 1
 }

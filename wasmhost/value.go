@@ -74,14 +74,6 @@ func (w *writer) uint(n uint64) { w.head(majorUint, n) }
 func (w *writer) array(n int)   { w.head(majorArray, uint64(n)) }
 func (w *writer) mapOf(n int)   { w.head(majorMap, uint64(n)) }
 
-func (w *writer) bool(v bool) {
-	if v {
-		w.b = append(w.b, cborTrue)
-	} else {
-		w.b = append(w.b, cborFalse)
-	}
-}
-
 func (w *writer) int(n int64) {
 	if n < 0 {
 		w.head(majorNint, uint64(-1-n))
@@ -364,7 +356,7 @@ func contractf(format string, args ...any) *protocol.Error {
 	return protocol.Errorf(protocol.CodeContract, format, args...)
 }
 
-// clip cuts s to at most most bytes, at the beginning of a character, and makes it
+// clip cuts s to at most that many bytes, at the beginning of a character, and makes it
 // valid UTF-8.
 func clip(s string, most int) string {
 	if len(s) > most {

@@ -128,13 +128,17 @@ type Token struct {
 	Expires time.Time `json:"expires"`
 }
 
-// Registered, Published, Stage, Agent and Run are as the books have them.
 type (
+	// Registered is a plugin as the books have it.
 	Registered = registry.Plugin
-	Published  = registry.Release
-	Stage      = registry.Stage
-	Agent      = fleet.Agent
-	Run        = runs.Run
+	// Published is a release as the books have it.
+	Published = registry.Release
+	// Stage is the verdict of one stage.
+	Stage = registry.Stage
+	// Agent is an agent as the books have it.
+	Agent = fleet.Agent
+	// Run is a run as the books have it.
+	Run = runs.Run
 )
 
 // Error is what went wrong.

@@ -45,7 +45,7 @@ func Root(version string, more ...*cobra.Command) *cobra.Command {
 	root.PersistentFlags().StringVar(&c.address, "api", "",
 		"the hub's API address instead of its socket, such as http://127.0.0.1:8080")
 	root.PersistentFlags().StringVarP(&c.output, "output", "o", "table", "table or json")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err) })
+	root.SetFlagErrorFunc(usage)
 	root.AddCommand(statusCommand(c), pluginCommand(c), deployCommand(c), workflowCommand(c), agentCommand(c),
 		runCommand(c))
 	root.AddCommand(more...)

@@ -16,7 +16,8 @@ import (
 
 func pluginCommand(c *connection) *cobra.Command {
 	cmd := &cobra.Command{Use: "plugin", Short: "Register, publish and list plugins"}
-	cmd.AddCommand(pluginAdd(c), pluginPublish(c), pluginList(c), pluginShow(c), pluginRemove(c), pluginConform(c))
+	cmd.AddCommand(pluginAdd(c), pluginPublish(c), pluginList(c), pluginShow(c), pluginRemove(c),
+		pluginConform(c))
 	return cmd
 }
 

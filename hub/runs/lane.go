@@ -80,14 +80,12 @@ func Mark(tx *store.Tx, agent protocol.AgentName, epoch uint64, of protocol.Lane
 
 // SetMark moves a lane's mark, forward or back, without any record, as when books are
 // put back from a backup.
-func SetMark(tx *store.Tx, agent protocol.AgentName, epoch uint64, of protocol.Lane,
-	mark protocol.Mark,
-) error {
-	l, err := laneOf(tx, agent, epoch, of)
+func SetMark(tx *store.Tx, agent protocol.AgentName, to protocol.LaneAck) error {
+	l, err := laneOf(tx, agent, to.Epoch, to.Lane)
 	if err != nil {
 		return err
 	}
-	l.mark = mark
+	l.mark = to.Mark
 	return l.save(tx)
 }
 
