@@ -24,7 +24,8 @@ func (h *Host) Module(ctx context.Context, wasm []byte, m *protocol.Manifest) (*
 		return nil, err
 	}
 	if !v.Metered && !h.cfg.AllowUnmetered {
-		return nil, protocol.Errorf(protocol.CodeUnverified, "module is not metered: a loop in it could not be stopped")
+		return nil, protocol.Errorf(protocol.CodeUnverified,
+			"module is not metered: a loop in it could not be stopped")
 	}
 	c, err := h.acquire(ctx, protocol.DigestOf(wasm), wasm, v.Metered)
 	if err != nil {
@@ -124,9 +125,7 @@ func (c *Conversation) SetUp(s Setup) error { return c.c.setUp(start(s)) }
 // Ask puts one request and hears the answer; call answers host calls meanwhile. Errors:
 // the plugin's own with CodePlugin or CodeRetryable, CodeLimit for a bound that was kept,
 // CodeContract, or the carrier's. The answer has no usage.
-func (c *Conversation) Ask(r Request, call func(name string, args protocol.Raw) (protocol.Raw, error)) (Answer, error) {
-	return c.c.ask(r, callFunc(call))
-}
+func (c *Conversation) Ask(r Request, call Callee) (Answer, error) { return c.c.ask(r, call) }
 
 // Unread reports whether the plugin has said more than was asked.
 func (c *Conversation) Unread() bool { return c.c.unread() }
@@ -134,9 +133,11 @@ func (c *Conversation) Unread() bool { return c.c.unread() }
 // CBOR reports whether the plugin speaks CBOR. Before its hello it is false.
 func (c *Conversation) CBOR() bool { return c.c.cbor }
 
-type callFunc func(name string, args protocol.Raw) (protocol.Raw, error)
+// Callee answers one host call: the result, or an error for the plugin. args is empty
+// when the plugin gave none.
+type Callee func(name string, args protocol.Raw) (protocol.Raw, error)
 
-func (f callFunc) call(name string, args protocol.Raw) (protocol.Raw, error) { return f(name, args) }
+func (f Callee) call(name string, args protocol.Raw) (protocol.Raw, error) { return f(name, args) }
 
 // CapabilityOf returns the capability that a host call needs, none for log, and whether
 // ABI.md knows the call.
@@ -159,5 +160,5 @@ func ToJSON(v protocol.Raw) []byte { return toJSON(nil, v) }
 
 var (
 	_ io.ReadWriter = (*Guest)(nil)
-	_ callee        = callFunc(nil)
+	_ callee        = Callee(nil)
 )

@@ -49,11 +49,15 @@ func pluginConform(c *connection) *cobra.Command {
 			return f.run(cmd, c, target)
 		},
 	}
-	cmd.Flags().StringVar(&f.manifest, "manifest", "", "the plugin's stavily-plugin.yaml, to hold it to that too")
-	cmd.Flags().StringVar(&f.config, "config", "", "file (YAML or JSON) of the step's configuration")
-	cmd.Flags().StringVar(&f.event, "event", "", "file (YAML or JSON) of the event's data, for actions and outputs")
-	cmd.Flags().BoolVar(&f.native, "native", false, "FILE may be a program: it runs with your rights, NOT sandboxed")
-	cmd.Flags().BoolVar(&f.cases, "cases", false, "FILE is an SDK's conformance plugin: hold it to every case")
+	flags := cmd.Flags()
+	flags.StringVar(&f.manifest, "manifest", "",
+		"the plugin's stavily-plugin.yaml, to hold it to that too")
+	flags.StringVar(&f.config, "config", "", "file (YAML or JSON) of the step's configuration")
+	flags.StringVar(&f.event, "event", "",
+		"file (YAML or JSON) of the event's data, for actions and outputs")
+	flags.BoolVar(&f.native, "native", false,
+		"FILE may be a program: it runs with your rights, NOT sandboxed")
+	flags.BoolVar(&f.cases, "cases", false, "FILE is an SDK's conformance plugin: hold it to every case")
 	return cmd
 }
 

@@ -37,18 +37,25 @@ allow_filesystem_access: none
 permissions: {}
 `)
 	config, event := file("config.yaml", "a: 1\n"), file("event.json", `{"b": [1, 2.5]}`)
+	empty, broken := file("x.wasm", "\x00asm\x01\x00\x00\x00"), file("bad.yaml", "a: [1\n")
 	for name, c := range map[string]struct {
 		args      []string
 		exit      int
 		out, errs string
 	}{
-		"table":      {[]string{good, "--native"}, ExitOK, "unknown-keys     ok", "NOT sandboxed"},
-		"json":       {[]string{good, "--native", "-o", "json", "--config", config, "--event", event}, ExitOK, `"name": "hundred"`, ""},
-		"manifest":   {[]string{good, "--native", "--manifest", manifest}, ExitFailed, `the manifest says action "good"`, "1 of 21"},
+		"table": {[]string{good, "--native"}, ExitOK, "unknown-keys     ok", "NOT sandboxed"},
+		"json": {
+			[]string{good, "--native", "-o", "json", "--config", config, "--event", event},
+			ExitOK, `"name": "hundred"`, "",
+		},
+		"manifest": {
+			[]string{good, "--native", "--manifest", manifest},
+			ExitFailed, `the manifest says action "good"`, "1 of 21",
+		},
 		"not native": {[]string{good}, ExitUsage, "", "say --native"},
 		"no file":    {[]string{filepath.Join(dir, "none")}, ExitFailed, "", "none"},
-		"no module":  {[]string{file("x.wasm", "\x00asm\x01\x00\x00\x00")}, ExitFailed, "want a WASI command", "1 of 21"},
-		"bad yaml":   {[]string{good, "--native", "--config", file("bad.yaml", "a: [1\n")}, ExitFailed, "", "bad.yaml"},
+		"no module":  {[]string{empty}, ExitFailed, "want a WASI command", "1 of 21"},
+		"bad yaml":   {[]string{good, "--native", "--config", broken}, ExitFailed, "", "bad.yaml"},
 		"bad output": {[]string{good, "--native", "-o", "xml"}, ExitUsage, "", "want table or json"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -61,7 +68,8 @@ permissions: {}
 				return
 			}
 			var r conform.Report
-			if err := json.Unmarshal(out.Bytes(), &r); err != nil || !r.Passed() || r.Carrier != "native" || r.Plugin != "bad" {
+			err := json.Unmarshal(out.Bytes(), &r)
+			if err != nil || !r.Passed() || r.Carrier != "native" || r.Plugin != "bad" {
 				t.Errorf("%+v, %v", r, err)
 			}
 		})

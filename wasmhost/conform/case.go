@@ -48,7 +48,7 @@ type Case struct {
 	Config  string              // JSON; empty is {}
 	Grants  []protocol.Grant
 	Refuses string // what the error to init holds; nothing is asked then
-	Asks    []Ask  // in one instance
+	Asks    []Ask  // in one instance, which may have answered other cases; not so with a Config
 	Stderr  string // that must stand in stderr afterwards
 }
 
@@ -97,6 +97,7 @@ func (s *suite) cases(ctx context.Context) error {
 		}{"interpreted", other})
 	}
 	for _, r := range rooms {
+		one := shared{room: r.room}
 		for i := range s.opts.Cases {
 			c := &s.opts.Cases[i]
 			if c.Type != "" && c.Type != s.manifest.Plugin.Type {
@@ -105,52 +106,84 @@ func (s *suite) cases(ctx context.Context) error {
 			s.began = s.opts.Clock()
 			f := finding{skip: "the plugin does not begin as it should"}
 			if s.main != nil && s.report.Type != "" {
-				f = finding{err: s.try(ctx, r.room, c)}
+				f = finding{err: s.try(ctx, &one, c)}
 			}
 			s.put("case "+c.Name+" ("+r.name+")", f)
 		}
+		one.session.close(ctx)
 	}
 	return nil
 }
 
-// try holds the plugin to one case.
-func (s *suite) try(ctx context.Context, r room, c *Case) error {
+// shared is a room with the session of the last case, if the next may go on in it.
+type shared struct {
+	room    room
+	session *session
+}
+
+// plain reports whether a case needs no instance of its own.
+func (c *Case) plain() bool {
+	return c.Config == "" && c.Grants == nil && c.Refuses == "" && c.Stderr == "" &&
+		!slices.ContainsFunc(c.Asks, func(a Ask) bool {
+			return a.OrEnds || a.Code == protocol.CodeContract || a.Code == protocol.CodeDeadline
+		})
+}
+
+// try holds the plugin to one case, in the shared session if that serves.
+func (s *suite) try(ctx context.Context, in *shared, c *Case) error {
+	one := in.session
+	if in.session = nil; one == nil || !c.plain() {
+		one.close(ctx)
+		var f *fault
+		var err error
+		if one, f, err = s.begin(ctx, in.room, c); err != nil || f != nil || c.Refuses != "" {
+			one.close(ctx)
+			return errors.Join(err, c.refused(f))
+		}
+	}
+	for i := range c.Asks {
+		one.widened = c.Asks[i].Widen
+		if err := s.tryAsk(ctx, one, &c.Asks[i]); err != nil {
+			one.close(ctx)
+			return fmt.Errorf("request %d: %w", i+1, err)
+		}
+	}
+	if c.plain() {
+		in.session = one
+		return nil
+	}
+	defer one.close(ctx)
+	if c.Stderr != "" && one.finish(ctx) == nil && !strings.Contains(strings.Join(one.stderr, "\n"), c.Stderr) {
+		return fmt.Errorf("stderr has %q, want %q", one.stderr, c.Stderr)
+	}
+	return nil
+}
+
+// begin opens the session of a case.
+func (s *suite) begin(ctx context.Context, r room, c *Case) (*session, *fault, error) {
 	o := s.opening()
 	o.room, o.desk.bound, o.setup.Grants = r, true, c.Grants
 	o.setup.Limits = protocol.DefaultLimits()
 	if c.Config != "" {
 		config, err := wasmhost.FromJSON([]byte(c.Config))
 		if err != nil {
-			return fmt.Errorf("the case's config: %w", err)
+			return nil, nil, fmt.Errorf("the case's config: %w", err)
 		}
 		o.setup.Config = config
 	}
-	widened := false
-	o.edit = func(m protocol.Raw) protocol.Raw {
-		if widened {
-			return widen(m, "new")
-		}
-		return m
-	}
 	one, f := open(ctx, o)
-	defer one.close(ctx)
-	if c.Refuses != "" {
-		if f == nil || f.check != "ready" || !isOwn(f.err) || !strings.Contains(f.err.Error(), c.Refuses) {
-			return fmt.Errorf("want the configuration refused with %q, got %w", c.Refuses, because(f))
-		}
-		return nil
-	}
-	if f != nil {
+	return one, f, nil
+}
+
+// refused compares how a session began with what the case wants.
+func (c *Case) refused(f *fault) error {
+	switch {
+	case c.Refuses == "":
 		return because(f)
-	}
-	for i := range c.Asks {
-		widened = c.Asks[i].Widen
-		if err := s.tryAsk(ctx, one, &c.Asks[i]); err != nil {
-			return fmt.Errorf("request %d: %w", i+1, err)
-		}
-	}
-	if c.Stderr != "" && one.finish(ctx) == nil && !strings.Contains(strings.Join(one.stderr, "\n"), c.Stderr) {
-		return fmt.Errorf("stderr has %q, want %q", one.stderr, c.Stderr)
+	case f == nil:
+		return fmt.Errorf("the configuration was taken, want it refused with %q", c.Refuses)
+	case f.check != "ready" || !isOwn(f.err) || !strings.Contains(f.err.Error(), c.Refuses):
+		return fmt.Errorf("want the configuration refused with %q, got %w", c.Refuses, because(f))
 	}
 	return nil
 }
@@ -163,7 +196,8 @@ func (s *suite) tryAsk(ctx context.Context, one *session, a *Ask) error {
 	}
 	one.desk.script, one.desk.fault = slices.Clone(a.Calls), nil
 	if s.manifest.Plugin.Type == protocol.Output && a.Result != "" {
-		one.desk.script = append(one.desk.script, Call{Name: "kv.put", Args: `{"key":"result","value":` + a.Result + `}`})
+		args := `{"key":"result","value":` + a.Result + `}`
+		one.desk.script = append(one.desk.script, Call{Name: "kv.put", Args: args})
 	}
 	if a.Within > 0 {
 		defer func(usual time.Duration) { one.timeout = usual }(one.timeout)
@@ -223,30 +257,33 @@ func (a *Ask) wrong(got wasmhost.Answer, f *fault) error {
 
 // compare compares an answer.
 func (s *suite) compare(a *Ask, got wasmhost.Answer) error {
-	result := []byte(a.Result)
-	have := wasmhost.ToJSON(got.Data)
-	switch {
-	case a.Kind != "" && a.Kind != s.request(0, nil, nil).Kind, s.manifest.Plugin.Type == protocol.Output:
+	switch t := s.manifest.Plugin.Type; {
+	case a.Kind != "" && a.Kind != s.request(0, nil, nil).Kind, t == protocol.Output:
 		return nil // has no result, or it went by a host call
-	case s.manifest.Plugin.Type == protocol.Trigger:
-		have = firedJSON(got)
-		events := "[]"
-		if a.Result != "" {
-			events = "[" + a.Result + "]"
-		}
-		result = []byte(`{"events":` + events + `,"state":null,"after_ms":0}`)
-		if a.Fired != "" {
-			result = []byte(a.Fired)
-		}
-	case a.Result == "":
-		result = []byte("null")
+	case a.Fired != "":
+		return same("answer", a.Fired, firedJSON(got))
+	case t == protocol.Action:
+		return same("result", a.Result, wasmhost.ToJSON(got.Data))
+	case a.Result == "" && len(got.Events) == 0:
+		return same("state", "", wasmhost.ToJSON(got.State))
+	case len(got.Events) != 1 || got.Next.AfterMS != 0:
+		return fmt.Errorf("answer %.300s, want one event and no more", firedJSON(got))
 	}
-	want, err := wasmhost.FromJSON(result)
+	return errors.Join(same("event", a.Result, wasmhost.ToJSON(got.Events[0])),
+		same("state", "", wasmhost.ToJSON(got.State)))
+}
+
+// same compares a JSON text with what a case wants: "" is null.
+func same(what, want string, have []byte) error {
+	if want == "" {
+		want = "null"
+	}
+	wanted, err := wasmhost.FromJSON([]byte(want))
 	if err != nil {
-		return fmt.Errorf("the case's result: %w", err)
+		return fmt.Errorf("the case's %s: %w", what, err)
 	}
-	if text, err := wasmhost.FromJSON(have); err != nil || !bytes.Equal(text, want) {
-		return fmt.Errorf("result %.300s, want %.300s", have, result)
+	if got, err := wasmhost.FromJSON(have); err != nil || !bytes.Equal(got, wanted) {
+		return fmt.Errorf("%s %.300s, want %.300s", what, have, want)
 	}
 	return nil
 }
@@ -294,6 +331,9 @@ func (d *desk) stray(err error) error {
 	return err
 }
 
+// empties are arguments that say nothing.
+var empties = []string{"null", "0", `""`, "false", "[]", "{}"}
+
 // sameArgs wants what the case says of a call's arguments, and nothing else that says
 // something.
 func sameArgs(args protocol.Raw, text string) error {
@@ -312,13 +352,14 @@ func sameArgs(args protocol.Raw, text string) error {
 		return err
 	}
 	for key, value := range got {
-		if want[key] == nil && !slices.Contains([]string{"null", "0", `""`, "false", "[]", "{}"}, string(wasmhost.ToJSON(value))) {
+		if want[key] == nil && !slices.Contains(empties, string(wasmhost.ToJSON(value))) {
 			return fmt.Errorf("argument %q is not in the case", key)
 		}
 	}
 	for key, value := range want {
 		if !bytes.Equal(got[key], value) {
-			return fmt.Errorf("argument %q is %.200s, want %.200s", key, wasmhost.ToJSON(got[key]), wasmhost.ToJSON(value))
+			return fmt.Errorf("argument %q is %.200s, want %.200s", key, wasmhost.ToJSON(got[key]),
+				wasmhost.ToJSON(value))
 		}
 	}
 	return nil

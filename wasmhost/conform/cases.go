@@ -61,7 +61,9 @@ const boom = "boom: ü \" \\"
 // asked are cases of requests, answers and errors.
 var asked = []Case{
 	{Name: "no result", Asks: []Ask{{Do: `{"do":"none"}`}}},
-	{Name: "fail", Asks: []Ask{{Do: `{"do":"fail","text":"boom: ü \" \\"}`, Code: protocol.CodePlugin, Text: boom}}},
+	{Name: "fail", Asks: []Ask{{
+		Do: `{"do":"fail","text":"boom: ü \" \\"}`, Code: protocol.CodePlugin, Text: boom,
+	}}},
 	{Name: "retryable", Asks: []Ask{
 		{Do: `{"do":"retryable","text":"boom: ü \" \\"}`, Code: protocol.CodeRetryable, Text: boom},
 		{Do: doing("echo", "1"), Result: "1"},
@@ -76,11 +78,14 @@ var asked = []Case{
 	{Name: "print", Stderr: "out of band", Asks: []Ask{
 		{Do: `{"do":"print","text":"{\"out of band\":1}"}`}, {Do: doing("echo", "2"), Result: "2"},
 	}, Type: protocol.Action},
-	{Name: "count in one instance", Asks: []Ask{
-		{Do: `{"do":"count"}`, Result: "1"}, {Do: `{"do":"count"}`, Result: "2"}, {Do: `{"do":"count"}`, Result: "3"},
+	{Name: "count in one instance", Config: "{}", Asks: []Ask{
+		{Do: `{"do":"count"}`, Result: "1"}, {Do: `{"do":"count"}`, Result: "2"},
+		{Do: `{"do":"count"}`, Result: "3"},
 	}},
 	{Name: "exit", Asks: []Ask{{Do: `{"do":"exit","code":3}`, Code: protocol.CodeContract}}},
-	{Name: "spin", Asks: []Ask{{Do: `{"do":"spin"}`, Code: protocol.CodeDeadline, Within: 500 * time.Millisecond}}},
+	{Name: "spin", Asks: []Ask{{
+		Do: `{"do":"spin"}`, Code: protocol.CodeDeadline, Within: 500 * time.Millisecond,
+	}}},
 	{Name: "too big a result", Asks: []Ask{
 		{Do: `{"do":"big","bytes":200000}`, Code: protocol.CodePlugin}, {Do: doing("echo", "3"), Result: "3"},
 	}},
@@ -112,14 +117,18 @@ var triggers = []Case{
 			Do:    `{"do":"fire","events":[1,{"a":"b"},null],"state":{"n":7},"after_ms":1500}`,
 			Fired: `{"events":[1,{"a":"b"},null],"state":{"n":7},"after_ms":1500}`,
 		},
-		{Do: `{"do":"fire","events":[],"state":null,"after_ms":0}`, Fired: `{"events":[],"state":null,"after_ms":0}`},
+		{
+			Do:    `{"do":"fire","events":[],"state":null,"after_ms":0}`,
+			Fired: `{"events":[],"state":null,"after_ms":0}`,
+		},
 	}},
 	{Name: "fire 64 events", Type: protocol.Trigger, Asks: []Ask{{
 		Do:    `{"do":"fire","events":[` + strings.Repeat("1,", 63) + `1],"state":null,"after_ms":1}`,
 		Fired: `{"events":[` + strings.Repeat("1,", 63) + `1],"state":null,"after_ms":1}`,
 	}}},
 	{Name: "fire again after a day", Type: protocol.Trigger, Asks: []Ask{{
-		Do: `{"do":"fire","events":[],"state":1,"after_ms":86400000}`, Fired: `{"events":[],"state":1,"after_ms":86400000}`,
+		Do:    `{"do":"fire","events":[],"state":1,"after_ms":86400000}`,
+		Fired: `{"events":[],"state":1,"after_ms":86400000}`,
 	}}},
 	{Name: "wake as asked", Type: protocol.Trigger, Asks: []Ask{{
 		Do: `{"do":"request"}`, Result: `{"why":"timer","now_ms":1790000001000}`,

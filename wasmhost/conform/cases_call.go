@@ -19,8 +19,9 @@ var noGrant = protocol.Errorf(protocol.CodeDenied, "call kv.get: capability kv i
 // calling are cases of host calls.
 var calling = []Case{
 	{Name: "call", Asks: []Ask{{
-		Do:    `{"do":"call","name":"kv.get","args":{"key":"ü"}}`,
-		Calls: []Call{{Name: "kv.get", Args: `{"key":"ü"}`, OK: `{"value":[1,2.0,"x"]}`}}, Result: `{"ok":{"value":[1,2.0,"x"]}}`,
+		Do:     `{"do":"call","name":"kv.get","args":{"key":"ü"}}`,
+		Calls:  []Call{{Name: "kv.get", Args: `{"key":"ü"}`, OK: `{"value":[1,2.0,"x"]}`}},
+		Result: `{"ok":{"value":[1,2.0,"x"]}}`,
 	}}},
 	{Name: "call that is denied", Asks: []Ask{
 		{
@@ -31,10 +32,14 @@ var calling = []Case{
 		{Do: doing("echo", "7"), Result: "7"},
 	}},
 	{Name: "call with an error of each code", Asks: eachCode()},
-	{Name: "calls count anew in each request", Asks: []Ask{threeCalls, threeCalls, {Do: doing("echo", "8"), Result: "8"}}},
+	{Name: "calls count anew in each request", Asks: []Ask{
+		threeCalls, threeCalls, {Do: doing("echo", "8"), Result: "8"},
+	}},
 	{Name: "call with a large reply", Asks: []Ask{{
-		Do:     `{"do":"call","name":"fs.read","args":{"path":"p","max":20000}}`,
-		Calls:  []Call{{Name: "fs.read", Args: `{"path":"p","max":20000}`, OK: `{"data":"` + big20k + `","size":20000}`}},
+		Do: `{"do":"call","name":"fs.read","args":{"path":"p","max":20000}}`,
+		Calls: []Call{{
+			Name: "fs.read", Args: `{"path":"p","max":20000}`, OK: `{"data":"` + big20k + `","size":20000}`,
+		}},
 		Result: `{"ok":{"data":"` + big20k + `","size":20000}}`,
 	}}},
 	{Name: "call with unknown keys in the reply", Asks: []Ask{{
@@ -77,8 +82,8 @@ var calling = []Case{
 var big20k = strings.Repeat("y", 20_000)
 
 var threeCalls = Ask{
-	Do: `{"do":"calls","list":[{"name":"kv.put","args":{"key":"a","value":1}},{"name":"conform.new","args":{}},` +
-		`{"name":"kv.get","args":{"key":"a"}}]}`,
+	Do: `{"do":"calls","list":[{"name":"kv.put","args":{"key":"a","value":1}},` +
+		`{"name":"conform.new","args":{}},{"name":"kv.get","args":{"key":"a"}}]}`,
 	Calls: []Call{
 		{Name: "kv.put", Args: `{"key":"a","value":1}`},
 		{Name: "conform.new", Error: protocol.Errorf(protocol.CodeNotFound, "no such host call")},

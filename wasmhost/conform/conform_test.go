@@ -93,7 +93,8 @@ var sdks = []struct {
 		return source{"../../plugins/sdk/go", "./conformance", "-X main.kind=" + kind, native}
 	}},
 	{"go-cbor", func(kind string, native bool) source {
-		return source{"../../plugins/sdk/go", "./conformance", "-X main.kind=" + kind + " -X main.encoding=cbor", native}
+		flags := "-X main.kind=" + kind + " -X main.encoding=cbor"
+		return source{"../../plugins/sdk/go", "./conformance", flags, native}
 	}},
 }
 
@@ -103,6 +104,7 @@ func TestSDKs(t *testing.T) {
 		for _, kind := range []protocol.PluginType{protocol.Trigger, protocol.Action, protocol.Output} {
 			for _, native := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/native=%v", sdk.name, kind, native), func(t *testing.T) {
+					t.Parallel()
 					if testing.Short() && (native || kind != protocol.Action) {
 						t.Skip("a build and a minute of interpreting each")
 					}
@@ -118,7 +120,7 @@ func TestSDKs(t *testing.T) {
 						}
 					}
 					if made < 60 || !r.Passed() || r.Type != string(kind) || r.Plugin != "conformance" {
-						t.Errorf("%d checks made: %+v", made, r)
+						t.Errorf("%d checks made of %s %q", made, r.Type, r.Plugin)
 					}
 					if want := strings.TrimPrefix(sdk.name, "go-"); r.Encoding != want {
 						t.Errorf("encoding %q, want %q", r.Encoding, want)

@@ -235,7 +235,8 @@ func (s *suite) meet(one *session, f *fault, found map[string]finding) {
 		}
 	}
 	if f == nil || f.check != "hello" && s.report.Type != "" {
-		found["hello"] = finding{detail: fmt.Sprintf("%s %q in %s", s.report.Type, s.report.Plugin, s.report.Encoding)}
+		r := &s.report
+		found["hello"] = finding{detail: fmt.Sprintf("%s %q in %s", r.Type, r.Plugin, r.Encoding)}
 	}
 	switch {
 	case f == nil:

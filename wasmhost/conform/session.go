@@ -30,6 +30,7 @@ type session struct {
 	heard   string // kind and id of the message that came since the host last spoke, kind "" for none
 	heardID int64
 	broke   error // what the carrier said when it gave nothing more
+	widened bool  // what is said has keys that nobody knows
 	late    bool  // it was ended because it took too long
 
 	mu     sync.Mutex // guards the field below
@@ -78,8 +79,11 @@ func open(ctx context.Context, o opening) (*session, *fault) {
 	s.talk = wasmhost.NewConversation(s, wasmhost.Tap{
 		Say: func(m protocol.Raw) protocol.Raw {
 			s.heard, s.heardID = "", 0
-			if o.edit != nil {
+			switch {
+			case o.edit != nil:
 				return o.edit(m)
+			case s.widened:
+				return widen(m, "new")
 			}
 			return m
 		},
@@ -141,7 +145,8 @@ func (s *session) ask(ctx context.Context, stage string, r wasmhost.Request) (a 
 		f = s.settled("says more than was asked")
 	})
 	if f == nil && s.late {
-		f = &fault{stage, protocol.Errorf(protocol.CodeDeadline, "went on after its answer until its time was over")}
+		err := protocol.Errorf(protocol.CodeDeadline, "went on after its answer until its time was over")
+		f = &fault{stage, err}
 	}
 	return a, f
 }

@@ -251,7 +251,8 @@ func ask(c *stavily.Context, name string, a arguments) (any, error) {
 		return c.Metrics(a.Names...)
 	case "process":
 		return c.Process(stavily.Command{
-			Argv: a.Argv, Stdin: a.Stdin, OutputMax: a.OutputMax, Timeout: time.Duration(a.TimeoutMS) * time.Millisecond,
+			Argv: a.Argv, Stdin: a.Stdin, OutputMax: a.OutputMax,
+			Timeout: time.Duration(a.TimeoutMS) * time.Millisecond,
 		})
 	case "append":
 		return c.Append(a.Path, a.Data, a.Sync)
