@@ -51,6 +51,9 @@ type Config struct {
 	Calls map[string]HostCall
 	// Network is how plugins reach other machines, within their scopes and limits.
 	Network NetworkConfig
+	// Verdicts remembers over restarts what Verify found out about modules. Nil: every
+	// module that is not in use is verified when it is loaded.
+	Verdicts Verdicts
 	// AllowUnmetered lets modules run that do not pay fuel. Only for development: an
 	// endless recursion in one can hold up the whole process.
 	AllowUnmetered bool
@@ -60,6 +63,17 @@ type Config struct {
 	Clock func() time.Time
 	// Random is the guests' source of randomness. Nil: crypto/rand.
 	Random io.Reader
+}
+
+// Verdicts keeps what this build of the program found out about modules. The digest
+// names the bytes, which are always held against it: the same bytes get the same verdict.
+// Whoever can change what is kept must not be able to change more than the compile cache
+// already holds. Its methods may be called from any goroutine.
+type Verdicts interface {
+	// Verdict returns what was kept of a module, if it was.
+	Verdict(d protocol.Digest) (v Verdict, found bool)
+	// Keep keeps the verdict on a module that passed. It may be forgotten.
+	Keep(d protocol.Digest, v Verdict)
 }
 
 // Host holds the engine and the code of all plugins. Its methods may be called from
@@ -179,19 +193,31 @@ func (h *Host) acquire(ctx context.Context, d protocol.Digest, wasm []byte, mete
 	return c, nil
 }
 
-// verified returns what Verify says of a module. One that is in use was verified when it
-// was loaded first, and differs for another manifest only in the memory that it may have.
+// verified returns what Verify says of a module, or said before of the same bytes: that
+// differs for another manifest only in the memory that the module may have.
 func (h *Host) verified(wasm []byte, d protocol.Digest, m *protocol.Manifest) (Verdict, error) {
-	var known Verdict
-	h.mu.Lock()
-	if c := h.codes[d]; c != nil {
-		known = c.verdict
-	}
-	h.mu.Unlock()
-	if known.SizeB > 0 && known.MemoryMinMB <= m.Limits.WithDefaults().MemoryMB {
+	limit := m.Limits.WithDefaults().MemoryMB
+	if known := h.known(d); known.SizeB > 0 && known.MemoryMinMB <= limit && limit <= memoryMBMax {
 		return known, nil
 	}
-	return Verify(wasm, m)
+	v, err := Verify(wasm, m)
+	if err == nil && h.cfg.Verdicts != nil {
+		h.cfg.Verdicts.Keep(d, v)
+	}
+	return v, err
+}
+
+// known returns the verdict on a module that is in use, or was once; zero for none.
+func (h *Host) known(d protocol.Digest) (v Verdict) {
+	h.mu.Lock()
+	if c := h.codes[d]; c != nil {
+		v = c.verdict
+	}
+	h.mu.Unlock()
+	if v.SizeB == 0 && h.cfg.Verdicts != nil {
+		v, _ = h.cfg.Verdicts.Verdict(d)
+	}
+	return v
 }
 
 // lookUp returns the runtime for a module, and its code if it is compiled already.

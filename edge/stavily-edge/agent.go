@@ -116,7 +116,7 @@ func (h *house) live(ctx context.Context, id *disk.Identity) (err error) {
 func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 	h.meter, h.measure = sysinfo.NewMeter(h.state, nil), make(chan struct{}, 1)
 	h.engine, err = wasmhost.New(ctx, wasmhost.Config{
-		Log: h.log, Lines: h.inbox.Line,
+		Log: h.log, Lines: h.inbox.Line, Verdicts: h.store.Verdicts(buildID()),
 		CacheDir: filepath.Join(h.state, "cache"), DataDir: filepath.Join(h.state, "data"),
 		Calls: map[string]wasmhost.HostCall{
 			protocol.CapMetrics: func(ctx context.Context, _ wasmhost.Grants, args protocol.Raw) (any, error) {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -154,6 +155,24 @@ func buildTime() time.Time {
 		return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
 	return t
+}
+
+// buildID tells this program from every other build: what one has verified, another one
+// verifies again.
+func buildID() string {
+	id := version
+	if info, ok := debug.ReadBuildInfo(); ok {
+		id += " " + protocol.DigestOf([]byte(info.String())).String()
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return id
+	}
+	file, err := os.Stat(path)
+	if err != nil {
+		return id
+	}
+	return fmt.Sprintf("%s %d %d", id, file.Size(), file.ModTime().UnixNano())
 }
 
 func buildSetting(key string) string {
