@@ -29,7 +29,7 @@ build: ## build every package, and the two programs into this folder
 
 .PHONY: test
 test: ## run every test, the plugins' too
-	go test $(TESTFLAGS) ./...
+	go test -timeout 20m $(TESTFLAGS) ./...
 	@for dir in $(PLUGINS); do echo "go test ./$$dir"; (cd $$dir && go test $(TESTFLAGS) ./...); done
 
 .PHONY: race

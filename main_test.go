@@ -184,10 +184,13 @@ func ask[T any](w *world, args ...string) (out T) {
 	return out
 }
 
-// until polls a condition; the bound is for a machine that is very busy.
+// patience bounds what an emulated agent on a very busy machine may take.
+const patience = 6 * time.Minute
+
+// until polls a condition.
 func (w *world) until(what string, done func() bool) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	tick := time.NewTicker(300 * time.Millisecond)
 	defer tick.Stop()
@@ -195,7 +198,7 @@ func (w *world) until(what string, done func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			w.t.Fatalf("waited 3 minutes for %s\n%s", what, w.must("agent", "list"))
+			w.t.Fatalf("waited %v for %s\n%s", patience, what, w.must("agent", "list"))
 		}
 	}
 }

@@ -98,6 +98,9 @@ var sdks = []struct {
 	}},
 }
 
+// everyRow asks for the rows that say little that is new and take minutes.
+const everyRow = "STAVILY_EVERY_ROW"
+
 // Every SDK does in every type, encoding, engine and carrier what ABI.md says.
 func TestSDKs(t *testing.T) {
 	for _, sdk := range sdks {
@@ -105,8 +108,8 @@ func TestSDKs(t *testing.T) {
 			for _, native := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/native=%v", sdk.name, kind, native), func(t *testing.T) {
 					t.Parallel()
-					if testing.Short() && (native || kind != protocol.Action) {
-						t.Skip("a build and a minute of interpreting each")
+					if kind != protocol.Action && (testing.Short() || !native && os.Getenv(everyRow) == "") {
+						t.Skip("a build and a minute of interpreting each; STAVILY_EVERY_ROW=1 runs it")
 					}
 					r := run(t, target(t, sdk.of(string(kind), native)), Options{Cases: Cases()})
 					made := 0
