@@ -45,8 +45,10 @@ func TestVerdicts(t *testing.T) {
 		{"the first time", good, roomy, protocol.CodeOK, 1},
 		{"again", good, roomy, protocol.CodeOK, 1},
 		{"with less memory than it declares", good, tight, protocol.CodeUnverified, 1},
-		{"with more memory than there is", good, &protocol.Manifest{Limits: protocol.Limits{MemoryMB: 5000}},
-			protocol.CodeUnverified, 1},
+		{
+			"with more memory than there is", good, &protocol.Manifest{Limits: protocol.Limits{MemoryMB: 5000}},
+			protocol.CodeUnverified, 1,
+		},
 		{"what does not pass", bad, roomy, protocol.CodeUnverified, 1},
 		{"what does not pass, again", bad, roomy, protocol.CodeUnverified, 1},
 	} {

@@ -454,7 +454,9 @@ func TestRingsAreBounded(t *testing.T) {
 func TestSetMark(t *testing.T) {
 	s := openBooks(t)
 	want := protocol.Mark{Boot: 1<<64 - 1, Sequence: 1<<63 + 5} // counters use all 64 bits
-	update(t, s, func(tx *store.Tx) error { return SetMark(tx, "a", protocol.LaneAck{Epoch: 2, Lane: protocol.LaneAudit, Mark: want}) })
+	update(t, s, func(tx *store.Tx) error {
+		return SetMark(tx, "a", protocol.LaneAck{Epoch: 2, Lane: protocol.LaneAudit, Mark: want})
+	})
 	update(t, s, func(tx *store.Tx) error {
 		got, err := Mark(tx, "a", 2, protocol.LaneAudit)
 		if other, _ := Mark(tx, "a", 3, protocol.LaneAudit); got != want || other != (protocol.Mark{}) {

@@ -92,8 +92,11 @@ func TestMedian(t *testing.T) {
 		q    float64
 		want float64
 	}{
-		{[]float64{3, 1, 2}, 0.5, 2}, {[]float64{4, 1}, 0.5, 2.5}, {[]float64{7}, 0.99, 7},
-		{[]float64{5, 1, 2, 3, 4}, 1, 5}, {[]float64{5, 1, 2, 3, 4}, 0.25, 2},
+		{[]float64{3, 1, 2}, 0.5, 2},
+		{[]float64{4, 1}, 0.5, 2.5},
+		{[]float64{7}, 0.99, 7},
+		{[]float64{5, 1, 2, 3, 4}, 1, 5},
+		{[]float64{5, 1, 2, 3, 4}, 0.25, 2},
 	} {
 		if got := quantile(c.in, c.q); got != c.want {
 			t.Errorf("quantile %v of %v: got %v, want %v", c.q, c.in, got, c.want)

@@ -79,7 +79,8 @@ var asked = []Case{
 		{Do: `{"do":"print","text":"{\"out of band\":1}"}`}, {Do: doing("echo", "2"), Result: "2"},
 	}, Type: protocol.Action},
 	{Name: "count in one instance", Config: "{}", Asks: []Ask{
-		{Do: `{"do":"count"}`, Result: "1"}, {Do: `{"do":"count"}`, Result: "2"},
+		{Do: `{"do":"count"}`, Result: "1"},
+		{Do: `{"do":"count"}`, Result: "2"},
 		{Do: `{"do":"count"}`, Result: "3"},
 	}},
 	{Name: "exit", Asks: []Ask{{Do: `{"do":"exit","code":3}`, Code: protocol.CodeContract}}},
