@@ -97,9 +97,9 @@ var floors = []floor{
 	},
 	{
 		"edge/disk",
-		[]string{"protocol", "edge"},
+		[]string{"protocol", "wasmhost", "edge"},
 		[]string{anyHub},
-		"a disk knows records, not what they mean",
+		"a disk keeps records and verdicts, and knows neither hub nor line",
 	},
 	{
 		"edge/sysinfo",

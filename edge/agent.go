@@ -187,6 +187,7 @@ func (a *Agent) take(m protocol.Message) {
 			err = a.ack(m.Payload)
 		case protocol.DownChunk:
 			err = a.chunk(m.Payload)
+		default: // the probe is the link's own, and nothing else comes down
 		}
 	}
 	if err != nil {

@@ -446,8 +446,8 @@ func checkWake(ans *wasmhost.Answer) *protocol.Error {
 		return protocol.Errorf(protocol.CodeContract, "wake: state of %d bytes, limit StateMax %d",
 			len(ans.State), protocol.StateMax)
 	}
-	var any any
-	if len(ans.State) > 0 && protocol.Unmarshal(ans.State, &any) != nil {
+	var state any
+	if len(ans.State) > 0 && protocol.Unmarshal(ans.State, &state) != nil {
 		return protocol.Errorf(protocol.CodeContract, "wake: state is not one CBOR item")
 	}
 	for i, data := range ans.Events {

@@ -153,8 +153,8 @@ func (p *Publisher) begin(ctx context.Context, c *candidate, version string) err
 // release stays, and whoever asked should look at the repository (M-02).
 func (p *Publisher) moved(ctx context.Context, c *candidate, r *registry.Release) error {
 	_, err := p.fetch(ctx, c)
-	if gone := err != nil; gone || c.tree.TagObject == r.TagObject {
-		return nil // the version is published, whatever became of its repository
+	if err != nil || c.tree.TagObject == r.TagObject {
+		return nil //nolint:nilerr // the version is published, whatever became of its repository
 	}
 	return protocol.Errorf(protocol.CodeBadSeal,
 		"publish %s@%s: %w: tag %s was %.12s on commit %.12s, is now %.12s "+

@@ -103,7 +103,7 @@ type code struct {
 }
 
 // New makes a Host. The error has CodeStorage when CacheDir cannot be used.
-func New(ctx context.Context, cfg Config) (*Host, error) {
+func New(_ context.Context, cfg Config) (*Host, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}

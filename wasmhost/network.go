@@ -149,11 +149,11 @@ func resolveError(ctx context.Context, host string, err error) error {
 // back is judged address by address, so that a name which answers otherwise the next
 // time gains nothing: nobody asks a next time.
 func (r *request) addresses(ctx context.Context, t *target) ([]netip.AddrPort, error) {
-	rules := r.rules(t.capability)
+	may := r.rules(t.capability)
 	literal, err := netip.ParseAddr(t.host)
 	isName := err != nil
-	if isName && !rules.named(t.host, t.port) || !isName && !rules.reaches(literal, t.port, false) {
-		return nil, r.refuseNetwork(t.capability, t.String(), rules)
+	if isName && !may.named(t.host, t.port) || !isName && !may.reaches(literal, t.port, false) {
+		return nil, r.refuseNetwork(t.capability, t.String(), may)
 	}
 	if err := r.room(t.capability); err != nil {
 		return nil, err
@@ -167,12 +167,12 @@ func (r *request) addresses(ctx context.Context, t *target) ([]netip.AddrPort, e
 	}
 	var out []netip.AddrPort
 	for _, a := range found {
-		if rules.reaches(a, t.port, true) {
+		if may.reaches(a, t.port, true) {
 			out = append(out, netip.AddrPortFrom(a.Unmap(), t.port))
 		}
 	}
 	if len(out) == 0 && len(found) > 0 {
-		r.refuse(t.capability, t.String()+" at "+found[0].String())
+		_ = r.refuse(t.capability, t.String()+" at "+found[0].String()) // counted; the error below says more
 		return nil, protocol.Errorf(protocol.CodeDenied,
 			"%s: %q is at no address that a name may lead to: want a scope with the address", t.capability, t)
 	}
@@ -276,8 +276,8 @@ func callResolve(r *request, args protocol.Raw) (any, error) {
 		return nil, protocol.Errorf(protocol.CodeBadInput, "name %q: want a host name in ASCII",
 			clip(in.Name, 64))
 	}
-	if rules := r.rules(protocol.CapResolve); !rules.named(name, 0) {
-		return nil, r.refuseNetwork(protocol.CapResolve, name, rules)
+	if may := r.rules(protocol.CapResolve); !may.named(name, 0) {
+		return nil, r.refuseNetwork(protocol.CapResolve, name, may)
 	}
 	if err := r.room(protocol.CapResolve); err != nil {
 		return nil, err

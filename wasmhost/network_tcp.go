@@ -129,8 +129,8 @@ func (r *request) openSocket(args protocol.Raw) (in tcpArgs, s *socket, err erro
 	if s == nil {
 		return in, nil, protocol.Errorf(protocol.CodeNotFound, "connection %d: not open in this request", in.Conn)
 	}
-	rules := r.rules(protocol.CapTCP)
-	if !rules.reaches(s.addr.Addr(), s.target.port, rules.named(s.target.host, s.target.port)) {
+	may := r.rules(protocol.CapTCP)
+	if !may.reaches(s.addr.Addr(), s.target.port, may.named(s.target.host, s.target.port)) {
 		r.sockets.drop(in.Conn)
 		return in, nil, r.refuse(protocol.CapTCP, s.target.String())
 	}

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/stavily/stavily/edge"
 	"github.com/stavily/stavily/protocol"
@@ -67,7 +68,7 @@ func Open(dir string, log *slog.Logger) (*Store, error) {
 	}
 	path := filepath.Join(dir, nameDB)
 	db, err := openDB(path)
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, protocol.Errorf(protocol.CodeUnavailable,
 			"state directory %s is in use by another stavily-edge", dir)
 	}

@@ -114,7 +114,7 @@ func (m *Memory) AddChunk(d protocol.Digest, index uint32, size int64, data []by
 		if have, whole := m.chunks(d); whole || index != have {
 			return protocol.Errorf(protocol.CodeStorage, "add chunk %d of %s: want index %d", index, d.Short(), have)
 		}
-		b := append(m.partial[d], data...)
+		b := slices.Concat(m.partial[d], data)
 		m.partial[d] = b
 		if int64(len(b)) < size {
 			return nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -85,7 +86,7 @@ func (f *conforming) target(path string) (t conform.Target, err error) {
 	}
 	if bytes.Equal(head, []byte("\x00asm")) {
 		rest, err := io.ReadAll(io.LimitReader(file, protocol.ArtifactMax))
-		t.Wasm = append(head, rest...)
+		t.Wasm = slices.Concat(head, rest)
 		return t, err
 	}
 	if !f.native {

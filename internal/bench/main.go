@@ -112,7 +112,8 @@ func measureRow(ctx context.Context, r row) (lines []line, err error) {
 	}
 	b := &bench{ctx: ctx, dir: dir}
 	lines, err = r.measure(b)
-	return lines, errors.Join(err, b.close(), os.RemoveAll(dir))
+	b.close()
+	return lines, errors.Join(err, os.RemoveAll(dir))
 }
 
 // choose returns the rows that list names, in their own order; all when it is empty.

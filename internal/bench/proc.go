@@ -29,11 +29,10 @@ type bench struct {
 }
 
 // close ends every process of the row, the last one first.
-func (b *bench) close() (err error) {
+func (b *bench) close() {
 	for i := len(b.started) - 1; i >= 0; i-- {
 		b.started[i].end()
 	}
-	return nil
 }
 
 func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
@@ -97,12 +96,13 @@ func (p *process) hear() (string, error) {
 	return strings.TrimSuffix(text, "\n"), nil
 }
 
-// ask says a line to the process and returns its answer.
-func (p *process) ask(text string) (string, error) {
+// ask says a line to the process and waits for its answer.
+func (p *process) ask(text string) error {
 	if _, err := fmt.Fprintln(p.in, text); err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", filepath.Base(p.cmd.Path), err, p.tail())
+		return fmt.Errorf("%s: %w\n%s", filepath.Base(p.cmd.Path), err, p.tail())
 	}
-	return p.hear()
+	_, err := p.hear()
+	return err
 }
 
 // end asks the process to end, and ends it when it does not.

@@ -57,7 +57,7 @@ func (b *bench) perAgent(ca *authority, kind, how string) (float64, error) {
 	}()
 	open := func(n int) error {
 		if how == "pipe" {
-			_, err := p.ask(fmt.Sprintf("open %d", n))
+			err := p.ask(fmt.Sprintf("open %d", n))
 			return err
 		}
 		for range n {
@@ -98,7 +98,7 @@ func connect(ca *authority, address string, a protocol.Address, clean bool) (net
 
 // rested returns the resident bytes of a part that has collected its garbage.
 func (p *process) rested() (float64, error) {
-	if _, err := p.ask("rest"); err != nil {
+	if err := p.ask("rest"); err != nil {
 		return 0, err
 	}
 	return p.resident()

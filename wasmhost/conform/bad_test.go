@@ -158,8 +158,8 @@ func TestWantsATargetAndAClock(t *testing.T) {
 // A conformance plugin that does something else is found out, whatever it does else.
 func TestCasesFail(t *testing.T) {
 	r := run(t, target(t, sdks[0].of("action", true)), Options{Cases: []Case{
-		{Name: "result", Asks: []Ask{{Do: doing("echo", "1"), Result: "1.0"}}},
-		{Name: "error", Asks: []Ask{{Do: doing("echo", "1"), Code: protocol.CodePlugin}}},
+		{Name: "result", Asks: []Ask{{Do: echo("1"), Result: "1.0"}}},
+		{Name: "error", Asks: []Ask{{Do: echo("1"), Code: protocol.CodePlugin}}},
 		{Name: "code", Asks: []Ask{{Do: `{"do":"fail","text":"x"}`, Code: protocol.CodeRetryable}}},
 		{Name: "text", Asks: []Ask{{Do: `{"do":"fail","text":"x"}`, Code: protocol.CodePlugin, Text: "y"}}},
 		{Name: "no error", Asks: []Ask{{Do: `{"do":"fail","text":"x"}`}}},
@@ -175,7 +175,7 @@ func TestCasesFail(t *testing.T) {
 		{Name: "more arguments", Asks: []Ask{{
 			Do: `{"do":"call","name":"log","args":{"text":"x"}}`, Calls: []Call{{Name: "log"}}, Result: `{"ok":{}}`,
 		}}},
-		{Name: "not ended", Asks: []Ask{{Do: doing("echo", "1"), Code: protocol.CodeDeadline}}},
+		{Name: "not ended", Asks: []Ask{{Do: echo("1"), Code: protocol.CodeDeadline}}},
 		{Name: "exit is not deadline", Asks: []Ask{{Do: `{"do":"exit"}`, Code: protocol.CodeDeadline}}},
 		{Name: "config taken", Refuses: "x"},
 		{Name: "stderr", Stderr: "x", Asks: []Ask{{Do: `{"do":"none"}`}}},

@@ -13,7 +13,7 @@ import (
 func Cases() []Case {
 	var out []Case
 	for _, v := range values {
-		out = append(out, Case{Name: "echo " + v.name, Asks: []Ask{{Do: doing("echo", v.json), Result: v.json}}})
+		out = append(out, Case{Name: "echo " + v.name, Asks: []Ask{{Do: echo(v.json), Result: v.json}}})
 	}
 	out = append(out, asked...)
 	out = append(out, calling...)
@@ -21,7 +21,8 @@ func Cases() []Case {
 	return append(out, works...)
 }
 
-func doing(what, value string) string { return fmt.Sprintf(`{"do":%q,"value":%s}`, what, value) }
+// echo asks for a value back.
+func echo(value string) string { return fmt.Sprintf(`{"do":"echo","value":%s}`, value) }
 
 // values must come back as they went.
 var values = []struct{ name, json string }{
@@ -66,7 +67,7 @@ var asked = []Case{
 	}}},
 	{Name: "retryable", Asks: []Ask{
 		{Do: `{"do":"retryable","text":"boom: ü \" \\"}`, Code: protocol.CodeRetryable, Text: boom},
-		{Do: doing("echo", "1"), Result: "1"},
+		{Do: echo("1"), Result: "1"},
 	}},
 	{Name: "a long error", Asks: []Ask{{
 		Do: `{"do":"fail","text":"` + strings.Repeat("ü", 1500) + `"}`, Code: protocol.CodePlugin, Text: "üüü...",
@@ -76,7 +77,7 @@ var asked = []Case{
 	}}},
 	{Name: "unknown command", Asks: []Ask{{Do: `{"do":"conform"}`, Code: protocol.CodePlugin, Text: "conform"}}},
 	{Name: "print", Stderr: "out of band", Asks: []Ask{
-		{Do: `{"do":"print","text":"{\"out of band\":1}"}`}, {Do: doing("echo", "2"), Result: "2"},
+		{Do: `{"do":"print","text":"{\"out of band\":1}"}`}, {Do: echo("2"), Result: "2"},
 	}, Type: protocol.Action},
 	{Name: "count in one instance", Config: "{}", Asks: []Ask{
 		{Do: `{"do":"count"}`, Result: "1"},
@@ -88,16 +89,16 @@ var asked = []Case{
 		Do: `{"do":"spin"}`, Code: protocol.CodeDeadline, Within: 500 * time.Millisecond,
 	}}},
 	{Name: "too big a result", Asks: []Ask{
-		{Do: `{"do":"big","bytes":200000}`, Code: protocol.CodePlugin}, {Do: doing("echo", "3"), Result: "3"},
+		{Do: `{"do":"big","bytes":200000}`, Code: protocol.CodePlugin}, {Do: echo("3"), Result: "3"},
 	}},
 	{Name: "check", Asks: []Ask{{Kind: wasmhost.Check}, {Kind: wasmhost.Check}}},
 	{Name: "check that fails", Config: `{"check":"no sensor"}`, Asks: []Ask{
-		{Kind: wasmhost.Check, Code: protocol.CodePlugin, Text: "no sensor"}, {Do: doing("echo", "4"), Result: "4"},
+		{Kind: wasmhost.Check, Code: protocol.CodePlugin, Text: "no sensor"}, {Do: echo("4"), Result: "4"},
 	}},
 	{Name: "unknown request", Asks: []Ask{
-		{Kind: "conform", Code: protocol.CodePlugin}, {Do: doing("echo", "5"), Result: "5"},
+		{Kind: "conform", Code: protocol.CodePlugin}, {Do: echo("5"), Result: "5"},
 	}},
-	{Name: "unknown keys", Asks: []Ask{{Do: doing("echo", "6"), Result: "6", Widen: true}}},
+	{Name: "unknown keys", Asks: []Ask{{Do: echo("6"), Result: "6", Widen: true}}},
 	{Name: "config refused", Config: `{"refuse":"not today"}`, Refuses: "not today"},
 	{
 		Name: "init", Config: `{"value":{"a":[1,2.5,"x",null]}}`,

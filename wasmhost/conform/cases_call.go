@@ -14,7 +14,7 @@ func own(name, do string, c Call, result string) Case {
 	}}}
 }
 
-var noGrant = protocol.Errorf(protocol.CodeDenied, "call kv.get: capability kv is not granted")
+var errNoGrant = protocol.Errorf(protocol.CodeDenied, "call kv.get: capability kv is not granted")
 
 // calling are cases of host calls.
 var calling = []Case{
@@ -26,14 +26,14 @@ var calling = []Case{
 	{Name: "call that is denied", Asks: []Ask{
 		{
 			Do:     `{"do":"call","name":"kv.get","args":{"key":"k"}}`,
-			Calls:  []Call{{Name: "kv.get", Args: `{"key":"k"}`, Error: noGrant}},
+			Calls:  []Call{{Name: "kv.get", Args: `{"key":"k"}`, Error: errNoGrant}},
 			Result: `{"error":{"code":"denied","text":"call kv.get: capability kv is not granted"}}`,
 		},
-		{Do: doing("echo", "7"), Result: "7"},
+		{Do: echo("7"), Result: "7"},
 	}},
 	{Name: "call with an error of each code", Asks: eachCode()},
 	{Name: "calls count anew in each request", Asks: []Ask{
-		threeCalls, threeCalls, {Do: doing("echo", "8"), Result: "8"},
+		threeCalls, threeCalls, {Do: echo("8"), Result: "8"},
 	}},
 	{Name: "call with a large reply", Asks: []Ask{{
 		Do: `{"do":"call","name":"fs.read","args":{"path":"p","max":20000}}`,
@@ -69,7 +69,7 @@ var calling = []Case{
 	own("put", "put", Call{Name: "kv.put", Args: `{"key":"k","value":{"a":[1,2.5]}}`}, ""),
 	{Name: "put that is denied", Asks: []Ask{{
 		Do: `{"do":"put","args":{"key":"k","value":1}}`, Code: protocol.CodePlugin, Text: "not granted",
-		Calls: []Call{{Name: "kv.put", Args: `{"key":"k","value":1}`, Error: noGrant}},
+		Calls: []Call{{Name: "kv.put", Args: `{"key":"k","value":1}`, Error: errNoGrant}},
 	}}},
 	{Name: "read while the host cannot", Asks: []Ask{{
 		Do: `{"do":"read","args":{"path":"a","max":1}}`, Code: protocol.CodeRetryable, Text: "busy",

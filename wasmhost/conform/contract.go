@@ -181,12 +181,12 @@ func (s *suite) admit() (finding, error) {
 	}
 	v, err := wasmhost.Verify(s.target.Wasm, s.manifest)
 	if err != nil {
-		return finding{err: err}, nil
+		return finding{err: err}, nil //nolint:nilerr // what was found, not what went wrong
 	}
 	s.metered = s.target.Wasm
 	if !v.Metered {
 		if s.metered, err = meter.Instrument(s.target.Wasm); err != nil {
-			return finding{err: err}, nil
+			return finding{err: err}, nil //nolint:nilerr // the same
 		}
 	}
 	return finding{detail: fmt.Sprintf("%d bytes, %d imports", v.SizeB, len(v.Imports))}, nil

@@ -44,7 +44,7 @@ func (r *nativeRoom) start(stderr func(text string)) (guest, error) {
 	go func() {
 		p.exit = cmd.Wait()
 		cancel()
-		p.inbox.close()
+		p.close()
 		close(p.done)
 	}()
 	return p, nil
@@ -78,7 +78,7 @@ func (p *process) End(cause error) {
 		p.cause = cause
 	}
 	p.mu.Unlock()
-	p.inbox.close()
+	p.close()
 	p.cancel()
 }
 
