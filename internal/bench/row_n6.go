@@ -141,6 +141,6 @@ func (g *guest) ask() error {
 
 func (g *guest) end() {
 	_ = g.in.Close()
-	<-g.ended
+	<-g.ended //nolint:errcheck // a guest that is told to end ends with an exit code
 	_ = g.runtime.Close(context.Background())
 }
