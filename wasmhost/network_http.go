@@ -190,7 +190,7 @@ func (in *httpArgs) exchange(s *socket, req *http.Request) (map[string]any, erro
 		return nil, err
 	}
 	head := &io.LimitedReader{R: s.conn, N: httpHeadMax}
-	resp, err := readHeads(bufio.NewReader(head), req) //nolint:bodyclose // its end is the socket's, which is ours
+	resp, err := readHeads(bufio.NewReader(head), req) //nolint:bodyclose // it ends with the socket
 	if err != nil {
 		if head.N <= 0 {
 			err = protocol.Errorf(protocol.CodeLimit, "http.request: answer's head over %d bytes", httpHeadMax)
