@@ -93,6 +93,9 @@ func TestPublish(t *testing.T) {
 // A refusal of a source names the thing and leaves nothing half-done. Each case is a
 // version that follows a good one.
 func TestPublishRefuses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles modules, which takes minutes under the race detector")
+	}
 	w := newWorld(t)
 	w.published(plugin{name: "work", version: "1.0.0"})
 	p := look(w, func(tx *store.Tx) (registry.Plugin, error) { return registry.GetPlugin(tx, "work") })
@@ -219,6 +222,9 @@ func writeRef(t testing.TB, dir, version, id string) {
 // M-02, S-03: a published version never changes. A tag that moved raises the alarm, the
 // release stays what it was.
 func TestPublishedVersionNeverChanges(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles modules, which takes minutes under the race detector")
+	}
 	w := newWorld(t)
 	r := w.published(plugin{name: "work", version: "1.0.0"})
 	p := look(w, func(tx *store.Tx) (registry.Plugin, error) { return registry.GetPlugin(tx, "work") })
@@ -253,6 +259,9 @@ func TestPublishRefusesATagThatMovedSinceItWasSeen(t *testing.T) {
 
 // O-05: an older version is published when it is meant, and the newest stays newest.
 func TestPublishOlderWhenMeant(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles modules, which takes minutes under the race detector")
+	}
 	w := newWorld(t)
 	w.published(plugin{name: "work", version: "1.1.0"})
 	p := look(w, func(tx *store.Tx) (registry.Plugin, error) { return registry.GetPlugin(tx, "work") })
@@ -273,6 +282,9 @@ func TestPublishOlderWhenMeant(t *testing.T) {
 // When the books refuse at any moment, nothing is published, and publishing again does
 // the whole of it.
 func TestPublishSurvivesBooksThatRefuse(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles modules, which takes minutes under the race detector")
+	}
 	w := newWorld(t)
 	p := w.add(plugin{name: "work", version: "1.0.0"})
 	for n := 1; ; n++ {

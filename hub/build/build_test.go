@@ -254,6 +254,9 @@ func TestBuildIsCutAtItsDeadline(t *testing.T) {
 
 // M-30, M-31: the plugin's own tests are run in the sandbox and measured.
 func TestOwnTests(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles modules, which takes minutes under the race detector")
+	}
 	b := newBuilder(t)
 	said, err := b.Test(t.Context(), tiny.request(t))
 	if err != nil || said != "passed, coverage 100.0 % of 80.0 %" {
@@ -289,6 +292,9 @@ import (
 )
 
 func TestEscape(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles modules, which takes minutes under the race detector")
+	}
 	if os.WriteFile("/etc/stavily", []byte("x"), 0o600) == nil {
 		t.Error("out by a file of the machine")
 	}
@@ -310,6 +316,9 @@ func TestEscape(t *testing.T) {
 
 // A test that never ends is ended with its deadline.
 func TestOwnTestsAreCutAtTheirDeadline(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles modules, which takes minutes under the race detector")
+	}
 	b := newBuilder(t)
 	endless := tiny.with("main_test.go", "package main\n\nimport \"testing\"\n\nfunc TestEndless(t *testing.T) {\n\tfor {\n\t}\n}\n")
 	if _, err := b.Build(t.Context(), endless.request(t)); err != nil { // what is compiled once is quick below
