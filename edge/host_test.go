@@ -106,7 +106,7 @@ func runReal(t *testing.T, dir string, hub *hubSide, done func() bool) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	engine, err := wasmhost.New(ctx, wasmhost.Config{CacheDir: filepath.Join(dir, "cache")})
 	if err != nil {
