@@ -108,7 +108,10 @@ func TestSDKs(t *testing.T) {
 			for _, native := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/native=%v", sdk.name, kind, native), func(t *testing.T) {
 					t.Parallel()
-					if kind != protocol.Action && (testing.Short() || !native && os.Getenv(everyRow) == "") {
+					if testing.Short() && (kind != protocol.Action || !native) {
+						t.Skip("compiles modules, which takes minutes under the race detector")
+					}
+					if kind != protocol.Action && !native && os.Getenv(everyRow) == "" {
 						t.Skip("a build and a minute of interpreting each; STAVILY_EVERY_ROW=1 runs it")
 					}
 					r := run(t, target(t, sdk.of(string(kind), native)), Options{Cases: Cases()})
