@@ -29,13 +29,21 @@ func TestMain(m *testing.M) {
 
 var builds sync.Map // name -> func() ([]byte, error)
 
+var meterings sync.Map // name -> []byte
+
 // guest returns the metered module of testdata/guests/<name>.
 func guest(t testing.TB, name string) []byte {
 	t.Helper()
+	if known, ok := meterings.Load(name); ok {
+		if wasm, ok := known.([]byte); ok {
+			return wasm
+		}
+	}
 	metered, err := meter.Instrument(plainGuest(t, name))
 	if err != nil {
 		t.Fatal(err)
 	}
+	meterings.Store(name, metered)
 	return metered
 }
 

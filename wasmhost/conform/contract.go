@@ -284,7 +284,7 @@ func (s *suite) work(ctx context.Context, found map[string]finding) {
 	s.used(one)
 	found["answer"] = finding{detail: describe(a), tookUS: s.lap()}
 	found["messages"] = finding{detail: fmt.Sprintf("%d bytes on stdout, %d lines on stderr", len(one.said),
-		len(one.stderr))}
+		one.logged())}
 	found["id"], found["order"] = finding{}, finding{}
 	found["calls"] = s.declared()
 }

@@ -240,6 +240,13 @@ func (s *session) log(text string) {
 	}
 }
 
+// logged returns how many lines of stderr were kept.
+func (s *session) logged() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.stderr)
+}
+
 // log1 returns the first line of stderr.
 func (s *session) log1() string {
 	s.mu.Lock()
