@@ -94,7 +94,7 @@ edges: ## build the agent for every platform into dist and hold it to its size
 
 .PHONY: demo
 demo: ## a hub and agents on this machine, with a workflow running
-	go run -trimpath . demo
+	go run . demo
 
 .PHONY: clean
 clean: ## remove what the targets above have built
