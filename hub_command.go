@@ -65,6 +65,12 @@ func logger(w io.Writer, format string, verbose bool) *slog.Logger {
 }
 
 // ready says on stdout, in one line a program can wait for, that the hub is up.
-func ready(w io.Writer, home string) func(link string) {
-	return func(link string) { fmt.Fprintf(w, "hub ready: link %s, home %s\n", link, home) }
+func ready(w io.Writer, home string) func(hub.Bound) {
+	return func(at hub.Bound) {
+		fmt.Fprintf(w, "hub ready: link %s, home %s", at.Link, home)
+		if at.API != "" {
+			fmt.Fprintf(w, ", api %s", at.API)
+		}
+		fmt.Fprintln(w)
+	}
 }

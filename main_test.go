@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,16 +82,15 @@ func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 // startHub starts the hub, at the address that it had before.
 func (w *world) startHub() {
 	w.t.Helper()
-	listen := w.listen
-	if listen == "" {
-		listen = "127.0.0.1:0"
+	if w.listen == "" {
+		w.listen = lastingAddress(w.t)
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = w.dir
 	}
 	w.hub.args = []string{
-		os.Args[0], "hub", "--home", w.path("home"), "--listen", listen, "--cache", filepath.Join(cache, "stavily"),
+		os.Args[0], "hub", "--home", w.path("home"), "--listen", w.listen, "--cache", filepath.Join(cache, "stavily"),
 	}
 	out := w.hub.start(w.t)
 	line, err := bufio.NewReader(out).ReadString('\n')
@@ -103,6 +103,22 @@ func (w *world) startHub() {
 		w.t.Fatalf("hub says %q", line)
 	}
 	w.listen, _, _ = strings.Cut(rest, ",")
+}
+
+// lastingAddress returns an address that stays free while the hub is away: its port is
+// below those from which the system serves who asks for any, such as an agent that dials.
+func lastingAddress(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
+		if err != nil {
+			continue
+		}
+		defer ln.Close()
+		return ln.Addr().String()
+	}
+	t.Fatal("no free port from 20000 to 31999")
+	return ""
 }
 
 func (p *part) start(t *testing.T) io.Reader {

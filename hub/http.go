@@ -331,7 +331,7 @@ func (s *server) newToken(r *http.Request) (any, error) {
 	if in.TTL == 0 {
 		in.TTL = tokenTTL
 	}
-	out := api.Token{Hub: s.listen}
+	out := api.Token{Hub: s.bound.Link}
 	err = s.ask(r.Context(), func(now time.Time) error {
 		t, err := s.hub.NewToken(now, in)
 		out.Token, out.Expires = t.String(), now.Add(in.TTL)

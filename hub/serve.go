@@ -40,7 +40,7 @@ type server struct {
 	publish *Publisher
 	inbox   chan job
 	started time.Time
-	listen  string // as bound
+	bound   Bound
 	// admitted is who may connect, with the fingerprint of each one's key.
 	admitted atomic.Pointer[map[protocol.Address]string]
 }
@@ -51,9 +51,15 @@ type job struct {
 	alone bool
 }
 
+// Bound is where a hub listens, as host:port with the ports that it really got.
+type Bound struct {
+	Link string // agents
+	API  string // operators, besides the socket; empty when there is no such address
+}
+
 // Serve runs the hub at cfg.Home until ctx ends. ready is told once, when agents can
-// connect and operators can ask, with the address of the link as bound.
-func Serve(ctx context.Context, cfg Config, log *slog.Logger, ready func(link string)) error {
+// connect and operators can ask.
+func Serve(ctx context.Context, cfg Config, log *slog.Logger, ready func(Bound)) error {
 	s, err := open(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -65,7 +71,7 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, ready func(link st
 		return protocol.Errorf(protocol.CodeUnavailable, "hub: listen: %w", err)
 	}
 	defer link.Close()
-	s.listen = link.Addr().String()
+	s.bound.Link = link.Addr().String()
 	return s.run(ctx, link, ready)
 }
 
@@ -143,7 +149,7 @@ func (s *server) serverTLS() (*tls.Config, error) {
 }
 
 // run starts what listens and runs the loop until ctx ends or a part fails.
-func (s *server) run(ctx context.Context, link net.Listener, ready func(link string)) error {
+func (s *server) run(ctx context.Context, link net.Listener, ready func(Bound)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	for _, kind := range []protocol.Kind{
@@ -166,8 +172,8 @@ func (s *server) run(ctx context.Context, link net.Listener, ready func(link str
 			}
 		})
 	}
-	s.log.Info("hub is up", slog.String("link", s.listen), slog.String("home", s.cfg.Home))
-	ready(s.listen)
+	s.log.Info("hub is up", slog.String("link", s.bound.Link), slog.String("home", s.cfg.Home))
+	ready(s.bound)
 	s.loop(ctx)
 	all.Wait()
 	if err := context.Cause(ctx); !closed(err) {
@@ -275,7 +281,7 @@ func (s *server) allowed(a protocol.Address, cert *x509.Certificate) bool {
 
 func (s *server) status() api.Status {
 	return api.Status{
-		Version: Version, Home: s.cfg.Home, Listen: s.listen, CA: s.ca.Digest(),
+		Version: Version, Home: s.cfg.Home, Listen: s.bound.Link, CA: s.ca.Digest(),
 		Connected: len(s.broker.Connected()), Started: s.started,
 	}
 }
@@ -312,5 +318,6 @@ func (s *server) apiListeners() ([]func(context.Context) error, error) {
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeUnavailable, "hub: api: %w", err)
 	}
+	s.bound.API = tcp.Addr().String()
 	return append(parts, func(ctx context.Context) error { return s.serveAPI(ctx, tcp, token) }), nil
 }

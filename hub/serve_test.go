@@ -46,26 +46,19 @@ func shortDir(t testing.TB) string {
 	return dir
 }
 
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
 func serve(t testing.TB, home string) *running {
 	t.Helper()
 	kept, err := cache()
 	check(t, err)
 	cfg := DefaultConfig(home)
-	cfg.Listen, cfg.API, cfg.Cache = "127.0.0.1:0", freeAddress(t), kept
+	cfg.Listen, cfg.API, cfg.Cache = "127.0.0.1:0", "127.0.0.1:0", kept
 	ctx, stop := context.WithCancel(context.Background())
-	r := &running{TB: t, home: home, api: cfg.API, stop: stop, ended: make(chan error, 1)}
-	up := make(chan string, 1)
-	go func() { r.ended <- Serve(ctx, cfg, slog.New(slog.DiscardHandler), func(link string) { up <- link }) }()
+	r := &running{TB: t, home: home, stop: stop, ended: make(chan error, 1)}
+	up := make(chan Bound, 1)
+	go func() { r.ended <- Serve(ctx, cfg, slog.New(slog.DiscardHandler), func(at Bound) { up <- at }) }()
 	select {
-	case r.link = <-up:
+	case at := <-up:
+		r.link, r.api = at.Link, at.API
 	case err := <-r.ended:
 		t.Fatalf("the hub ended: %v", err)
 	case <-time.After(bound):
@@ -336,7 +329,7 @@ func TestServeOwnsItsHome(t *testing.T) {
 	r := serve(t, home)
 	cfg := DefaultConfig(home)
 	cfg.Listen = "127.0.0.1:0"
-	err := Serve(t.Context(), cfg, slog.New(slog.DiscardHandler), func(string) { t.Error("a second hub is up") })
+	err := Serve(t.Context(), cfg, slog.New(slog.DiscardHandler), func(Bound) { t.Error("a second hub is up") })
 	if protocol.CodeOf(err) != protocol.CodeUnavailable || !strings.Contains(err.Error(), home) {
 		t.Errorf("second hub: %v", err)
 	}
@@ -393,7 +386,7 @@ func TestServeRefusesToStart(t *testing.T) {
 			cfg := DefaultConfig(shortDir(t))
 			cfg.Listen = "127.0.0.1:0"
 			c.change(&cfg)
-			err := Serve(t.Context(), cfg, slog.New(slog.DiscardHandler), func(string) { t.Error("it is up") })
+			err := Serve(t.Context(), cfg, slog.New(slog.DiscardHandler), func(Bound) { t.Error("it is up") })
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %s", err, c.want)
 			}

@@ -224,11 +224,7 @@ func TestJoinWithoutName(t *testing.T) {
 }
 
 func TestJoinRefused(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = closed.Close()
+	const nobody = "127.0.0.1:1" // tcpmux: nobody listens there
 	for _, c := range []struct {
 		name   string
 		change func(h *joinHub, args map[string]string)
@@ -245,7 +241,7 @@ func TestJoinRefused(t *testing.T) {
 			exitUsage, "cut off or mistyped",
 		},
 		{
-			"hub not there", func(_ *joinHub, args map[string]string) { args["--hub"] = "mqtts://" + closed.Addr().String() },
+			"hub not there", func(_ *joinHub, args map[string]string) { args["--hub"] = "mqtts://" + nobody },
 			exitUnreachable, "hint: is the hub running",
 		},
 		{

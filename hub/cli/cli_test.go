@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"flag"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,19 +37,14 @@ func withHub(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	home = filepath.Join(dir, "home")
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	address = ln.Addr().String()
-	_ = ln.Close()
 	cfg := hub.DefaultConfig(home)
-	cfg.Listen, cfg.API = "127.0.0.1:0", address
+	cfg.Listen, cfg.API = "127.0.0.1:0", "127.0.0.1:0"
 	ctx, stop := context.WithCancel(context.Background())
-	up, ended := make(chan struct{}), make(chan error, 1)
-	go func() { ended <- hub.Serve(ctx, cfg, slog.New(slog.DiscardHandler), func(string) { close(up) }) }()
+	up, ended := make(chan hub.Bound, 1), make(chan error, 1)
+	go func() { ended <- hub.Serve(ctx, cfg, slog.New(slog.DiscardHandler), func(at hub.Bound) { up <- at }) }()
 	select {
-	case <-up:
+	case at := <-up:
+		address = at.API
 	case err := <-ended:
 		panic(err)
 	}
