@@ -73,6 +73,7 @@ type Next struct {
 type Usage struct {
 	TookUS    int64
 	Fuel      uint64 // 0 while the module is not metered
+	CPUUS     int64  // CPU time; 0 for a module, which has fuel
 	MemoryB   uint64 // linear memory afterwards
 	HostCalls uint32
 	Denied    uint32
