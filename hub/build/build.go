@@ -1,7 +1,9 @@
 package build
 
 import (
+	"bytes"
 	"context"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -17,35 +18,18 @@ import (
 	"github.com/stavily/stavily/protocol"
 )
 
-// languages are the names that a manifest may use. Not all have a builder yet: a
-// manifest is read and kept whole before anybody asks whether it can be built here.
-var languages = []string{"go", "javascript", "python", "rust", "typescript"}
-
-func knownLanguage(name string) bool { return slices.Contains(languages, name) }
-
-// builders is the table of languages, a row each.
-var builders = []language{goLanguage{}}
-
-// language is what a row does.
-type language interface {
-	name() string
-	// toolchain returns what the installed toolchain calls itself, or an error that says
-	// what is missing and how to install it.
-	toolchain(ctx context.Context) (string, error)
-	// flags is everything but tree and toolchain that the module follows from.
-	flags() string
-	// build compiles the source at dir, of which it may write nothing, to out.
-	build(ctx context.Context, w *workspace, out string) error
-	// test runs the source's tests and returns what they say and the coverage in percent.
-	test(ctx context.Context, w *workspace, suite string) (said string, coverage float64, err error)
-}
-
 // Config is what a Builder needs.
 type Config struct {
 	// CacheDir holds what builds share: kept modules, dependency caches. It is trusted
 	// like the hub's home.
 	CacheDir string
 	Log      *slog.Logger
+	// AllowUnmeasured lets a source pass whose coverage cannot be measured in its language,
+	// whatever its manifest promises; the verdict says so.
+	AllowUnmeasured bool
+	// AllowUnconfined lets a build run code of the source on a machine that cannot confine
+	// it; the release says so.
+	AllowUnconfined bool
 }
 
 // Builder builds. Its methods may be called from any goroutine; builds run one at a
@@ -78,7 +62,8 @@ type Request struct {
 
 // Result is what a build gives.
 type Result struct {
-	Module  []byte // WebAssembly, as the toolchain wrote it
+	Module  []byte   // the first of Outputs: WebAssembly, as the toolchain wrote it
+	Outputs []Output // all that was built
 	Builder protocol.Builder
 	Cached  bool
 }
@@ -89,7 +74,7 @@ var ErrNoTests = errors.New("no tests")
 // Compatible says whether this hub can build m, and with what: it has the language, in
 // a version that the manifest allows (M-07, M-10, M-11).
 func (b *Builder) Compatible(m *protocol.Manifest) (string, error) {
-	lang, err := b.language(m)
+	lang, err := row(m)
 	if err != nil {
 		return "", err
 	}
@@ -100,7 +85,7 @@ func (b *Builder) Compatible(m *protocol.Manifest) (string, error) {
 	if err := fits(m, toolchain); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("built here by the row %s, %s", lang.name(), toolchain), nil
+	return fmt.Sprintf("built here by the row %s, %s", lang.name, toolchain), nil
 }
 
 var toolchainVersion = regexp.MustCompile(`\d+(\.\d+){1,2}`)
@@ -121,18 +106,6 @@ func fits(m *protocol.Manifest, toolchain string) error {
 	return nil
 }
 
-func (b *Builder) language(m *protocol.Manifest) (language, error) {
-	var have []string
-	for _, l := range builders {
-		if l.name() == m.Runtime.Language {
-			return l, nil
-		}
-		have = append(have, l.name())
-	}
-	return nil, protocol.Errorf(protocol.CodeIncompatible, "plugin %s: this hub builds no %s; it builds %s",
-		m, m.Runtime.Language, strings.Join(have, ", "))
-}
-
 // Build compiles a source to WebAssembly. The same inputs give the same bytes; a kept
 // result is returned at once. ctx bounds the whole.
 func (b *Builder) Build(ctx context.Context, req Request) (*Result, error) {
@@ -140,28 +113,34 @@ func (b *Builder) Build(ctx context.Context, req Request) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept := filepath.Join(b.cfg.CacheDir, "modules", who.Inputs.String()[len("sha256:"):]+".wasm")
-	if module, err := os.ReadFile(kept); err == nil {
-		return &Result{Module: module, Builder: who, Cached: true}, nil
+	kept := b.kept(who, "built")
+	if outputs, err := readOutputs(kept); err == nil {
+		return &Result{Module: outputs[0].Bytes, Outputs: outputs, Builder: who, Cached: true}, nil
 	}
 	w, err := b.workspace(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	defer w.close()
-	out := filepath.Join(w.dir, "out.wasm")
-	if err := lang.build(ctx, w, out); err != nil {
+	if err := lang.fetch(ctx, w); err != nil {
 		return nil, err
 	}
-	module, err := os.ReadFile(out)
+	outputs, err := lang.build(ctx, w)
 	if err != nil {
-		return nil, fmt.Errorf("build %s: %w", req.Manifest, err)
+		return nil, err
 	}
-	if len(module) > protocol.ArtifactMax {
-		return nil, protocol.Errorf(protocol.CodeLimit, "build %s: module of %d bytes, limit %d",
-			req.Manifest, len(module), protocol.ArtifactMax)
+	for _, o := range outputs {
+		if len(o.Bytes) > protocol.ArtifactMax {
+			return nil, protocol.Errorf(protocol.CodeLimit, "build %s: artifact for %s of %d bytes, limit %d",
+				req.Manifest, o.Platform, len(o.Bytes), protocol.ArtifactMax)
+		}
 	}
-	return &Result{Module: module, Builder: who}, keep(kept, module)
+	return &Result{Module: outputs[0].Bytes, Outputs: outputs, Builder: who}, keepOutputs(kept, outputs)
+}
+
+// kept is where the cache has what follows from who's inputs.
+func (b *Builder) kept(who protocol.Builder, what string) string {
+	return filepath.Join(b.cfg.CacheDir, "modules", who.Inputs.String()[len("sha256:"):]+"."+what)
 }
 
 // Test runs the plugin's own tests in the sandbox and holds the coverage to the
@@ -176,7 +155,7 @@ func (b *Builder) Test(ctx context.Context, req Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	passed := filepath.Join(b.cfg.CacheDir, "modules", who.Inputs.String()[len("sha256:"):]+".tested")
+	passed := b.kept(who, "tested")
 	if said, err := os.ReadFile(passed); err == nil {
 		return string(said) + ", from the cache", nil
 	}
@@ -185,33 +164,45 @@ func (b *Builder) Test(ctx context.Context, req Request) (string, error) {
 		return "", err
 	}
 	defer w.close()
-	said, coverage, err := lang.test(ctx, w, m.Testing.Suite)
+	if err := lang.fetch(ctx, w); err != nil {
+		return "", err
+	}
+	got, err := lang.test(ctx, w, m.Testing.Suite)
 	if errors.Is(err, ErrNoTests) { // M-30: what was promised is missing
 		return "", protocol.Errorf(protocol.CodeRefused, "test %s: test_suite is %q: %v", m, m.Testing.Suite, err)
 	}
 	if err != nil {
 		return "", err
 	}
-	if err := covered(m, coverage); err != nil {
+	said, err := b.covered(m, got)
+	if err != nil {
 		return "", err
 	}
-	said = fmt.Sprintf("%s, coverage %.1f %% of %.1f %%", said, coverage, m.Testing.Coverage)
+	said = got.said + ", " + said
 	return said, keep(passed, []byte(said))
 }
 
 // covered holds a measured coverage to the manifest's threshold, both in percent (M-31).
-func covered(m *protocol.Manifest, coverage float64) error {
-	if coverage >= m.Testing.Coverage {
-		return nil
+// It is never guessed: where it cannot be measured, policy decides and the verdict says so.
+func (b *Builder) covered(m *protocol.Manifest, got tested) (string, error) {
+	switch {
+	case !got.measured && (b.cfg.AllowUnmeasured || m.Testing.Coverage == 0):
+		return fmt.Sprintf("coverage not measured: not possible in %s", m.Runtime.Language), nil
+	case !got.measured:
+		return "", protocol.Errorf(protocol.CodeRefused, "test %s: the manifest wants %.1f %% coverage, which "+
+			"cannot be measured in %s; this hub's policy does not let that pass",
+			m, m.Testing.Coverage, m.Runtime.Language)
+	case got.coverage >= m.Testing.Coverage:
+		return fmt.Sprintf("coverage %.1f %% of %.1f %%", got.coverage, m.Testing.Coverage), nil
 	}
-	return protocol.Errorf(protocol.CodeRefused, "test %s: coverage %.1f %%, the manifest wants %.1f %%",
-		m, coverage, m.Testing.Coverage)
+	return "", protocol.Errorf(protocol.CodeRefused, "test %s: coverage %.1f %%, the manifest wants %.1f %%",
+		m, got.coverage, m.Testing.Coverage)
 }
 
 // describe finds the row for a source and names everything that the module follows
 // from.
-func (b *Builder) describe(ctx context.Context, req Request) (language, protocol.Builder, error) {
-	lang, err := b.language(req.Manifest)
+func (b *Builder) describe(ctx context.Context, req Request) (*language, protocol.Builder, error) {
+	lang, err := row(req.Manifest)
 	if err != nil {
 		return nil, protocol.Builder{}, err
 	}
@@ -219,10 +210,10 @@ func (b *Builder) describe(ctx context.Context, req Request) (language, protocol
 	if err != nil {
 		return nil, protocol.Builder{}, err
 	}
-	inputs := strings.Join([]string{req.TreeDigest.String(), lang.name(), toolchain, lang.flags()}, "\n")
+	inputs := strings.Join([]string{req.TreeDigest.String(), lang.name, toolchain, lang.flags()}, "\n")
 	return lang, protocol.Builder{
-		Name: lang.name(), Toolchain: toolchain, Inputs: protocol.DigestOf([]byte(inputs)),
-		Notes: []string{"unsandboxed build: dependencies locked by go.sum, no code of the source is run natively"},
+		Name: lang.name, Toolchain: toolchain, Inputs: protocol.DigestOf([]byte(inputs)),
+		Notes: lang.notes(),
 	}, nil
 }
 
@@ -259,6 +250,27 @@ func (w *workspace) close() {
 		w.b.cfg.Log.Warn("build folder stays", slog.String("dir", w.dir), slog.String("error", err.Error()))
 	}
 	<-w.b.one
+}
+
+// readOutputs returns what keepOutputs kept.
+func readOutputs(path string) ([]Output, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var out []Output
+	if err := gob.NewDecoder(bytes.NewReader(b)).Decode(&out); err != nil || len(out) == 0 {
+		return nil, fmt.Errorf("build: cache: %s: %d outputs: %w", filepath.Base(path), len(out), err)
+	}
+	return out, nil
+}
+
+func keepOutputs(path string, outputs []Output) error {
+	var b bytes.Buffer
+	if err := gob.NewEncoder(&b).Encode(outputs); err != nil {
+		return fmt.Errorf("build: cache: %w", err)
+	}
+	return keep(path, b.Bytes())
 }
 
 // keep writes a file so that it is whole or not there.

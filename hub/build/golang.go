@@ -19,80 +19,98 @@ import (
 	"github.com/stavily/stavily/wasmhost"
 )
 
-// goLanguage builds Go by the standard toolchain for wasip1. CGO is off, so that no
+// goLanguage is the row for Go: the standard toolchain for wasip1. CGO is off, so that no
 // code of the source runs on the hub: neither a build script nor a test does, the tests
 // run as WebAssembly too.
-type goLanguage struct{}
-
-func (goLanguage) name() string { return "go" }
+func goLanguage() *language {
+	return &language{
+		name: "go", title: "Go",
+		needs: []need{{
+			name: "go", probe: goVersion, hint: "install Go 1.24 or newer and put it into PATH",
+		}},
+		locked:    "go.sum; the SDK comes from this hub",
+		artifacts: "wasm for every platform",
+		coverage:  "measured by go test -cover, run as WebAssembly",
+		flags: func() string {
+			return "wasip1/wasm " + strings.Join(goBuildFlags, " ") + " sdk " + sdk.Sum()
+		},
+		fetch: func(ctx context.Context, w *workspace) error { return w.goDownload(ctx) },
+		build: goBuild,
+		test:  goTest,
+	}
+}
 
 // toolchainMax bounds how long a toolchain may take to say its name.
 const toolchainMax = 10 * time.Second
 
-func (goLanguage) toolchain(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, toolchainMax)
-	defer cancel()
+func goVersion(ctx context.Context) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "env", "GOVERSION")
 	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local")
 	out, err := cmd.Output()
-	if ctx.Err() != nil {
-		return "", overtime(ctx, "go env", err)
-	}
-	if err != nil {
-		return "", protocol.Errorf(protocol.CodeUnavailable,
-			"build: no Go toolchain: %w; install Go 1.24 or newer and put it into PATH", err)
-	}
-	return strings.TrimSpace(string(out)), nil
+	return strings.TrimSpace(string(out)), err
 }
 
 var goBuildFlags = []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="}
 
-func (goLanguage) flags() string {
-	return "wasip1/wasm " + strings.Join(goBuildFlags, " ") + " sdk " + sdk.Sum()
-}
-
-func (goLanguage) build(ctx context.Context, w *workspace, out string) error {
-	if err := w.goDownload(ctx); err != nil {
-		return err
+func goBuild(ctx context.Context, w *workspace) ([]Output, error) {
+	out := filepath.Join(w.dir, "out.wasm")
+	args := append(append([]string{"build"}, goBuildFlags...), "-o", out, ".")
+	if err := w.goRun(ctx, "off", args...); err != nil {
+		return nil, err
 	}
-	err := w.goRun(ctx, "off", append(append([]string{"build"}, goBuildFlags...), "-o", out, ".")...)
-	return err
+	return wasmOutput(out)
 }
 
-// test compiles the tests with coverage and runs them in wasmhost, with the source as
+// wasmOutput is the one module at path, for every platform.
+func wasmOutput(path string) ([]Output, error) {
+	module, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("build: %w", err)
+	}
+	return []Output{{Platform: protocol.PlatformWASM, Bytes: module}}, nil
+}
+
+// goTest compiles the tests with coverage and runs them in wasmhost, with the source as
 // a read-only file system and nothing else.
-func (goLanguage) test(ctx context.Context, w *workspace, suite string) (string, float64, error) {
-	if err := w.goDownload(ctx); err != nil {
-		return "", 0, err
-	}
+func goTest(ctx context.Context, w *workspace, suite string) (tested, error) {
 	pkg := "./" + filepath.ToSlash(filepath.Clean(suite))
 	binary := filepath.Join(w.dir, "test.wasm")
 	err := w.goRun(ctx, "off", "test", "-c", "-cover", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
 		"-o", binary, pkg)
 	if err != nil {
-		return "", 0, err
+		return tested{}, err
 	}
 	module, err := os.ReadFile(binary)
 	if errors.Is(err, os.ErrNotExist) {
-		return "", 0, fmt.Errorf("package %s has no test files: %w", pkg, ErrNoTests)
+		return tested{}, fmt.Errorf("package %s has no test files: %w", pkg, ErrNoTests)
 	}
 	if err != nil {
-		return "", 0, fmt.Errorf("test: %w", err)
+		return tested{}, fmt.Errorf("test: %w", err)
 	}
+	out, err := w.runTests(ctx, module, suite, "-test.short")
+	if err != nil {
+		return tested{}, err
+	}
+	coverage, err := coverageOf(out)
+	return tested{said: "passed", measured: true, coverage: coverage}, err
+}
+
+// runTests runs tests that were compiled to a module in wasmhost, with the source as a
+// read-only file system and a folder to write in, and returns what they said.
+func (w *workspace) runTests(ctx context.Context, module []byte, suite string, args ...string) ([]byte, error) {
 	scratch := filepath.Join(w.dir, "scratch")
-	if err := os.Mkdir(scratch, 0o700); err != nil {
-		return "", 0, fmt.Errorf("test: %w", err)
+	if err := os.MkdirAll(scratch, 0o700); err != nil {
+		return nil, fmt.Errorf("test: %w", err)
 	}
 	out, err := wasmhost.RunCommand(ctx, wasmhost.Command{
-		Wasm: module, Args: []string{"test", "-test.short"}, Files: w.tree,
+		Wasm: module, Args: append([]string{"test"}, args...), Files: w.tree,
 		Dir:     filepath.ToSlash(filepath.Clean(suite)),
 		Scratch: scratch, MemoryMB: testMemoryMB, OutputMax: outputMax,
 	})
 	if err != nil {
-		return "", 0, protocol.Errorf(protocol.CodeRefused, "test: %w\n%s", err, tail(out))
+		return nil, protocol.Errorf(protocol.CodeRefused, "test: %w\n%s", err, tail(out))
 	}
-	coverage, err := coverageOf(out)
-	return "passed", coverage, err
+	return out, nil
 }
 
 const testMemoryMB = 512

@@ -324,15 +324,32 @@ func TestReadSchema(t *testing.T) {
 
 // M-31: 79.9 is blocked, 80.0 passes.
 func TestCovered(t *testing.T) {
-	m := &protocol.Manifest{Testing: protocol.Testing{Coverage: 80}}
+	m := &protocol.Manifest{Testing: protocol.Testing{Coverage: 80}, Runtime: protocol.Runtime{Language: "rust"}}
+	b := &Builder{}
 	for coverage, ok := range map[float64]bool{0: false, 79.9: false, 80.0: true, 100: true} {
-		if err := covered(m, coverage); (err == nil) != ok {
+		if _, err := b.covered(m, tested{measured: true, coverage: coverage}); (err == nil) != ok {
 			t.Errorf("%v: %v", coverage, err)
 		}
 	}
 	want := "coverage 79.9 %, the manifest wants 80.0 %"
-	if err := covered(m, 79.9); !strings.Contains(err.Error(), want) || protocol.CodeOf(err) != protocol.CodeRefused {
+	_, err := b.covered(m, tested{measured: true, coverage: 79.9})
+	if !strings.Contains(err.Error(), want) || protocol.CodeOf(err) != protocol.CodeRefused {
 		t.Errorf("got %v", err)
+	}
+}
+
+// M-31: what cannot be measured passes by policy only, and is said.
+func TestUnmeasured(t *testing.T) {
+	m := &protocol.Manifest{Testing: protocol.Testing{Coverage: 80}, Runtime: protocol.Runtime{Language: "rust"}}
+	_, err := new(Builder).covered(m, tested{coverage: 100})
+	wantError(t, err, protocol.CodeRefused, "wants 80.0 % coverage, which cannot be measured in rust")
+	said, err := (&Builder{cfg: Config{AllowUnmeasured: true}}).covered(m, tested{})
+	if err != nil || said != "coverage not measured: not possible in rust" {
+		t.Errorf("got %q, %v", said, err)
+	}
+	m.Testing.Coverage = 0
+	if said, err := new(Builder).covered(m, tested{}); err != nil || !strings.HasPrefix(said, "coverage not measured") {
+		t.Errorf("nothing promised: got %q, %v", said, err)
 	}
 }
 

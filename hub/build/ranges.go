@@ -15,7 +15,7 @@ import (
 func (c *checker) language() {
 	r, l := &c.m.Runtime, &c.m.Compatibility.Language
 	c.want(knownLanguage(r.Language), "runtime.language", "%q: want one of %s", r.Language,
-		strings.Join(languages, ", "))
+		strings.Join(names(), ", "))
 	c.want(l.Name == "" || l.Name == r.Language, "compatibility.programming_language.name",
 		"%q, but runtime.language is %q", l.Name, r.Language)
 	all := []bound{
