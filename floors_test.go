@@ -218,8 +218,27 @@ var floors = []floor{
 		"the demonstration does what an operator does, by the same commands",
 	},
 	{
+		"sim/expr", nil,
+		[]string{wazero, mochi, goGit, paho, "go.yaml.in/yaml"},
+		"a condition is text and numbers",
+	},
+	{
+		"sim/scenario",
+		[]string{"protocol", "firmware-targets", "sim/expr"},
+		[]string{wazero, mochi, goGit, anyHub},
+		"a scenario can be checked without a simulator",
+	},
+	{
+		"sim/report",
+		[]string{"protocol"},
+		[]string{wazero, mochi, goGit, anyHub},
+		"a report is written from figures alone",
+	},
+	{
 		"sim",
-		[]string{"protocol", "wasmhost", "firmware-targets", "edge", "hub"},
+		[]string{
+			"protocol", "wasmhost", "firmware-targets", "edge", "hub", "sim/expr", "sim/scenario", "sim/report",
+		},
 		nil,
 		"the simulator uses the hub whole: its rooms are reached through it",
 	},
