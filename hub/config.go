@@ -71,10 +71,9 @@ func (c Config) Validate() error {
 }
 
 // The layout of a home. Everything that the hub keeps lies under these.
-func (c Config) booksPath() string    { return filepath.Join(c.Home, "books.db") }
-func (c Config) filesDir() string     { return filepath.Join(c.Home, "files") }
-func (c Config) documentsDir() string { return filepath.Join(c.Home, "desired") }
-func (c Config) keysDir() string      { return filepath.Join(c.Home, "keys") }
+func (c Config) booksPath() string { return filepath.Join(c.Home, "books.db") }
+func (c Config) filesDir() string  { return filepath.Join(c.Home, "files") }
+func (c Config) keysDir() string   { return filepath.Join(c.Home, "keys") }
 
 func (c Config) cacheDir() string {
 	if c.Cache != "" {
@@ -84,7 +83,7 @@ func (c Config) cacheDir() string {
 }
 
 func (c Config) makeDirs() error {
-	for _, dir := range []string{c.Home, c.filesDir(), c.documentsDir(), c.keysDir(), c.cacheDir()} {
+	for _, dir := range []string{c.Home, c.filesDir(), c.keysDir(), c.cacheDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("hub home: %w", err)
 		}

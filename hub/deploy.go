@@ -39,17 +39,17 @@ func (h *Hub) Deploy(now time.Time, file string, text []byte) (*api.Deployed, er
 		if err != nil {
 			return err
 		}
-		agents, err := h.agents(tx)
+		agents, err := fleet.List(tx)
 		if err != nil {
 			return err
 		}
-		if err := deploy.Check(d, agents); err != nil {
+		if err := deploy.Check(d, planned(agents)); err != nil {
 			return err
 		}
 		if err := keepDeployment(tx, now, file, d); err != nil {
 			return err
 		}
-		out.Agents, err = h.replan(tx, now, w.Name)
+		out.Agents, err = h.plan(tx, now, agents, w.Name)
 		return err
 	})
 	if err != nil {
@@ -147,139 +147,4 @@ func (h *Hub) Workflows(tx *store.Tx) ([]api.Workflow, error) {
 		out = append(out, w)
 	}
 	return out, err
-}
-
-// deployments reads all deployments back, by name.
-func (h *Hub) deployments(tx *store.Tx) ([]deploy.Deployment, error) {
-	entries, err := tx.Entries(bookDeployments)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]deploy.Deployment, len(entries))
-	for i, e := range entries {
-		var kept deployed
-		if err := json.Unmarshal(e.Value, &kept); err != nil {
-			return nil, fmt.Errorf("workflow %s: %w", e.Key, err)
-		}
-		if out[i].Workflow, err = workflow.Parse(kept.File, []byte(kept.Text)); err != nil {
-			return nil, err
-		}
-		for _, digest := range kept.Releases {
-			r, err := h.release(digest)
-			if err != nil {
-				return nil, fmt.Errorf("workflow %s: %w", e.Key, err)
-			}
-			out[i].Releases = append(out[i].Releases, r)
-		}
-	}
-	return out, nil
-}
-
-func (h *Hub) agents(tx *store.Tx) ([]deploy.Agent, error) {
-	known, err := fleet.List(tx)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]deploy.Agent, 0, len(known))
-	for i := range known {
-		out = append(out, deploy.Agent{
-			Address: known[i].Address, Labels: known[i].AllLabels(), Platform: known[i].Device.Platform,
-		})
-	}
-	return out, nil
-}
-
-// replan plans for the whole fleet and sends each agent whose content changed a new
-// revision. It returns what it means for the agents that name concerns.
-func (h *Hub) replan(tx *store.Tx, now time.Time, name protocol.WorkflowName) ([]api.AgentChange, error) {
-	deployments, err := h.deployments(tx)
-	if err != nil {
-		return nil, err
-	}
-	agents, err := h.agents(tx)
-	if err != nil {
-		return nil, err
-	}
-	var out []api.AgentChange
-	contents := deploy.Plan(deploy.Input{Deployments: deployments, Agents: agents, Approve: h.cfg.Approve})
-	for i := range contents {
-		change, err := h.revise(tx, now, &contents[i])
-		if err != nil {
-			return nil, err
-		}
-		concern(&change, &contents[i], name)
-		if change.Changed || change.Assigned || change.Excluded != nil {
-			out = append(out, change)
-		}
-	}
-	return out, nil
-}
-
-// concern notes what content says of the workflow name.
-func concern(c *api.AgentChange, content *deploy.Content, name protocol.WorkflowName) {
-	for _, a := range content.Assignments {
-		c.Assigned = c.Assigned || a.Workflow == name
-	}
-	for _, x := range content.Excluded {
-		if x.Workflow == name {
-			c.Excluded = x.Error
-		}
-	}
-}
-
-// revise seals a new revision for one agent when what it is to do is not what the
-// newest one says, keeps it and hints at it.
-func (h *Hub) revise(tx *store.Tx, now time.Time, content *deploy.Content) (api.AgentChange, error) {
-	agent, err := fleet.Get(tx, content.Address.Agent)
-	if err != nil {
-		return api.AgentChange{}, err
-	}
-	held := agent.Desired
-	change := api.AgentChange{Agent: content.Address.Agent, Revision: held.Revision, Digest: held.Digest}
-	same, err := h.holds(held.Digest, content)
-	if err != nil || same {
-		return change, err
-	}
-	doc := content.Desired(agent.Epoch, held.Revision+1, now.UnixMilli())
-	sealed, err := protocol.Seal(protocol.ContextDesired, h.keys.Desired, protocol.MustMarshal(doc))
-	if err != nil {
-		return change, err
-	}
-	if len(sealed) > protocol.DocumentMax {
-		return change, protocol.Errorf(protocol.CodeLimit, "agent %s: a desired document of %d bytes, limit %d; "+
-			"give it fewer workflows or smaller configurations", content.Address, len(sealed), protocol.DocumentMax)
-	}
-	digest, err := h.docs.Put(sealed)
-	if err != nil {
-		return change, err
-	}
-	change.Revision, change.Digest, change.Changed = doc.Revision, digest, true
-	err = fleet.SetDesired(tx, content.Address.Agent, fleet.Desired{
-		Revision: doc.Revision, Digest: digest, Size: int64(len(sealed)), Issued: now,
-	})
-	if err != nil {
-		return change, err
-	}
-	return change, h.hint(tx, now, content.Address)
-}
-
-// holds reports whether the document with that digest asks just what content does. An
-// agent that was never sent anything holds the empty content.
-func (h *Hub) holds(digest protocol.Digest, content *deploy.Content) (bool, error) {
-	if digest.IsZero() {
-		return content.Equal(&deploy.Content{Address: content.Address}), nil
-	}
-	sealed, err := h.docs.Get(digest)
-	if err != nil {
-		return false, err
-	}
-	payload, err := protocol.Open(protocol.ContextDesired, h.keys.Ring, sealed)
-	if err != nil {
-		return false, err
-	}
-	var doc protocol.Desired
-	if err := protocol.UnmarshalExact(payload, &doc); err != nil {
-		return false, err
-	}
-	return deploy.ContentOf(&doc).Equal(content), nil
 }

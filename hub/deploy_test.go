@@ -73,7 +73,7 @@ func TestDeploy(t *testing.T) {
 	if got := w.hints(); len(got) != 1 || got[0] != "gw-1" {
 		t.Errorf("told %v", got)
 	}
-	doc := w.desired(w.agent("gw-1").Desired.Digest)
+	doc := w.desired("gw-1")
 	if doc.Address.Agent != "gw-1" || doc.Epoch != 1 || doc.Revision != 1 || len(doc.Releases) != 3 || len(doc.Assignments) != 1 {
 		t.Fatalf("desired %+v", doc)
 	}
@@ -98,7 +98,7 @@ func TestDeploy(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.enrol("gw-2", map[string]string{"role": "gateway"})
-	if doc := w.desired(w.agent("gw-2").Desired.Digest); len(doc.Releases) != 3 || w.agent("gw-1").Desired.Revision != 2 {
+	if doc := w.desired("gw-2"); len(doc.Releases) != 3 || w.agent("gw-1").Desired.Revision != 2 {
 		t.Errorf("gw-2 %+v", doc)
 	}
 }
@@ -155,7 +155,7 @@ func TestUndeploy(t *testing.T) {
 	if len(changes) != 1 || !changes[0].Changed || changes[0].Assigned || changes[0].Revision != 2 {
 		t.Errorf("changes %+v", changes)
 	}
-	if doc := w.desired(w.agent("gw-1").Desired.Digest); len(doc.Assignments)+len(doc.Releases) != 0 || len(w.hints()) != 1 {
+	if doc := w.desired("gw-1"); len(doc.Assignments)+len(doc.Releases) != 0 || len(w.hints()) != 1 {
 		t.Errorf("desired %+v", doc)
 	}
 	_, err = w.hub.Undeploy(w.now, "watch")

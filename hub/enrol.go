@@ -73,7 +73,7 @@ func (h *Hub) enrol(tx *store.Tx, now time.Time, req protocol.JoinRequest) (prot
 	if err != nil {
 		return none, err
 	}
-	if _, err := h.replan(tx, now, ""); err != nil {
+	if err := h.replanOne(tx, now, a.Agent); err != nil {
 		return none, err
 	}
 	return protocol.JoinReply{Address: a, Epoch: epoch, Certificate: cert.Raw}, nil
@@ -153,7 +153,7 @@ func (h *Hub) Label(now time.Time, name protocol.AgentName, labels map[string]st
 				return err
 			}
 		}
-		if _, err := h.replan(tx, now, ""); err != nil {
+		if err := h.replanOne(tx, now, name); err != nil {
 			return err
 		}
 		out, err = fleet.Get(tx, name)

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"github.com/stavily/stavily/hub/fleet"
-	"github.com/stavily/stavily/hub/registry"
 	"github.com/stavily/stavily/hub/store"
 	"github.com/stavily/stavily/protocol"
 )
@@ -26,12 +25,12 @@ func (h *Hub) fetch(from protocol.Address, req protocol.FetchRequest) error {
 		return refuse(protocol.Errorf(protocol.CodeLimit, "fetch %s: chunk %d, no file has so many",
 			req.Digest.Short(), req.First))
 	}
-	shelf, err := h.shelf(from, req.Digest)
+	chunk, err := h.chunks(from, req.Digest)
 	if err != nil {
 		return refuse(err)
 	}
 	for i := req.First; i < req.First+req.Count; i++ {
-		data, size, err := shelf.Chunk(req.Digest, i)
+		data, size, err := chunk(i)
 		if err != nil {
 			return refuse(err)
 		}
@@ -43,21 +42,33 @@ func (h *Hub) fetch(from protocol.Address, req protocol.FetchRequest) error {
 	return nil
 }
 
-// shelf returns where the file of that digest lies for that agent.
-func (h *Hub) shelf(a protocol.Address, d protocol.Digest) (*registry.Files, error) {
-	var agent fleet.Agent
-	err := h.write(func(tx *store.Tx) (err error) {
-		agent, err = known(tx, a)
+// chunks returns who hands out the chunks of the file of that digest for that agent.
+func (h *Hub) chunks(a protocol.Address, d protocol.Digest) (chunk func(uint32) ([]byte, int64, error), err error) {
+	err = h.write(func(tx *store.Tx) error {
+		agent, err := known(tx, a)
+		switch {
+		case err != nil:
+			return err
+		case h.files.Has(d):
+			chunk = func(i uint32) ([]byte, int64, error) { return h.files.Chunk(d, i) }
+			return nil
+		case agent.Desired.Digest != d:
+			return protocol.Errorf(protocol.CodeNotFound, "fetch %s: the hub has no such file for agent %s",
+				d.Short(), a)
+		}
+		sealed, err := fleet.Document(tx, a.Agent)
+		chunk = func(i uint32) ([]byte, int64, error) { return cut(sealed, i) }
 		return err
 	})
-	switch {
-	case err != nil:
-		return nil, err
-	case h.files.Has(d):
-		return h.files, nil
-	case agent.Desired.Digest != d:
-		return nil, protocol.Errorf(protocol.CodeNotFound, "fetch %s: the hub has no such file for agent %s",
-			d.Short(), a)
+	return chunk, err
+}
+
+// cut returns chunk index of b, and the size of b.
+func cut(b []byte, index uint32) ([]byte, int64, error) {
+	size := int64(len(b))
+	if index >= protocol.ChunkCount(size) {
+		return nil, size, protocol.Errorf(protocol.CodeBadMessage, "chunk %d of %d", index, protocol.ChunkCount(size))
 	}
-	return h.docs, nil
+	at := int64(index) * protocol.ChunkSize
+	return b[at:min(at+protocol.ChunkSize, size)], size, nil
 }

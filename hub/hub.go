@@ -27,7 +27,6 @@ type Hub struct {
 	log   *slog.Logger
 	books *store.Store
 	files *registry.Files // artifacts and sealed releases: for every agent
-	docs  *registry.Files // sealed desired documents: each for one agent
 	keys  *Keys
 	ca    *CA
 	link  protocol.Link
@@ -37,23 +36,24 @@ type Hub struct {
 	tx    *store.Tx
 	after []func()
 	prune time.Time
+	// read holds what deployments reads from the books, by workflow; see there.
+	read map[string]read
 }
 
 // Deps are what a hub stands on.
 type Deps struct {
-	Log       *slog.Logger
-	Books     *store.Store
-	Files     *registry.Files
-	Documents *registry.Files
-	Keys      *Keys
-	CA        *CA
-	Link      protocol.Link
+	Log   *slog.Logger
+	Books *store.Store
+	Files *registry.Files
+	Keys  *Keys
+	CA    *CA
+	Link  protocol.Link
 }
 
 // New returns a hub over its books.
 func New(cfg Config, d Deps) *Hub {
 	return &Hub{
-		cfg: cfg, log: d.Log, books: d.Books, files: d.Files, docs: d.Documents, keys: d.Keys, ca: d.CA,
+		cfg: cfg, log: d.Log, books: d.Books, files: d.Files, keys: d.Keys, ca: d.CA,
 		link: d.Link,
 	}
 }
@@ -120,7 +120,11 @@ func (h *Hub) presence(now time.Time, from protocol.Address, p protocol.Presence
 		if !p.Online {
 			return nil
 		}
-		return h.hint(tx, now, from)
+		agent, err := fleet.Get(tx, from.Agent)
+		if err == nil {
+			h.hint(now, &agent)
+		}
+		return err
 	})
 }
 
@@ -138,14 +142,15 @@ func (h *Hub) reported(now time.Time, from protocol.Address, r protocol.Reported
 			return err
 		}
 		if !sameDevice(&before, &agent) {
-			return h.changed(tx, now, from)
+			return h.changed(tx, now, &agent)
 		}
 		// Whole documents are compared, never differences: an agent that holds
 		// another one is told again, whatever it was told before.
 		if agent.Desired.Revision == 0 || r.Digest == agent.Desired.Digest {
 			return nil
 		}
-		return h.hint(tx, now, from)
+		h.hint(now, &agent)
+		return nil
 	})
 }
 
@@ -166,11 +171,16 @@ func sameDevice(a, b *fleet.Agent) bool {
 
 // changed plans again after an agent said that it is another than before. When that
 // goes wrong it is not the fault of the report, which is kept all the same.
-func (h *Hub) changed(tx *store.Tx, now time.Time, from protocol.Address) error {
-	if _, err := h.replan(tx, now, ""); err != nil {
-		h.log.Error("not planned again", slog.String("agent", from.String()), slog.String("error", err.Error()))
+func (h *Hub) changed(tx *store.Tx, now time.Time, agent *fleet.Agent) error {
+	changes, err := h.plan(tx, now, []fleet.Agent{*agent}, "")
+	if err != nil {
+		h.log.Error("not planned again", slog.String("agent", agent.Address.String()),
+			slog.String("error", err.Error()))
 	}
-	return h.hint(tx, now, from)
+	if len(changes) == 0 {
+		h.hint(now, agent) // a change was hinted at already
+	}
+	return nil
 }
 
 func (h *Hub) records(now time.Time, from protocol.Address, b protocol.Batch) error {
@@ -193,22 +203,6 @@ func (h *Hub) records(now time.Time, from protocol.Address, b protocol.Batch) er
 		h.send(from, protocol.DownAck, ack)
 		return nil
 	})
-}
-
-// hint tells an agent which desired document is its newest.
-func (h *Hub) hint(tx *store.Tx, now time.Time, to protocol.Address) error {
-	agent, err := fleet.Get(tx, to.Agent)
-	if err != nil {
-		return err
-	}
-	d := agent.Desired
-	if d.Revision == 0 {
-		return nil
-	}
-	h.send(to, protocol.DownHint, protocol.Hint{
-		Epoch: agent.Epoch, Revision: d.Revision, Digest: d.Digest, Size: d.Size, Time: now.UnixMilli(),
-	})
-	return nil
 }
 
 // send lets a message leave with the next Flush. A line that is down is no error: the

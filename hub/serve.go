@@ -104,10 +104,6 @@ func (s *server) openRest() (err error) {
 	if err != nil {
 		return err
 	}
-	docs, err := registry.OpenFiles(s.cfg.documentsDir())
-	if err != nil {
-		return err
-	}
 	if err := s.openBroker(); err != nil {
 		return err
 	}
@@ -116,7 +112,7 @@ func (s *server) openRest() (err error) {
 		return err
 	}
 	s.hub = New(s.cfg, Deps{
-		Log: s.log, Books: s.books, Files: files, Documents: docs, Keys: s.keys, CA: s.ca, Link: s.broker,
+		Log: s.log, Books: s.books, Files: files, Keys: s.keys, CA: s.ca, Link: s.broker,
 	})
 	s.publish = &Publisher{
 		Config: s.cfg, Log: s.log, Keys: s.keys, Files: files, Build: builder, Clock: time.Now, Operate: s.operate,

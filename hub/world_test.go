@@ -20,6 +20,7 @@ import (
 
 	"github.com/stavily/stavily/hub/api"
 	"github.com/stavily/stavily/hub/build"
+	"github.com/stavily/stavily/hub/fleet"
 	"github.com/stavily/stavily/hub/registry"
 	"github.com/stavily/stavily/hub/source"
 	"github.com/stavily/stavily/hub/store"
@@ -90,12 +91,10 @@ func newWorld(t testing.TB) *world {
 	check(t, err)
 	files, err := registry.OpenFiles(w.cfg.filesDir())
 	check(t, err)
-	docs, err := registry.OpenFiles(w.cfg.documentsDir())
-	check(t, err)
 	log := slog.New(slog.DiscardHandler)
 	builder, err := build.New(build.Config{CacheDir: dir, Log: log})
 	check(t, err)
-	w.hub = New(w.cfg, Deps{Log: log, Books: books, Files: files, Documents: docs, Keys: keys, CA: ca, Link: w.sent})
+	w.hub = New(w.cfg, Deps{Log: log, Books: books, Files: files, Keys: keys, CA: ca, Link: w.sent})
 	w.publish = &Publisher{
 		Config: w.cfg, Log: log, Keys: keys, Files: files, Build: builder, Clock: func() time.Time { return w.now },
 		Operate: func(_ context.Context, f func(*store.Tx) error) error {
@@ -314,10 +313,13 @@ func (w *world) says(from protocol.Address, kind protocol.Kind, payload []byte) 
 }
 
 // desired opens the newest desired document of an agent.
-func (w *world) desired(d protocol.Digest) protocol.Desired {
+func (w *world) desired(name protocol.AgentName) protocol.Desired {
 	w.Helper()
-	sealed, err := w.hub.docs.Get(d)
-	check(w, err)
+	var sealed []byte
+	check(w, w.hub.Operate(func(tx *store.Tx) (err error) {
+		sealed, err = fleet.Document(tx, name)
+		return err
+	}))
 	payload, err := protocol.Open(protocol.ContextDesired, w.hub.keys.Ring, sealed)
 	check(w, err)
 	var out protocol.Desired

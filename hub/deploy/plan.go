@@ -74,12 +74,17 @@ func Plan(in Input) []Content {
 	return out
 }
 
-// Equal reports whether both contents ask the same of the agent.
-func (c *Content) Equal(o *Content) bool {
-	return bytes.Equal(c.encode(), o.encode())
+// Digest names what the content asks of its agent: two that ask the same have the same.
+func (c *Content) Digest() protocol.Digest {
+	return protocol.DigestOf(c.encode())
 }
 
 func (c *Content) encode() []byte { return protocol.MustMarshal(c.Desired(0, 0, 0)) }
+
+// Empty reports whether the content asks nothing, as before an agent was sent any.
+func (c *Content) Empty() bool {
+	return c.Digest() == (&Content{Address: c.Address}).Digest()
+}
 
 // Desired completes the content to the document that is sealed.
 func (c *Content) Desired(epoch, revision uint64, issued int64) protocol.Desired {
@@ -87,11 +92,6 @@ func (c *Content) Desired(epoch, revision uint64, issued int64) protocol.Desired
 		Address: c.Address, Epoch: epoch, Revision: revision, Issued: issued,
 		Releases: c.Releases, Assignments: c.Assignments, Settings: c.Settings,
 	}
-}
-
-// ContentOf takes the content out of a document.
-func ContentOf(d *protocol.Desired) *Content {
-	return &Content{Address: d.Address, Releases: d.Releases, Assignments: d.Assignments, Settings: d.Settings}
 }
 
 func contentFor(a *Agent, deployments []Deployment, in *Input) Content {

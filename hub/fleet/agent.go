@@ -44,14 +44,6 @@ type Presence struct {
 	Since   time.Time `json:"since"`
 }
 
-// Desired names the newest desired document of an agent; revision 0 is none.
-type Desired struct {
-	Revision uint64          `json:"revision"`
-	Digest   protocol.Digest `json:"digest"` // of the sealed document
-	Size     int64           `json:"size"`   // of the sealed document, bytes
-	Issued   time.Time       `json:"issued"`
-}
-
 // Label returns the value that holds for key: the operator's, or else the device's.
 func (a *Agent) Label(key string) (value string, ok bool) {
 	if value, ok = a.Labels[key]; ok {
@@ -76,7 +68,7 @@ func (a *Agent) AllLabels() map[string]string {
 const agentColumns = `name, site, epoch, device, key_fingerprint, cert_serial, cert_not_after, enrolled,
 	revoked,
 	online, boot, session, since, last_seen, reported, desired_revision, desired_digest, desired_size,
-		desired_issued`
+	desired_issued, desired_content`
 
 // Get returns the agent of that name; CodeNotFound when there is none.
 func Get(tx *store.Tx, name protocol.AgentName) (Agent, error) {
@@ -140,7 +132,8 @@ func scanAgent(row store.Scanner) (Agent, error) {
 	var epoch, notAfter, enrolled, boot, session, since, seen, revision, issued int64
 	err := row.Scan(&a.Address.Agent, &a.Address.Site, &epoch, &device, &a.Identity.KeyFingerprint,
 		&a.Identity.Serial, &notAfter, &enrolled, &a.Revoked, &a.Presence.Online, &boot, &session, &since, &seen,
-		&reported, &revision, store.DigestColumn{To: &a.Desired.Digest}, &a.Desired.Size, &issued)
+		&reported, &revision, store.DigestColumn{To: &a.Desired.Digest}, &a.Desired.Size, &issued,
+		store.DigestColumn{To: &a.Desired.Content})
 	if err != nil {
 		return Agent{}, err
 	}

@@ -100,20 +100,3 @@ func SetRevoked(tx *store.Tx, name protocol.AgentName, revoked bool) error {
 	n, err := store.Changed(tx.Exec("UPDATE agent SET revoked = ? WHERE name = ?", revoked, name))
 	return changed(n, err, name)
 }
-
-// SetDesired names a new desired document for an agent. Revisions only rise: the error
-// has CodeStale for one at or below the newest, CodeNotFound for an unknown agent.
-func SetDesired(tx *store.Tx, name protocol.AgentName, d Desired) error {
-	n, err := store.Changed(tx.Exec(`UPDATE agent SET desired_revision = ?, desired_digest = ?, desired_size = ?,
-		desired_issued = ? WHERE name = ? AND desired_revision < ?`, store.Signed(d.Revision), d.Digest[:], d.Size,
-		store.Millis(d.Issued), name, store.Signed(d.Revision)))
-	if err != nil || n == 1 {
-		return err
-	}
-	a, err := Get(tx, name)
-	if err != nil {
-		return err
-	}
-	return protocol.Errorf(protocol.CodeStale, "agent %q: desired revision %d is not above %d", name, d.Revision,
-		a.Desired.Revision)
-}

@@ -103,8 +103,8 @@ func TestEnrol(t *testing.T) {
 func TestEpochOutlivesTheAgent(t *testing.T) {
 	inBooks(t, func(tx *store.Tx) {
 		mustEnrol(t, tx, enrolment())
-		d := Desired{Revision: 9, Digest: protocol.DigestOf([]byte("d")), Size: 3, Issued: now}
-		wants(t, SetDesired(tx, gate.Agent, d), protocol.CodeOK, "")
+		d := Desired{Revision: 9, Digest: protocol.DigestOf([]byte("d")), Size: 1, Issued: now}
+		wants(t, SetDesired(tx, gate.Agent, d, []byte("d")), protocol.CodeOK, "")
 		wants(t, SetPresence(tx, gate, protocol.Presence{Online: true, Boot: 50, Session: 2}, now),
 			protocol.CodeOK, "")
 		wants(t, Remove(tx, gate.Agent), protocol.CodeOK, "")
@@ -248,14 +248,14 @@ func TestReported(t *testing.T) {
 func TestDesiredOnlyRises(t *testing.T) {
 	inBooks(t, func(tx *store.Tx) {
 		mustEnrol(t, tx, enrolment())
-		d := Desired{Revision: 2, Digest: protocol.DigestOf([]byte("d")), Size: 3, Issued: now}
-		wants(t, SetDesired(tx, gate.Agent, d), protocol.CodeOK, "")
-		wants(t, SetDesired(tx, gate.Agent, d), protocol.CodeStale, "desired revision 2 is not above 2")
+		d := Desired{Revision: 2, Digest: protocol.DigestOf([]byte("d")), Size: 1, Issued: now}
+		wants(t, SetDesired(tx, gate.Agent, d, []byte("d")), protocol.CodeOK, "")
+		wants(t, SetDesired(tx, gate.Agent, d, []byte("d")), protocol.CodeStale, "desired revision 2 is not above 2")
 		d.Revision = 1
-		wants(t, SetDesired(tx, gate.Agent, d), protocol.CodeStale, "desired revision 1 is not above 2")
+		wants(t, SetDesired(tx, gate.Agent, d, []byte("d")), protocol.CodeStale, "desired revision 1 is not above 2")
 		d.Revision = 3
-		wants(t, SetDesired(tx, gate.Agent, d), protocol.CodeOK, "")
-		wants(t, SetDesired(tx, "none", d), protocol.CodeNotFound, "none")
+		wants(t, SetDesired(tx, gate.Agent, d, []byte("d")), protocol.CodeOK, "")
+		wants(t, SetDesired(tx, "none", d, []byte("d")), protocol.CodeNotFound, "none")
 		if got := mustGet(t, tx, gate.Agent).Desired; got != d {
 			t.Errorf("got %+v, want %+v", got, d)
 		}

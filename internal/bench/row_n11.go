@@ -84,16 +84,12 @@ type core struct {
 // newCore opens a hub with enrolled agents and the releases that a workflow needs.
 func newCore(b *bench, name string, agents int) (*core, error) {
 	dir := b.path("core-" + name)
-	for _, sub := range []string{"keys", "files", "desired"} {
+	for _, sub := range []string{"keys", "files"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return nil, err
 		}
 	}
 	files, err := registry.OpenFiles(filepath.Join(dir, "files"))
-	if err != nil {
-		return nil, err
-	}
-	documents, err := registry.OpenFiles(filepath.Join(dir, "desired"))
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +107,7 @@ func newCore(b *bench, name string, agents int) (*core, error) {
 	}
 	c := &core{books: books, keys: keys, files: files, agents: agents}
 	c.hub = hub.New(hub.DefaultConfig(dir), hub.Deps{
-		Log: slog.New(slog.DiscardHandler), Books: books, Files: files, Documents: documents,
+		Log: slog.New(slog.DiscardHandler), Books: books, Files: files,
 		Keys: keys, CA: ca, Link: c,
 	})
 	return c, books.Update(b.ctx, c.fill)

@@ -1,0 +1,174 @@
+package hub
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/stavily/stavily/hub/api"
+	"github.com/stavily/stavily/hub/deploy"
+	"github.com/stavily/stavily/hub/fleet"
+	"github.com/stavily/stavily/hub/store"
+	"github.com/stavily/stavily/hub/workflow"
+	"github.com/stavily/stavily/protocol"
+)
+
+// read is a deployment as it was read from the books, and from which bytes.
+type read struct {
+	value []byte
+	deploy.Deployment
+}
+
+// deployments reads all deployments back, by name. One that did not change since it was
+// read last is not parsed again, nor are its releases opened.
+func (h *Hub) deployments(tx *store.Tx) ([]deploy.Deployment, error) {
+	entries, err := tx.Entries(bookDeployments)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]deploy.Deployment, len(entries))
+	held := make(map[string]read, len(entries))
+	for i, e := range entries {
+		was, ok := h.read[e.Key]
+		if !ok || !bytes.Equal(was.value, e.Value) {
+			if was.Deployment, err = h.readDeployment(e); err != nil {
+				return nil, err
+			}
+			was.value = e.Value
+		}
+		held[e.Key], out[i] = was, was.Deployment
+	}
+	h.read = held
+	return out, nil
+}
+
+func (h *Hub) readDeployment(e store.Entry) (d deploy.Deployment, err error) {
+	var kept deployed
+	if err := json.Unmarshal(e.Value, &kept); err != nil {
+		return d, fmt.Errorf("workflow %s: %w", e.Key, err)
+	}
+	if d.Workflow, err = workflow.Parse(kept.File, []byte(kept.Text)); err != nil {
+		return d, err
+	}
+	for _, digest := range kept.Releases {
+		r, err := h.release(digest)
+		if err != nil {
+			return d, fmt.Errorf("workflow %s: %w", e.Key, err)
+		}
+		d.Releases = append(d.Releases, r)
+	}
+	return d, nil
+}
+
+// replan plans for the whole fleet and sends each agent whose content changed a new
+// revision. It returns what it means for the agents that name concerns.
+func (h *Hub) replan(tx *store.Tx, now time.Time, name protocol.WorkflowName) ([]api.AgentChange, error) {
+	agents, err := fleet.List(tx)
+	if err != nil {
+		return nil, err
+	}
+	return h.plan(tx, now, agents, name)
+}
+
+// replanOne plans for an agent that is another than before. It changes nothing for the
+// others, since a plan looks at each agent by itself.
+func (h *Hub) replanOne(tx *store.Tx, now time.Time, name protocol.AgentName) error {
+	agent, err := fleet.Get(tx, name)
+	if err != nil {
+		return err
+	}
+	_, err = h.plan(tx, now, []fleet.Agent{agent}, "")
+	return err
+}
+
+func (h *Hub) plan(tx *store.Tx, now time.Time, agents []fleet.Agent, name protocol.WorkflowName,
+) ([]api.AgentChange, error) {
+	deployments, err := h.deployments(tx)
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[protocol.Address]*fleet.Agent, len(agents))
+	for i := range agents {
+		known[agents[i].Address] = &agents[i]
+	}
+	var out []api.AgentChange
+	contents := deploy.Plan(deploy.Input{
+		Deployments: deployments, Agents: planned(agents), Approve: h.cfg.Approve,
+	})
+	for i := range contents {
+		change, err := h.revise(tx, now, known[contents[i].Address], &contents[i])
+		if err != nil {
+			return nil, err
+		}
+		concern(&change, &contents[i], name)
+		if change.Changed || change.Assigned || change.Excluded != nil {
+			out = append(out, change)
+		}
+	}
+	return out, nil
+}
+
+// planned returns what a plan looks at of the agents.
+func planned(known []fleet.Agent) []deploy.Agent {
+	out := make([]deploy.Agent, len(known))
+	for i := range known {
+		out[i] = deploy.Agent{
+			Address: known[i].Address, Labels: known[i].AllLabels(), Platform: known[i].Device.Platform,
+		}
+	}
+	return out
+}
+
+// concern notes what content says of the workflow name.
+func concern(c *api.AgentChange, content *deploy.Content, name protocol.WorkflowName) {
+	for _, a := range content.Assignments {
+		c.Assigned = c.Assigned || a.Workflow == name
+	}
+	for _, x := range content.Excluded {
+		if x.Workflow == name {
+			c.Excluded = x.Error
+		}
+	}
+}
+
+// revise seals a new revision for one agent when what it is to do is not what the
+// newest one says, keeps it and hints at it.
+func (h *Hub) revise(tx *store.Tx, now time.Time, agent *fleet.Agent, content *deploy.Content,
+) (api.AgentChange, error) {
+	held := agent.Desired
+	change := api.AgentChange{Agent: content.Address.Agent, Revision: held.Revision, Digest: held.Digest}
+	asks := content.Digest()
+	if held.Content == asks || (held.Revision == 0 && content.Empty()) {
+		return change, nil
+	}
+	doc := content.Desired(agent.Epoch, held.Revision+1, now.UnixMilli())
+	sealed, err := protocol.Seal(protocol.ContextDesired, h.keys.Desired, protocol.MustMarshal(doc))
+	if err != nil {
+		return change, err
+	}
+	if len(sealed) > protocol.DocumentMax {
+		return change, protocol.Errorf(protocol.CodeLimit, "agent %s: a desired document of %d bytes, limit %d; "+
+			"give it fewer workflows or smaller configurations", content.Address, len(sealed), protocol.DocumentMax)
+	}
+	agent.Desired = fleet.Desired{
+		Revision: doc.Revision, Digest: protocol.DigestOf(sealed), Size: int64(len(sealed)), Issued: now, Content: asks,
+	}
+	if err := fleet.SetDesired(tx, content.Address.Agent, agent.Desired, sealed); err != nil {
+		return change, err
+	}
+	change.Revision, change.Digest, change.Changed = doc.Revision, agent.Desired.Digest, true
+	h.hint(now, agent)
+	return change, nil
+}
+
+// hint tells an agent which desired document is its newest.
+func (h *Hub) hint(now time.Time, to *fleet.Agent) {
+	d := to.Desired
+	if d.Revision == 0 {
+		return
+	}
+	h.send(to.Address, protocol.DownHint, protocol.Hint{
+		Epoch: to.Epoch, Revision: d.Revision, Digest: d.Digest, Size: d.Size, Time: now.UnixMilli(),
+	})
+}
