@@ -41,16 +41,16 @@ type Artifact struct {
 	Digest   Digest   `cbor:"2,keyasint" json:"digest"`
 	Size     int64    `cbor:"3,keyasint" json:"size"`
 	Chunks   []Digest `cbor:"4,keyasint" json:"-"` // of each ChunkSize bytes, in order
-	Metered  bool     `cbor:"5,keyasint" json:"metered"`
+	// Metered says that the module pays fuel: the artifact's own, or that of its engine.
+	Metered bool `cbor:"5,keyasint" json:"metered"`
+	// Engine is what runs the artifact; nil when it is a module itself, or native.
+	Engine *Engine `cbor:"6,keyasint,omitempty" json:"engine,omitempty"`
 }
 
 // NewArtifact describes the file b for platform.
 func NewArtifact(platform string, b []byte) Artifact {
-	a := Artifact{Platform: platform, Digest: DigestOf(b), Size: int64(len(b))}
-	for at := 0; at < len(b); at += ChunkSize {
-		a.Chunks = append(a.Chunks, DigestOf(b[at:min(at+ChunkSize, len(b))]))
-	}
-	return a
+	f := NewFile(b)
+	return Artifact{Platform: platform, Digest: f.Digest, Size: f.Size, Chunks: f.Chunks}
 }
 
 // For returns the artifact that an agent of platform loads: its own native one if

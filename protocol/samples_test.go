@@ -36,6 +36,17 @@ func sampleRelease() Release {
 	}
 }
 
+// sampleScript is a release that an engine runs.
+func sampleScript() Release {
+	r := sampleRelease()
+	r.Artifacts[0].Metered = true
+	r.Artifacts[0].Engine = &Engine{
+		Name: "example", Module: NewFile([]byte("engine")), Args: []string{"example", "/app/main"}, Path: "/app",
+		Libraries: []Library{{Path: "/usr/lib/example", File: NewFile([]byte("library"))}},
+	}
+	return r
+}
+
 func sampleStep(name StepName) Step {
 	return Step{
 		Name: name, Release: DigestOf([]byte("release")), Config: MustMarshal(map[string]any{"above": 80}),
@@ -134,6 +145,7 @@ func samples() []sample {
 		{"join-reply-refused", "a token used up", JoinReply{Error: Errorf(CodeRefused, "token used up"), Time: 1}},
 		{"keyring", "one key a role", testRing},
 		{"release", "a built version", sampleRelease()},
+		{"release-engine", "a built version that an engine runs", sampleScript()},
 		{"desired", "an assignment with every field", sampleDesired()},
 	}
 }
