@@ -66,13 +66,8 @@ func (a *Agent) openRelease(gen *generation, ref protocol.ReleaseRef) error {
 }
 
 func checkArtifact(r *protocol.Release, art protocol.Artifact) error {
-	if art.Size <= 0 || art.Size > protocol.ArtifactMax {
-		return protocol.Errorf(protocol.CodeLimit, "release %s: artifact of %d bytes, limit ArtifactMax %d",
-			&r.Manifest, art.Size, protocol.ArtifactMax)
-	}
-	if want := protocol.ChunkCount(art.Size); uint32(len(art.Chunks)) != want {
-		return protocol.Errorf(protocol.CodeBadMessage, "release %s: %d chunk digests, want %d",
-			&r.Manifest, len(art.Chunks), want)
+	if err := art.Check(); err != nil {
+		return protocol.Errorf(protocol.CodeOf(err), "release %s: %w", &r.Manifest, err)
 	}
 	return nil
 }
@@ -189,16 +184,22 @@ func (gen *generation) load(s protocol.Step) Load {
 	return Load{Manifest: o.release.Manifest, Artifact: o.artifact, Step: s}
 }
 
-// artifacts returns the files of every artifact that this device loads, in the order
-// of the assignments, each once.
+// artifacts returns the files of every artifact that this device loads, its engine's too,
+// in the order of the assignments, each once.
 func (gen *generation) artifacts() []file {
 	var out []file
 	seen := map[protocol.Digest]bool{}
 	for i := range gen.desired.Assignments {
 		for _, s := range stepsOf(&gen.desired.Assignments[i]) {
-			if o := gen.releases[s.Release]; o != nil && !seen[o.artifact.Digest] {
-				seen[o.artifact.Digest] = true
-				out = append(out, file{o.artifact.Digest, o.artifact.Size, o.artifact.Chunks})
+			o := gen.releases[s.Release]
+			if o == nil {
+				continue
+			}
+			for _, f := range o.artifact.Files() {
+				if !seen[f.Digest] {
+					seen[f.Digest] = true
+					out = append(out, file{f.Digest, f.Size, f.Chunks})
+				}
 			}
 		}
 	}
