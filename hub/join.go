@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/binary"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -14,35 +12,29 @@ import (
 	"github.com/stavily/stavily/protocol"
 )
 
-// joinMax bounds a join request in bytes: a certificate request and what a device says
-// of itself.
-const joinMax = 16 << 10
-
-// ServeJoin answers the one request of an agent that joins or renews (SPEC.md, section
-// 8): a length of four bytes, big endian, and a JoinRequest; back a JoinReply in the
-// same form. decide is called once, between reading and writing; conn's deadlines are
+// ServeJoin answers the one request of an agent that joins or renews: a JoinRequest in,
+// a JoinReply out, both framed as protocol.ReadFrame reads. decide is called once, between reading and writing; conn's deadlines are
 // the caller's.
 func ServeJoin(conn *tls.Conn, log *slog.Logger, decide func(protocol.JoinRequest,
 	*x509.Certificate) protocol.JoinReply,
 ) {
 	from := slog.String("from", conn.RemoteAddr().String())
-	b, err := readFrame(conn, joinMax)
-	if err != nil {
-		log.Warn("join: no request", from, slog.String("error", err.Error()))
-		return
-	}
 	var req protocol.JoinRequest
 	var reply protocol.JoinReply
-	if err := protocol.Unmarshal(b, &req); err != nil {
-		reply.Error = protocol.AsError(err)
-	} else {
+	switch err := protocol.ReadFrame(conn, protocol.JoinRequestMax, &req); {
+	case err == nil:
 		reply = decide(req, peerOf(conn))
+	case protocol.CodeOf(err) == protocol.CodeBadMessage:
+		reply.Error = protocol.AsError(err)
+	default:
+		log.Warn("join: no request", from, slog.String("error", err.Error()))
+		return
 	}
 	if reply.Error != nil {
 		log.Warn("join: refused", from, slog.String("agent", req.Address.String()), slog.String("error",
 			reply.Error.Text))
 	}
-	if err := writeFrame(conn, protocol.MustMarshal(reply)); err != nil {
+	if err := protocol.WriteFrame(conn, reply); err != nil {
 		log.Warn("join: no reply", from, slog.String("error", err.Error()))
 	}
 }
@@ -52,25 +44,6 @@ func peerOf(conn *tls.Conn) *x509.Certificate {
 		return chain[0]
 	}
 	return nil
-}
-
-func readFrame(r io.Reader, longest uint32) ([]byte, error) {
-	var head [4]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return nil, err
-	}
-	n := binary.BigEndian.Uint32(head[:])
-	if n == 0 || n > longest {
-		return nil, protocol.Errorf(protocol.CodeLimit, "frame of %d bytes, want 1 to %d", n, longest)
-	}
-	b := make([]byte, n)
-	_, err := io.ReadFull(r, b)
-	return b, err
-}
-
-func writeFrame(w io.Writer, b []byte) error {
-	_, err := w.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...))
-	return err
 }
 
 // renewalGrace is how long after its end a certificate may still ask for the next one:

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -161,25 +160,15 @@ func exchange(ctx context.Context, hub string, t trust, key *ecdsa.PrivateKey, r
 	return reply, checkReply(&reply, key)
 }
 
-// converse writes a request and reads a reply, each behind its length.
+// converse writes a request and reads a reply.
 func converse(conn io.ReadWriter, req protocol.JoinRequest, reply *protocol.JoinReply) error {
-	b := protocol.MustMarshal(req)
-	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...)); err != nil {
+	if err := protocol.WriteFrame(conn, req); err != nil {
 		return err
 	}
-	var head [4]byte
-	if _, err := io.ReadFull(conn, head[:]); err != nil {
+	if err := protocol.ReadFrame(conn, protocol.JoinReplyMax, reply); err != nil {
 		return fmt.Errorf("no reply: %w", err)
 	}
-	n := binary.BigEndian.Uint32(head[:])
-	if n > protocol.MessageMax {
-		return protocol.Errorf(protocol.CodeLimit, "reply of %d bytes, limit MessageMax %d", n, protocol.MessageMax)
-	}
-	b = make([]byte, n)
-	if _, err := io.ReadFull(conn, b); err != nil {
-		return fmt.Errorf("no whole reply: %w", err)
-	}
-	return protocol.Unmarshal(b, reply)
+	return nil
 }
 
 // checkReply looks whether the certificate is for the key of this device and for the

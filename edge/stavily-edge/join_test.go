@@ -10,7 +10,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/binary"
 	"errors"
 	"io"
 	"math/big"
@@ -113,22 +112,17 @@ func (h *joinHub) serve(l net.Listener) {
 }
 
 func (h *joinHub) answer(conn *tls.Conn) {
-	var head [4]byte
-	if _, err := io.ReadFull(conn, head[:]); err != nil {
+	var req protocol.JoinRequest
+	if err := conn.Handshake(); err != nil {
 		return // the agent hung up: it did not believe us
 	}
-	b := make([]byte, binary.BigEndian.Uint32(head[:]))
-	if _, err := io.ReadFull(conn, b); err != nil {
-		h.t.Error(err)
+	if err := protocol.ReadFrame(conn, protocol.JoinRequestMax, &req); err != nil {
+		if !errors.Is(err, io.EOF) && !errors.As(err, new(*net.OpError)) {
+			h.t.Error(err)
+		}
 		return
 	}
-	var req protocol.JoinRequest
-	if err := protocol.Unmarshal(b, &req); err != nil {
-		h.t.Error(err)
-		return
-	}
-	b = protocol.MustMarshal(h.decide(conn, req))
-	_, _ = conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...))
+	_ = protocol.WriteFrame(conn, h.decide(conn, req))
 }
 
 func (h *joinHub) decide(conn *tls.Conn, req protocol.JoinRequest) protocol.JoinReply {
