@@ -18,7 +18,11 @@ type Deps struct {
 	// Measure asks for the machine's figures, which come back as the input Measured. It
 	// must not wait. Nil: the agent records only its own.
 	Measure func()
-	Log     *slog.Logger
+	// Wall tells what the wall clock shows at the time of an input. Nil: that time itself.
+	// A simulation has no monotonic clock in its times: it hands in steady ones, by which
+	// the agent waits, and lets the wall clock over them jump.
+	Wall func(now time.Time) time.Time
+	Log  *slog.Logger
 }
 
 // Agent is one agent. Its inputs are for one caller at a time.
@@ -29,6 +33,7 @@ type Agent struct {
 	plugins Plugins
 	random  io.Reader
 	machine func() // Deps.Measure
+	wall    func(time.Time) time.Time
 	log     *slog.Logger
 
 	now     time.Time // of the input under way
@@ -77,9 +82,12 @@ func New(c Config, d Deps) (*Agent, error) {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
+	if d.Wall == nil {
+		d.Wall = func(now time.Time) time.Time { return now }
+	}
 	a := &Agent{
 		cfg: c, link: d.Link, store: d.Store, plugins: d.Plugins, random: d.Random, machine: d.Measure,
-		log: d.Log, calls: map[CallID]*call{},
+		wall: d.Wall, log: d.Log, calls: map[CallID]*call{},
 	}
 	a.clock.floor = c.Build
 	return a, nil

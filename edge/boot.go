@@ -128,7 +128,7 @@ func (a *Agent) readTriggers() error {
 		}
 		w.trigger.state = bytes.Clone(s.State)
 		due := time.UnixMilli(s.DueMS)
-		if s.DueMS != 0 && due.Before(a.now) && a.stamp().Quality == protocol.QualityClock {
+		if s.DueMS != 0 && due.Before(a.wall(a.now)) && a.stamp().Quality == protocol.QualityClock {
 			w.trigger.missed = due
 		}
 		return true

@@ -42,8 +42,8 @@ func SavedFloor(store Store) (time.Time, error) {
 
 // stamp returns the time of the input under way, as far as it can be believed.
 func (a *Agent) stamp() protocol.Stamp {
-	if a.now.UnixMilli() >= a.clock.floor.UnixMilli() {
-		return protocol.Stamp{UnixMS: a.now.UnixMilli(), Quality: protocol.QualityClock}
+	if now := a.wall(a.now).UnixMilli(); now >= a.clock.floor.UnixMilli() {
+		return protocol.Stamp{UnixMS: now, Quality: protocol.QualityClock}
 	}
 	return protocol.Stamp{UnixMS: a.clock.floor.UnixMilli(), Quality: protocol.QualityFloor}
 }

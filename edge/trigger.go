@@ -409,18 +409,11 @@ func (a *Agent) catchUp(w *work, fromStart bool, afterMS int64) {
 		t.missed = time.Time{}
 	default:
 		t.missed = t.missed.Add(time.Duration(afterMS) * time.Millisecond)
-		t.at = later(t.missed, a.now)
-		if t.missed.After(a.now) {
-			t.at, t.missed = t.missed, time.Time{}
+		t.at = a.now
+		if ahead := t.missed.Sub(a.wall(a.now)); ahead > 0 {
+			t.at, t.missed = a.now.Add(ahead), time.Time{}
 		}
 	}
-}
-
-func later(t, u time.Time) time.Time {
-	if t.After(u) {
-		return t
-	}
-	return u
 }
 
 func (a *Agent) saveTrigger(w *work) {
@@ -430,7 +423,7 @@ func (a *Agent) saveTrigger(w *work) {
 		case !t.missed.IsZero():
 			s.DueMS = t.missed.UnixMilli()
 		case !t.at.IsZero():
-			s.DueMS = t.at.UnixMilli()
+			s.DueMS = a.wall(t.at).UnixMilli()
 		}
 	}
 	a.put(keyTrigger+string(w.of.Workflow), s)
