@@ -71,6 +71,16 @@ vectors: ## write the protocol's golden vectors anew
 sdk: ## pack the Go SDK for the hub's builds and renew its sums in the plugins
 	go run ./internal/sdkpack
 
+# CWASM is how a guest in C is built without a library, with Debian's clang and lld.
+CWASM := clang-14 --target=wasm32 -nostdlib -ffreestanding -fno-builtin -O2 -std=c11 -Wall -Wextra \
+	-Wl,--no-entry,--strip-all,-z,stack-size=4096
+
+.PHONY: guests
+guests: ## build the C guests of wasmhost/testdata anew, with clang-14 and lld-14
+	cd wasmhost/testdata/c && $(CWASM) -DKIND=1 -o trigger.wasm plugin.c
+	cd wasmhost/testdata/c && $(CWASM) -DKIND=2 -o action.wasm plugin.c
+	cd wasmhost/testdata/c && $(CWASM) -DKIND=3 -o output.wasm plugin.c
+
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME; that time may end amid an input, which is no finding
 	@grep -rl --include='*_test.go' --exclude-dir=plugins '^func Fuzz' . | xargs -n 1 dirname | sort -u \

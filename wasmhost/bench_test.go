@@ -22,6 +22,9 @@ func BenchmarkCall(b *testing.B) {
 			benchCall(b, p)
 		})
 	}
+	b.Run("c", func(b *testing.B) {
+		benchCall(b, load(b, newHost(b, Config{}), cGuest(b, protocol.Action)))
+	})
 	b.Run("probe-unmetered", func(b *testing.B) {
 		benchCall(b, load(b, newHost(b, Config{AllowUnmetered: true}), specOf("probe", plainGuest(b, "probe"))))
 	})

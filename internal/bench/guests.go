@@ -16,9 +16,39 @@ var guestKinds = []protocol.PluginType{protocol.Trigger, protocol.Action, protoc
 // guestSDK is the module that the guests are written with.
 const guestSDK = "github.com/stavily/stavily/plugins/sdk/go"
 
-// buildGuests builds a trigger, an action and an output of the Go SDK as the hub does:
-// stripped and metered. They lie in the row's folder as <kind>.wasm.
-func (b *bench) buildGuests() error {
+// The languages of the guests.
+const (
+	inC  = "C"
+	inGo = "Go"
+)
+
+// buildGuests makes a trigger, an action and an output as the hub does, stripped and
+// metered: of the Go SDK, or of C without any SDK. They lie in the row's folder.
+func (b *bench) buildGuests(language string) error {
+	if _, err := os.Stat(b.guestFile(language, protocol.Output)); err == nil {
+		return nil // built for another line of the row
+	}
+	if language == inGo {
+		return b.buildGoGuests()
+	}
+	for _, kind := range guestKinds {
+		plain, err := os.ReadFile(filepath.Join("wasmhost/testdata/c", string(kind)+".wasm"))
+		if err != nil {
+			return err
+		}
+		if err := b.meterGuest(plain, b.guestFile(language, kind)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// guestFile is where the metered guest of a kind lies.
+func (b *bench) guestFile(language string, kind protocol.PluginType) string {
+	return b.path(language + "-" + string(kind) + ".wasm")
+}
+
+func (b *bench) buildGoGuests() error {
 	sdk, err := filepath.Abs("plugins/sdk/go")
 	if err != nil {
 		return err
@@ -33,16 +63,16 @@ func (b *bench) buildGuests() error {
 		return err
 	}
 	for _, kind := range guestKinds {
-		if err := b.buildGuest(dir, string(kind)); err != nil {
+		if err := b.buildGoGuest(dir, kind); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *bench) buildGuest(dir, kind string) error {
-	file := b.path(kind + ".wasm")
-	flags := "-ldflags=-s -w -X main.kind=" + kind
+func (b *bench) buildGoGuest(dir string, kind protocol.PluginType) error {
+	file := b.guestFile(inGo, kind)
+	flags := "-ldflags=-s -w -X main.kind=" + string(kind)
 	cmd := exec.CommandContext(b.ctx, "go", "build", "-trimpath", flags, "-o", file, ".")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(),
@@ -54,9 +84,13 @@ func (b *bench) buildGuest(dir, kind string) error {
 	if err != nil {
 		return err
 	}
+	return b.meterGuest(plain, file)
+}
+
+func (b *bench) meterGuest(plain []byte, file string) error {
 	metered, err := meter.Instrument(plain)
 	if err != nil {
-		return fmt.Errorf("meter guest %s: %w", kind, err)
+		return fmt.Errorf("meter guest %s: %w", filepath.Base(file), err)
 	}
 	return os.WriteFile(file, metered, 0o600)
 }

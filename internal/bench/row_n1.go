@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/stavily/stavily/protocol"
@@ -17,59 +16,68 @@ const (
 )
 
 // eventCPU is N1: the CPU of one event on one agent, from the trigger over an action to
-// an output, saturated: the trigger gives 64 events whenever it is asked. The plugins
-// are of the Go SDK and speak JSON, because the hub builds no Rust yet; everything is
+// an output, saturated: the trigger gives 64 events whenever it is asked. Everything is
 // put on disk on its way, as on a device. Beside it the questions to the same plugins
 // alone, without an agent.
 func eventCPU(b *bench) ([]line, error) {
-	if err := b.buildGuests(); err != nil {
-		return nil, err
+	var out []line
+	for _, language := range []string{inC, inGo} {
+		c, err := b.newCourse(language, wakeEvents, 1)
+		if err != nil {
+			return out, err
+		}
+		value, base, err := inTurn(eventRounds, c.agentCPU, c.pluginCPU)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, line{
+			"CPU per event, trigger to output, " + language + " plugins, durable", value, "µs",
+			"the plugins alone", base, atMost(4),
+		})
 	}
-	c, err := b.newCourse(wakeEvents, 1)
-	if err != nil {
-		return nil, err
-	}
-	value, base, err := inTurn(eventRounds, c.agentCPU, c.pluginCPU)
-	return []line{{
-		"CPU per event, trigger to output, Go plugins, durable", value, "µs", "the plugins alone", base, atMost(4),
-	}}, err
+	return out, nil
 }
 
 // eventDelay is N2: the time from an event to the end of its output, no broker between:
 // at 500 events a second, where an agent that is slower has a queue before it, and at
 // 20, where each event is alone.
 func eventDelay(b *bench) ([]line, error) {
-	if err := b.buildGuests(); err != nil {
+	var out []line
+	for _, language := range []string{inC, inGo} {
+		for _, everyMS := range []int{2, 50} {
+			lines, err := b.delaysAt(language, everyMS)
+			out = append(out, lines...)
+			if err != nil {
+				return out, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// delaysAt measures one event at a time, each so long after the one before.
+func (b *bench) delaysAt(language string, everyMS int) (out []line, err error) {
+	c, err := b.newCourse(language, 1, everyMS)
+	if err != nil {
 		return nil, err
 	}
-	var out []line
-	for _, v := range []struct {
-		everyMS int
-		name    string
-	}{{2, "at 500 events/s"}, {50, "at 20 events/s"}} {
-		c, err := b.newCourse(1, v.everyMS)
-		if err != nil {
-			return out, err
-		}
-		c.state = "agent-" + strconv.Itoa(v.everyMS)
-		agent, err := c.agentRound()
-		if err != nil {
-			return out, err
-		}
-		alone, err := c.pluginRound()
-		if err != nil {
-			return out, err
-		}
-		const what, beside = "trigger to output, Go plugins, durable, ", "the plugins alone"
-		held := fmt.Sprintf("%s, %.0f/s done", v.name, float64(agent.events)/eventTime.Seconds())
-		for _, q := range []struct {
-			name string
-			at   float64
-			most float64
-		}{{", p50", 0.5, 60}, {", p99", 0.99, 500}} {
-			value, base := quantile(agent.delays, q.at), quantile(alone.delays, q.at)
-			out = append(out, line{what + held + q.name, value, "µs", beside, base, atMost(q.most)})
-		}
+	agent, err := c.agentRound()
+	if err != nil {
+		return nil, err
+	}
+	alone, err := c.pluginRound()
+	if err != nil {
+		return nil, err
+	}
+	name := fmt.Sprintf("trigger to output, %s plugins, durable, at %d events/s, %.0f/s done",
+		language, 1000/everyMS, float64(agent.events)/eventTime.Seconds())
+	for _, q := range []struct {
+		name string
+		at   float64
+		most float64
+	}{{", p50", 0.5, 60}, {", p99", 0.99, 500}} {
+		value, base := quantile(agent.delays, q.at), quantile(alone.delays, q.at)
+		out = append(out, line{name + q.name, value, "µs", "the plugins alone", base, atMost(q.most)})
 	}
 	return out, nil
 }
@@ -77,15 +85,20 @@ func eventDelay(b *bench) ([]line, error) {
 // course is an agent's state directory and its hub.
 type course struct {
 	*bench
-	hub    *nearHub
-	events int
-	state  string // the agent's folder
+	hub      *nearHub
+	language string
+	events   int
+	state    string // the agent's folder
 }
 
-// newCourse needs the guests to be built.
-func (b *bench) newCourse(events, everyMS int) (*course, error) {
-	hub, err := b.newNearHub(events, everyMS)
-	return &course{b, hub, events, "agent"}, err
+// newCourse builds the guests and puts an agent's folder where no other course has one.
+func (b *bench) newCourse(language string, events, everyMS int) (*course, error) {
+	if err := b.buildGuests(language); err != nil {
+		return nil, err
+	}
+	hub, err := b.newNearHub(language, events, everyMS)
+	state := fmt.Sprintf("agent-%s-%d-%d", language, events, everyMS)
+	return &course{b, hub, language, events, state}, err
 }
 
 func (c *course) agentCPU() (float64, error) {
@@ -162,7 +175,7 @@ func (c *course) pluginRound() (r round, err error) {
 
 func (c *course) loadAll(engine *wasmhost.Host) (plugins []*wasmhost.Plugin, err error) {
 	for _, kind := range guestKinds {
-		wasm, err := os.ReadFile(c.path(string(kind) + ".wasm"))
+		wasm, err := os.ReadFile(c.guestFile(c.language, kind))
 		if err != nil {
 			return nil, err
 		}

@@ -52,7 +52,9 @@ func openStation(ctx context.Context, dir string, hub *nearHub) (s *station, err
 	if s.store, err = disk.Open(dir, log); err != nil {
 		return nil, err
 	}
-	s.engine, err = wasmhost.New(ctx, wasmhost.Config{Log: log, CacheDir: filepath.Join(dir, "cache")})
+	s.engine, err = wasmhost.New(ctx, wasmhost.Config{
+		Log: log, CacheDir: filepath.Join(dir, "cache"), Verdicts: s.store.Verdicts("bench"),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -186,12 +188,12 @@ type nearHub struct {
 }
 
 // newNearHub seals the guests and a workflow of them.
-func (b *bench) newNearHub(events, everyMS int) (*nearHub, error) {
+func (b *bench) newNearHub(language string, events, everyMS int) (*nearHub, error) {
 	h := &nearHub{files: map[protocol.Digest][]byte{}}
 	of := protocol.Assignment{Workflow: benchWorkflow}
 	d := protocol.Desired{Address: agentAt(0), Epoch: 1, Revision: 1, Issued: time.Now().UnixMilli()}
 	for _, kind := range guestKinds {
-		ref, err := h.release(b.path(string(kind)+".wasm"), kind)
+		ref, err := h.release(b.guestFile(language, kind), kind)
 		if err != nil {
 			return nil, err
 		}
