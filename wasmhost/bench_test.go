@@ -84,10 +84,13 @@ func itoa(n int) string { return jsonOf(protocol.MustMarshal(n)) }
 // BenchmarkLoad is Load of a Go plugin of 3 MB whose code is in the cache on disk.
 func BenchmarkLoad(b *testing.B) {
 	s := specOf("probe", guest(b, "probe"))
-	h := newHost(b, Config{})
-	load(b, h, s).Close(context.Background())
+	h := newHost(b, Config{CacheDir: b.TempDir(), Compile: Compile{Command: compileCommand(b)}})
 	for b.Loop() {
-		load(b, h, s).Close(context.Background())
+		p, err := h.Load(context.Background(), s)
+		if err != nil {
+			b.Fatal(err)
+		}
+		p.Close(context.Background())
 	}
 }
 

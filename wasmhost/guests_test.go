@@ -3,11 +3,13 @@ package wasmhost
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/wasmhost/meter"
@@ -16,7 +18,11 @@ import (
 // guestDir is where the guests of testdata are built to, once for a run of tests.
 var guestDir string
 
+// TestMain is a child of Compile too: the tests' hosts start this program again.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == CompileCommand {
+		os.Exit(CompileChild(os.Args[2:], os.Stdin, os.Stdout))
+	}
 	dir, err := os.MkdirTemp("", "wasmhost-guests")
 	if err != nil {
 		panic(err)
@@ -67,11 +73,11 @@ func plainGuest(t testing.TB, name string) []byte {
 	return wasm
 }
 
-// newHost makes a host; without a cache of its own it shares the code of all tests.
+// newHost makes a host; without a cache of its own it shares engine and code with all tests.
 func newHost(t testing.TB, cfg Config) *Host {
 	t.Helper()
 	if cfg.CacheDir == "" {
-		cfg.CacheDir = filepath.Join(guestDir, "cache")
+		cfg.engine = sharedEngine(t, cfg.Interpreter)
 	}
 	h, err := New(context.Background(), cfg)
 	if err != nil {
@@ -84,6 +90,56 @@ func newHost(t testing.TB, cfg Config) *Host {
 	})
 	return h
 }
+
+// engines holds the engines that tests share.
+var engines = struct {
+	mu  sync.Mutex // guards the field below
+	all map[bool]*engine
+}{all: map[bool]*engine{}}
+
+// sharedEngine returns the engine of all tests.
+func sharedEngine(t testing.TB, interpreter bool) *engine {
+	t.Helper()
+	engines.mu.Lock()
+	defer engines.mu.Unlock()
+	e := engines.all[interpreter]
+	if e == nil {
+		var err error
+		e, err = newEngine(&Config{
+			CacheDir: filepath.Join(guestDir, "cache"), Interpreter: interpreter, Log: slog.New(slog.DiscardHandler),
+			Clock: time.Now, Compile: Compile{Command: compileCommand(t), Wall: time.Minute, MemoryMB: 1024},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		engines.all[interpreter] = e
+	}
+	return e
+}
+
+// compileCommand starts a child of Compile. Under the race detector it is this program
+// built without it: code is compiled ten times faster and is the same.
+func compileCommand(t testing.TB) []string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if raceDetector {
+		if self, err = withoutRace(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return []string{self, CompileCommand}
+}
+
+var withoutRace = sync.OnceValues(func() (string, error) {
+	out := filepath.Join(guestDir, "withoutrace.test")
+	if text, err := exec.Command("go", "test", "-c", "-o", out, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the tests without the race detector: %w\n%s", err, text)
+	}
+	return out, nil
+})
 
 // specOf returns a spec for a module of an action by that name.
 func specOf(name string, wasm []byte) Spec {
@@ -104,8 +160,31 @@ func load(t testing.TB, h *Host, s Spec) *Plugin {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pin(p.code, h.engine)
 	t.Cleanup(func() { p.Close(context.Background()) })
 	return p
+}
+
+var pinned sync.Map // *code -> true
+
+// pin makes an engine that is shared hold on to the code.
+func pin(c *code, e *engine) {
+	if _, done := pinned.LoadOrStore(c, true); done {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c.users++
+}
+
+// users returns how many users an engine's code has in all.
+func users(e *engine) (n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.codes {
+		n += c.users
+	}
+	return n
 }
 
 // work is a run request with this data, in JSON.

@@ -19,15 +19,10 @@ package wasmhost
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
-
-	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
 	"github.com/stavily/stavily/protocol"
 )
@@ -41,8 +36,14 @@ type Config struct {
 	// goroutines and must not wait.
 	Lines func(protocol.LogLine)
 	// CacheDir keeps compiled code between starts. It holds machine code, so nobody else
-	// may be able to write there; New creates it with mode 0700. Empty: memory only.
+	// may be able to write there; New creates it with mode 0700. What is not as this
+	// program left it is thrown away and compiled again. Empty: memory only.
 	CacheDir string
+	// CacheKey seals the list of what is in CacheDir. It is kept where those who might write
+	// to CacheDir cannot read. Empty: only the directory's mode and owner protect it.
+	CacheKey []byte
+	// CacheMax bounds CacheDir in bytes; what was used longest ago goes first. 0 means 256 MiB.
+	CacheMax int64
 	// DataDir is the parent of the plugins' own directories, DataDir/<plugin>. Empty:
 	// the capabilities filesystem.read and filesystem.write are unavailable.
 	DataDir string
@@ -57,12 +58,17 @@ type Config struct {
 	// AllowUnmetered lets modules run that do not pay fuel. Only for development: an
 	// endless recursion in one can hold up the whole process.
 	AllowUnmetered bool
+	// Compile says how modules are compiled that nobody has compiled before. Zero: in this
+	// process, held only by the limits on a module's shape.
+	Compile Compile
 	// Interpreter runs guests in the interpreter even where there is a compiler.
 	Interpreter bool
 	// Clock tells the time to guests and measures. Nil: the machine's clock.
 	Clock func() time.Time
 	// Random is the guests' source of randomness. Nil: crypto/rand.
 	Random io.Reader
+
+	engine *engine // shared with other hosts; nil for one of its own
 }
 
 // Verdicts keeps what this build of the program found out about modules. The digest
@@ -79,27 +85,14 @@ type Verdicts interface {
 // Host holds the engine and the code of all plugins. Its methods may be called from
 // any goroutine.
 type Host struct {
-	cfg   Config
-	cache wazero.CompilationCache
+	cfg    Config
+	engine *engine
 
-	compiling sync.Mutex // held while a module is compiled: one at a time bounds the memory
-
-	mu       sync.Mutex // guards the fields below
-	runtimes map[bool]wazero.Runtime
-	codes    map[protocol.Digest]*code
-	plugins  map[*Plugin]struct{}
-	files    map[protocol.PluginName]*files
-	budgets  map[protocol.PluginName]*budget
-	closed   bool
-}
-
-// code is one compiled module, shared by all plugins that use it.
-type code struct {
-	digest  protocol.Digest
-	verdict Verdict
-	runtime wazero.Runtime
-	module  wazero.CompiledModule
-	users   int // this and verdict are guarded by Host.mu
+	mu      sync.Mutex // guards the fields below
+	plugins map[*Plugin]struct{}
+	files   map[protocol.PluginName]*files
+	budgets map[protocol.PluginName]*budget
+	closed  bool
 }
 
 // New makes a Host. The error has CodeStorage when CacheDir cannot be used.
@@ -114,38 +107,17 @@ func New(_ context.Context, cfg Config) (*Host, error) {
 		cfg.Random = rand.Reader
 	}
 	h := &Host{
-		cfg: cfg, runtimes: map[bool]wazero.Runtime{}, codes: map[protocol.Digest]*code{},
-		plugins: map[*Plugin]struct{}{}, files: map[protocol.PluginName]*files{},
-		budgets: map[protocol.PluginName]*budget{},
+		cfg: cfg, engine: cfg.engine, plugins: map[*Plugin]struct{}{},
+		files: map[protocol.PluginName]*files{}, budgets: map[protocol.PluginName]*budget{},
+	}
+	if h.engine != nil {
+		return h, nil
 	}
 	var err error
-	if h.cache, err = openCache(cfg.CacheDir); err != nil {
+	if h.engine, err = newEngine(&h.cfg); err != nil {
 		return nil, err
 	}
 	return h, nil
-}
-
-// openCache opens the directory of compiled code, which must be ours alone.
-func openCache(dir string) (wazero.CompilationCache, error) {
-	if dir == "" {
-		return wazero.NewCompilationCache(), nil
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, protocol.Errorf(protocol.CodeStorage, "compile cache: %w", err)
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return nil, protocol.Errorf(protocol.CodeStorage, "compile cache: %w", err)
-	}
-	if mode := info.Mode().Perm(); mode&0o022 != 0 {
-		return nil, protocol.Errorf(protocol.CodeStorage, "compile cache %s: mode %o lets others write, want 700",
-			dir, mode)
-	}
-	cache, err := wazero.NewCompilationCacheWithDir(dir)
-	if err != nil {
-		return nil, protocol.Errorf(protocol.CodeStorage, "compile cache: %w", err)
-	}
-	return cache, nil
 }
 
 // Close ends all plugins and frees everything.
@@ -162,36 +134,28 @@ func (h *Host) Close(ctx context.Context) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, metered := range []bool{true, false} {
-		if r := h.runtimes[metered]; r != nil {
-			_ = r.Close(ctx)
-		}
-		delete(h.runtimes, metered)
-	}
 	for _, f := range h.files {
 		f.close()
 	}
-	return h.cache.Close(ctx)
+	if h.cfg.engine != nil {
+		return nil
+	}
+	return h.engine.close(ctx)
 }
 
 // acquire returns the compiled form of a module, compiling it if no plugin uses it yet.
 func (h *Host) acquire(ctx context.Context, d protocol.Digest, wasm []byte, metered bool) (*code, error) {
-	h.compiling.Lock()
-	defer h.compiling.Unlock()
-	r, known, err := h.lookUp(ctx, d, metered)
-	if err != nil || known != nil {
-		return known, err
-	}
-	module, err := compile(ctx, r, wasm)
-	if err != nil {
-		return nil, err
-	}
-	c := &code{digest: d, runtime: r, module: module, users: 1}
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.codes[d] = c
-	return c, nil
+	closed := h.closed
+	h.mu.Unlock()
+	if closed {
+		return nil, protocol.Errorf(protocol.CodeUnavailable, "host is closed")
+	}
+	return h.engine.acquire(ctx, d, wasm, metered)
 }
+
+// release gives code back; the last user frees it.
+func (h *Host) release(ctx context.Context, c *code) { h.engine.release(ctx, c) }
 
 // verified returns what Verify says of a module, or said before of the same bytes: that
 // differs for another manifest only in the memory that the module may have.
@@ -208,77 +172,10 @@ func (h *Host) verified(wasm []byte, d protocol.Digest, m *protocol.Manifest) (V
 }
 
 // known returns the verdict on a module that is in use, or was once; zero for none.
-func (h *Host) known(d protocol.Digest) (v Verdict) {
-	h.mu.Lock()
-	if c := h.codes[d]; c != nil {
-		v = c.verdict
-	}
-	h.mu.Unlock()
+func (h *Host) known(d protocol.Digest) Verdict {
+	v := h.engine.verdict(d)
 	if v.SizeB == 0 && h.cfg.Verdicts != nil {
 		v, _ = h.cfg.Verdicts.Verdict(d)
 	}
 	return v
-}
-
-// lookUp returns the runtime for a module, and its code if it is compiled already.
-func (h *Host) lookUp(ctx context.Context, d protocol.Digest, metered bool) (wazero.Runtime, *code, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return nil, nil, protocol.Errorf(protocol.CodeUnavailable, "host is closed")
-	}
-	if c := h.codes[d]; c != nil {
-		c.users++
-		return c.runtime, c, nil
-	}
-	if r := h.runtimes[metered]; r != nil {
-		return r, nil, nil
-	}
-	r, err := h.newRuntime(ctx, metered)
-	if err != nil {
-		return nil, nil, protocol.Errorf(protocol.CodeInternal, "start engine: %w", err)
-	}
-	h.runtimes[metered] = r
-	return r, nil, nil
-}
-
-func (h *Host) newRuntime(ctx context.Context, metered bool) (wazero.Runtime, error) {
-	cfg := wazero.NewRuntimeConfig()
-	if h.cfg.Interpreter {
-		cfg = wazero.NewRuntimeConfigInterpreter()
-	}
-	cfg = cfg.WithCompilationCache(h.cache).WithCloseOnContextDone(!metered).WithDebugInfoEnabled(false)
-	r := wazero.NewRuntimeWithConfig(ctx, cfg)
-	if _, err := wasi_snapshot_preview1.Instantiate(ctx, r); err != nil {
-		return nil, err
-	}
-	if metered {
-		return r, addFuel(ctx, r)
-	}
-	return r, nil
-}
-
-// compile compiles a module. A defect of the compiler becomes an error.
-func compile(ctx context.Context, r wazero.Runtime, wasm []byte) (m wazero.CompiledModule, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = protocol.Errorf(protocol.CodeUnverified, "compile: %w", fmt.Errorf("panic in the engine: %v", p))
-		}
-	}()
-	m, err = r.CompileModule(ctx, wasm)
-	if err != nil {
-		return nil, protocol.Errorf(protocol.CodeUnverified, "compile: %w", err)
-	}
-	return m, nil
-}
-
-// release gives code back; the last user frees it.
-func (h *Host) release(ctx context.Context, c *code) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	c.users--
-	if c.users == 0 && h.codes[c.digest] == c {
-		delete(h.codes, c.digest)
-		_ = c.module.Close(ctx)
-	}
 }

@@ -108,9 +108,9 @@ func (h *Host) enter(ctx context.Context, p *Plugin, v Verdict) error {
 	closed := h.closed
 	if !closed {
 		h.plugins[p] = struct{}{}
-		p.code.verdict = v
 	}
 	h.mu.Unlock()
+	h.engine.note(p.code, v)
 	if closed {
 		h.release(ctx, p.code)
 		return errClosed

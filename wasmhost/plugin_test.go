@@ -17,6 +17,9 @@ import (
 // TestCall is the thin path: load, ask, answer.
 func TestCall(t *testing.T) {
 	for name, cfg := range map[string]Config{"compiler": {}, "interpreter": {Interpreter: true}} {
+		if raceDetector && testing.Short() && cfg.Interpreter {
+			continue // watched, an interpreter takes ten seconds and shows no other race
+		}
 		for _, plugin := range []string{"probe", "cborprobe"} {
 			t.Run(name+"/"+plugin, func(t *testing.T) {
 				p := load(t, newHost(t, cfg), specOf(plugin, guest(t, plugin)))
@@ -209,6 +212,7 @@ func TestBadConfig(t *testing.T) {
 func TestCloseWhileCalled(t *testing.T) {
 	h := newHost(t, Config{})
 	p := load(t, h, specOf("probe", guest(t, "probe")))
+	before := users(h.engine)
 	answers := make(chan Answer, 1)
 	go func() { answers <- p.Call(context.Background(), work(t, `{"mode":"sleep"}`)) }()
 	for len(p.turn) == 0 {
@@ -221,8 +225,8 @@ func TestCloseWhileCalled(t *testing.T) {
 	if a := p.Call(context.Background(), work(t, `1`)); protocol.CodeOf(asError(a)) != protocol.CodeUnavailable {
 		t.Errorf("after Close: %v", a.Error)
 	}
-	if len(h.codes) != 0 || len(h.plugins) != 0 {
-		t.Errorf("%d codes and %d plugins left", len(h.codes), len(h.plugins))
+	if after := users(h.engine); after != before-1 || len(h.plugins) != 0 {
+		t.Errorf("%d users of code and %d plugins left, want %d and none", after, len(h.plugins), before-1)
 	}
 }
 
@@ -254,6 +258,7 @@ func TestRest(t *testing.T) {
 // TestLoadRefuses lists what is not loaded.
 func TestLoadRefuses(t *testing.T) {
 	h := newHost(t, Config{})
+	before := users(h.engine)
 	for name, c := range map[string]struct {
 		change func(*Spec)
 		code   protocol.Code
@@ -272,8 +277,8 @@ func TestLoadRefuses(t *testing.T) {
 			t.Errorf("%s: got %v %v, want %v", name, p, err, c.code)
 		}
 	}
-	if len(h.codes) != 0 {
-		t.Errorf("%d codes left", len(h.codes))
+	if after := users(h.engine); after != before {
+		t.Errorf("%d users of code left, want %d", after, before)
 	}
 }
 

@@ -1,0 +1,194 @@
+package wasmhost
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// Compile bounds the compiling of modules. The engine's compiler can be made to work for
+// minutes by a few kB of valid code and listens to nobody while it does, so a module that
+// was never compiled before is compiled in a process that can be killed. See
+// RATIONALE.md, "Why is a module compiled by a child?".
+type Compile struct {
+	// Command starts this program again so that its main calls CompileChild with the
+	// arguments that are appended here. Empty: modules are compiled in this process.
+	Command []string
+	// Wall bounds the time for a module of up to 2 MiB; each further MiB gets half of it
+	// again. 0 means 2.6 s on amd64 and four times that on slower kinds of machine.
+	Wall time.Duration
+	// MemoryMB bounds the memory for a module of up to 2 MiB; each further MiB gets 48 MB
+	// more. 0 means 256.
+	MemoryMB int
+}
+
+// CompileCommand is the name for a hidden subcommand that calls CompileChild.
+const CompileCommand = "compile-module"
+
+const (
+	wallDefault   = 2600 * time.Millisecond
+	slowerMachine = 4 // as slow as this are most that are no amd64
+)
+
+// smallModule is the size in bytes up to which modules get the same bounds.
+const smallModule = 2 << 20
+
+// memoryPerMiB is what a child may use more for each MiB of a large module, in MB.
+const memoryPerMiB = 48
+
+// room returns for a module of that size how long and with how many MB it may be compiled.
+func (c *Compile) room(size int) (wall time.Duration, memoryMB int) {
+	wall, memoryMB = c.Wall, c.MemoryMB
+	if wall <= 0 {
+		wall = wallDefault
+		if runtime.GOARCH != "amd64" {
+			wall *= slowerMachine
+		}
+	}
+	if memoryMB <= 0 {
+		memoryMB = 256
+	}
+	more := max(0, size-smallModule)
+	wall += time.Duration(float64(wall) * float64(more) / (2 << 20))
+	return wall, memoryMB + (more*memoryPerMiB)>>20
+}
+
+// job is one module to be compiled.
+type job struct {
+	digest  protocol.Digest
+	wasm    []byte
+	metered bool
+	runtime wazero.Runtime
+}
+
+// compile compiles a module that is not on the shelf and puts it there. The caller has
+// the engine's turn. Errors: CodeUnverified when the compiler refuses it, CodeLimit when
+// the bounds did not suffice.
+func (e *engine) compile(ctx context.Context, j job) (wazero.CompiledModule, error) {
+	put, err := e.shelf.clear(j.digest)
+	if err != nil {
+		return nil, err
+	}
+	defer put.close()
+	// Another process may have compiled it while this one waited.
+	if module, err := e.shelf.take(ctx, j.digest, j.runtime, j.wasm); module != nil || err != nil {
+		return module, err
+	}
+	if len(e.bounds.Command) > 0 {
+		if err := e.delegate(ctx, j); err != nil {
+			return nil, err
+		}
+	}
+	module, err := translate(ctx, j.runtime, j.wasm)
+	if err != nil {
+		return nil, err
+	}
+	put.keep()
+	return module, nil
+}
+
+// delegate has a child compile a module onto the shelf. Without a shelf, or with an
+// engine that leaves nothing there, this only shows that compiling it does no harm.
+func (e *engine) delegate(ctx context.Context, j job) error {
+	wall, memoryMB := e.bounds.room(len(j.wasm))
+	inner, stop := context.WithTimeout(ctx, wall)
+	defer stop()
+	args := childArgs{
+		dir: e.shelf.root(), metered: j.metered, interpreter: e.interpreter,
+		seconds: int(wall/time.Second) + 2, memoryMB: memoryMB,
+	}
+	command := append(e.bounds.Command[1:len(e.bounds.Command):len(e.bounds.Command)], args.list()...)
+	cmd := exec.CommandContext(inner, e.bounds.Command[0], command...)
+	var said bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(j.wasm), &short{to: &said}, &short{to: &said}
+	cmd.Env, cmd.Dir, cmd.WaitDelay = []string{}, "/", time.Second
+	if err := confine(cmd); err != nil {
+		return protocol.Errorf(protocol.CodeInternal, "compile: child: %w", err)
+	}
+	err := cmd.Run()
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return errCancelled
+	case inner.Err() != nil:
+		return protocol.Errorf(protocol.CodeLimit, "compile: %d bytes took longer than %d ms, the bound",
+			len(j.wasm), wall.Milliseconds())
+	}
+	return childError(err, said.String(), memoryMB)
+}
+
+// childError says why a child ended with err and these words.
+func childError(err error, said string, memoryMB int) error {
+	var exit *exec.ExitError
+	switch {
+	case !errors.As(err, &exit):
+		return protocol.Errorf(protocol.CodeInternal, "compile: child: %w", err)
+	case exit.ExitCode() == exitRefused:
+		return protocol.Errorf(protocol.CodeUnverified, "compile: %s", clip(strings.TrimSpace(said), 400))
+	case exit.ExitCode() == exitStorage:
+		return protocol.Errorf(protocol.CodeStorage, "compile: %s", clip(strings.TrimSpace(said), 400))
+	case outOfMemory(said):
+		return protocol.Errorf(protocol.CodeLimit, "compile: needs more than %d MB, the bound", memoryMB)
+	}
+	first, _, _ := strings.Cut(said, "\n")
+	return protocol.Errorf(protocol.CodeLimit, "compile: child ended: %w: %s", err, clip(first, 200))
+}
+
+// outOfMemory recognises the last words of a Go program that got no memory.
+func outOfMemory(said string) bool {
+	return strings.Contains(said, "out of memory") || strings.Contains(said, "cannot allocate memory") ||
+		strings.Contains(said, "runtime: cannot map pages")
+}
+
+// short keeps the beginning of what is written.
+type short struct{ to *bytes.Buffer }
+
+// Write never fails.
+func (s *short) Write(p []byte) (int, error) {
+	s.to.Write(p[:min(len(p), max(0, 2048-s.to.Len()))])
+	return len(p), nil
+}
+
+// childArgs are what a child is told on its command line.
+type childArgs struct {
+	dir                  string // of the shelf; empty for none
+	metered, interpreter bool
+	seconds, memoryMB    int
+}
+
+func (a *childArgs) list() []string {
+	return []string{
+		a.dir, strconv.FormatBool(a.metered), strconv.FormatBool(a.interpreter),
+		strconv.Itoa(a.seconds), strconv.Itoa(a.memoryMB),
+	}
+}
+
+// parse reads what list wrote.
+func (a *childArgs) parse(args []string) (err error) {
+	if len(args) != 5 {
+		return fmt.Errorf("%d arguments, want 5", len(args))
+	}
+	a.dir = args[0]
+	for i, to := range []*bool{&a.metered, &a.interpreter} {
+		if *to, err = strconv.ParseBool(args[1+i]); err != nil {
+			return err
+		}
+	}
+	for i, to := range []*int{&a.seconds, &a.memoryMB} {
+		if *to, err = strconv.Atoi(args[3+i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package wasmhost
+
+// raceDetector says that the tests are watched, which makes Go code ten times slower.
+const raceDetector = false
