@@ -73,8 +73,8 @@ var floors = []floor{
 	},
 	{
 		"wasmhost/native",
-		[]string{"protocol"},
-		[]string{paho, mochi, goGit},
+		[]string{"protocol", "wasmhost"}, // one conversation and one set of host calls for both carriers
+		[]string{paho, mochi, goGit, anyHub},
 		"the sandbox holds a plugin and nothing that could talk for it",
 	},
 	{

@@ -1,0 +1,185 @@
+//go:build linux && (amd64 || arm64 || riscv64)
+
+package native
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost"
+)
+
+// builtDir is where the programs of the tests are built to, once for a run.
+var builtDir string
+
+func TestMain(m *testing.M) {
+	if IsChild(os.Args) {
+		os.Exit(Child())
+	}
+	if len(os.Args) == 3 && os.Args[1] == "jail-a-program" {
+		os.Exit(jailProgram(os.Args[2]))
+	}
+	if len(os.Args) == 3 && os.Args[1] == "be-an-agent" {
+		os.Exit(beAgent(os.Args[2]))
+	}
+	dir, err := os.MkdirTemp("", "native-tests")
+	if err != nil {
+		panic(err)
+	}
+	builtDir = dir
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+var builds sync.Map // source -> func() (string, error)
+
+type source struct{ dir, pkg, flags string }
+
+// build returns the file of a program that is built once.
+func build(t testing.TB, s source) string {
+	t.Helper()
+	f, _ := builds.LoadOrStore(s, sync.OnceValues(func() (string, error) {
+		out := filepath.Join(builtDir, string(protocol.DigestOf(fmt.Append(nil, s)).Short()))
+		cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w "+s.flags, "-o", out, s.pkg)
+		cmd.Dir, cmd.Env = s.dir, append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build %v: %w\n%s", s, err, text)
+		}
+		return out, nil
+	}))
+	once, _ := f.(func() (string, error))
+	file, err := once()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// probe returns the program of testdata/probe.
+func probe(t testing.TB) []byte {
+	t.Helper()
+	b, err := os.ReadFile(build(t, source{".", "./testdata/probe", ""}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func newHost(t testing.TB, cfg Config) *Host {
+	t.Helper()
+	ctx := context.Background()
+	calls, err := wasmhost.New(ctx, wasmhost.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Calls, cfg.Dir = calls, filepath.Join(t.TempDir(), "native")
+	h, err := New(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		_ = calls.Close(ctx)
+	})
+	return h
+}
+
+// action is the manifest of the probe.
+func action() protocol.Manifest {
+	return protocol.Manifest{
+		Plugin:  protocol.PluginInfo{Name: "probe", Version: "1.0.0", Type: protocol.Action},
+		Sandbox: true, Limits: protocol.Limits{CPUCores: 1, Seconds: 10},
+	}
+}
+
+func spec(m protocol.Manifest, artifact []byte) wasmhost.Spec {
+	return wasmhost.Spec{Manifest: m, Wasm: artifact, Digest: protocol.DigestOf(artifact), Workflow: "w"}
+}
+
+func load(t testing.TB, h *Host, m protocol.Manifest, artifact []byte) *Plugin {
+	t.Helper()
+	p, err := h.Load(context.Background(), spec(m, artifact))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close(context.Background()) })
+	return p
+}
+
+// ask asks the probe to do something.
+func ask(p *Plugin, do, text string, n int) wasmhost.Answer {
+	data := protocol.MustMarshal(map[string]any{"do": do, "text": text, "n": n})
+	return p.Call(context.Background(), wasmhost.Request{Kind: wasmhost.Run, Event: &protocol.Event{Data: data}})
+}
+
+// tell is ask for an answer that must come.
+func tell(t testing.TB, p *Plugin, do, text string, n int) string {
+	t.Helper()
+	a := ask(p, do, text, n)
+	if a.Error != nil {
+		t.Fatalf("%s: %v", do, a.Error)
+	}
+	var said string
+	if err := protocol.Unmarshal(a.Data, &said); err != nil {
+		t.Fatal(err)
+	}
+	return said
+}
+
+// jailProgram is a command that runs a program in a jail, with this process's streams.
+func jailProgram(file string) int {
+	ctx := context.Background()
+	artifact, err := os.ReadFile(file)
+	if err != nil {
+		panic(err)
+	}
+	dir, err := os.MkdirTemp("", "native-jail")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	calls, err := wasmhost.New(ctx, wasmhost.Config{})
+	if err != nil {
+		panic(err)
+	}
+	h, err := New(ctx, Config{Calls: calls, Dir: filepath.Join(dir, "native")})
+	if err != nil {
+		panic(err)
+	}
+	defer h.Close(ctx)
+	m := action()
+	p := &Plugin{host: h, manifest: m, dir: filepath.Join(dir, "native", "p")}
+	if err := os.Mkdir(p.dir, 0o755); err != nil {
+		panic(err)
+	}
+	if p.desk, err = calls.Desk(spec(m, artifact)); err == nil {
+		err = p.prepare(artifact)
+	}
+	if err != nil {
+		panic(err)
+	}
+	proc, err := h.launch(ctx, p.plan, p.desk, os.Stderr)
+	if err != nil {
+		panic(err)
+	}
+	go func() {
+		_, _ = io.Copy(proc, os.Stdin)
+		proc.stdin.Close()
+	}()
+	_, _ = io.Copy(os.Stdout, proc)
+	<-proc.done
+	return proc.cmd.ProcessState.ExitCode()
+}
+
+// beAgent loads the probe of file, says which process it is, and waits to be killed.
+func beAgent(file string) int { panic("later") }

@@ -1,0 +1,3 @@
+package main
+
+const execveat = 322
