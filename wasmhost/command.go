@@ -38,7 +38,7 @@ func RunCommand(ctx context.Context, c Command) ([]byte, error) {
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeUnverified, "meter: %w", err)
 	}
-	h, err := New(ctx, Config{})
+	h, err := New(ctx, Config{fullWASI: true})
 	if err != nil {
 		return nil, err
 	}

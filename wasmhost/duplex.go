@@ -3,6 +3,7 @@ package wasmhost
 import (
 	"io"
 	"sync"
+	"time"
 
 	"github.com/tetratelabs/wazero/sys"
 
@@ -29,6 +30,7 @@ type duplex struct {
 	cond    sync.Cond
 	in, out buffer
 	waiting bool // the guest is in a read of an empty stdin
+	dozing  bool // the guest waits for stdin or for its time to be over
 	eof     bool // stdin ends after what is in it
 	gone    bool // the guest has ended, or must: its calls do not return
 }
@@ -102,12 +104,12 @@ func (d *duplex) Read(p []byte) (int, error) {
 	}
 }
 
-// settle waits until the guest reads again or has gone, and reports whether it said
+// settle waits until the guest reads again, or waits for that, or has gone, and reports whether it said
 // nothing more meanwhile.
 func (d *duplex) settle() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for !d.waiting && !d.gone && d.out.len() == 0 {
+	for !d.waiting && !d.dozing && !d.gone && d.out.len() == 0 {
 		d.cond.Wait()
 	}
 	return d.out.len() == 0
@@ -168,6 +170,42 @@ func (g guestIn) Read(p []byte) (int, error) {
 		d.cond.Broadcast()
 	}
 	return n, nil
+}
+
+// await waits until there is something to read, and says how much, or that stdin has
+// ended. With most not below zero it waits no longer than that.
+func (g guestIn) await(most time.Duration) (n int, eof, came bool) {
+	d := g.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	late := most == 0
+	if most > 0 {
+		timer := time.AfterFunc(most, func() {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			late = true
+			d.cond.Broadcast()
+		})
+		defer timer.Stop()
+	}
+	defer func() { d.dozing = false }()
+	for d.in.len() == 0 && !d.eof {
+		switch {
+		case d.gone:
+			panic(sys.NewExitError(exitEnded))
+		case late:
+			d.waiting = false
+			return 0, false, false
+		}
+		d.dozing, d.waiting = true, d.waiting || most < 0
+		d.cond.Broadcast()
+		d.cond.Wait()
+	}
+	if d.dozing && g.woke != nil {
+		g.woke()
+	}
+	d.waiting = false
+	return d.in.len(), d.in.len() == 0, true
 }
 
 // guestOut is the guest's stdout.

@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
 	"github.com/stavily/stavily/protocol"
 )
@@ -16,6 +15,7 @@ import (
 // Nothing in it is a host's own: hosts of one process may share one.
 type engine struct {
 	interpreter bool
+	fullWASI    bool // for commands, which may write
 	bounds      Compile
 	cache       wazero.CompilationCache
 	shelf       *shelf // compiled code on disk; nil: in memory only
@@ -45,7 +45,7 @@ type code struct {
 // newEngine makes an engine. The error has CodeStorage when CacheDir cannot be used.
 func newEngine(cfg *Config) (*engine, error) {
 	e := &engine{
-		interpreter: cfg.Interpreter, bounds: cfg.Compile, log: cfg.Log, turn: make(chan struct{}, 1),
+		interpreter: cfg.Interpreter, fullWASI: cfg.fullWASI, bounds: cfg.Compile, log: cfg.Log, turn: make(chan struct{}, 1),
 		runtimes: map[bool]wazero.Runtime{}, codes: map[protocol.Digest]*code{},
 	}
 	var err error
@@ -181,7 +181,7 @@ func (e *engine) config(metered bool) wazero.RuntimeConfig {
 
 func (e *engine) newRuntime(ctx context.Context, metered bool) (wazero.Runtime, error) {
 	r := wazero.NewRuntimeWithConfig(ctx, e.config(metered))
-	if _, err := wasi_snapshot_preview1.Instantiate(ctx, r); err != nil {
+	if err := instantiateWASI(ctx, r, e.fullWASI); err != nil {
 		return nil, err
 	}
 	if metered {

@@ -69,6 +69,8 @@ type Config struct {
 	Random io.Reader
 
 	engine *engine // shared with other hosts; nil for one of its own
+
+	fullWASI bool // the engine's, for commands, which may write files
 }
 
 // Verdicts keeps what this build of the program found out about modules. The digest

@@ -23,6 +23,7 @@ type instance struct {
 	module api.Module
 	memory *memory
 	tank   tank
+	world  *world // what it has besides memory; nil in a command
 	clock  func() time.Time
 	errs   *lineWriter   // stderr
 	ending chan struct{} // closed when the guest must end
@@ -40,6 +41,7 @@ type blueprint struct {
 	limits protocol.Limits
 	host   *Host
 	log    *lineWriter
+	world  worldly
 }
 
 // newInstance starts a guest.
@@ -51,6 +53,7 @@ func newInstance(b blueprint) (*instance, error) {
 	}
 	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), instanceKey{}, in))
 	in.cancel = cancel
+	in.world = newWorld(in, b)
 	var err error
 	in.module, err = b.code.runtime.InstantiateModule(
 		experimental.WithMemoryAllocator(ctx, in.memory), b.code.module, in.config(b.host))

@@ -19,6 +19,12 @@ type Spec struct {
 	Digest   protocol.Digest // that Wasm must have
 	Step     protocol.Step   // configuration, grants and limits
 	Workflow protocol.WorkflowName
+	// Args and Env are what an engine that runs a script is started with: its arguments, of
+	// which the first is its own name, and its environment as NAME=value. A plugin that is a
+	// program itself needs neither.
+	Args, Env []string
+	// Mounts are read-only folders that the guest finds open, in this order.
+	Mounts []Mount
 	// KV keeps what the plugin puts by; nil keeps it in memory as long as the Plugin
 	// lives.
 	KV KV
@@ -123,6 +129,9 @@ func (h *Host) newPlugin(s Spec) (*Plugin, error) {
 		return nil, protocol.Errorf(protocol.CodeLimit, "configuration: %d bytes, limit %d",
 			len(s.Step.Config), protocol.ConfigMax)
 	}
+	if err := s.checkWorld(); err != nil {
+		return nil, err
+	}
 	wishes, err := s.Manifest.Wishes()
 	if err != nil {
 		return nil, err
@@ -181,7 +190,10 @@ func (p *Plugin) Counters() []protocol.Audit {
 // begin starts an instance and hears that it is ready, within the limit of seconds.
 func (p *Plugin) begin(ctx context.Context) error {
 	p.log.begin()
-	in, err := newInstance(blueprint{code: p.code, limits: p.limits, host: p.host, log: p.log})
+	in, err := newInstance(blueprint{
+		code: p.code, limits: p.limits, host: p.host, log: p.log,
+		world: worldly{args: p.spec.Args, env: p.spec.Env, mounts: p.spec.Mounts},
+	})
 	if err != nil {
 		return err
 	}

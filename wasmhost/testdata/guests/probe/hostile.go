@@ -2,9 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -87,6 +92,8 @@ func misbehave(mode string, id json.RawMessage) {
 		say(object{"id": id, "answer": object{"data": json.RawMessage(strings.Repeat("[", 11) + strings.Repeat("]", 11))}})
 	case "fs":
 		say(object{"id": id, "answer": object{"data": tryFiles()}})
+	case "mounts":
+		say(object{"id": id, "answer": object{"data": useMounts()}})
 	case "env":
 		say(object{"id": id, "answer": object{"data": object{"args": os.Args, "env": os.Environ()}}})
 	}
@@ -121,4 +128,41 @@ func deeper(n int) int {
 		return 0
 	}
 	return deeper(n+1) + 1
+}
+
+// useMounts walks /lib, and tries what a mount must not allow.
+func useMounts() object {
+	out := object{}
+	files := object{}
+	err := filepath.WalkDir("/lib", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(name)
+		files[name] = string(b[:min(len(b), 20)])
+		return err
+	})
+	out["walk"], out["files"] = fmt.Sprint(err), files
+	var open []*os.File
+	for {
+		f, err := os.Open("/lib/a.txt")
+		if err != nil {
+			out["open"], out["most"] = len(open), fmt.Sprint(errors.Is(err, syscall.EMFILE))
+			break
+		}
+		open = append(open, f)
+	}
+	for _, f := range open {
+		f.Close()
+	}
+	f, err := os.Open("/lib/a.txt")
+	b := make([]byte, 3)
+	f.Seek(1, io.SeekStart)
+	io.ReadFull(f, b)
+	out["part"], out["again"] = string(b), fmt.Sprint(err)
+	out["write"] = fmt.Sprint(os.WriteFile("/lib/a.txt", nil, 0o600))
+	out["create"] = fmt.Sprint(os.WriteFile("/lib/new", nil, 0o600))
+	out["outside"] = fmt.Sprint(os.ReadFile("/lib/../etc/passwd"))
+	out["link"] = fmt.Sprint(os.Symlink("/etc", "/lib/etc"))
+	return out
 }
