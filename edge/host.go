@@ -17,6 +17,8 @@ const callsMax = 8
 // HostConfig is what a Host is made of.
 type HostConfig struct {
 	Engine *wasmhost.Host
+	// Native loads a native artifact, which Spec.Wasm holds. Nil: this agent runs none.
+	Native func(context.Context, wasmhost.Spec) (wasmhost.Loaded, error)
 	Store  Store // artifacts
 	// Answered takes the end of every call, on any goroutine; it must not wait.
 	Answered func(Answered)
@@ -60,8 +62,8 @@ type worker struct {
 	calls    chan Call
 	after    <-chan struct{} // closed when the instance before it has ended; may be nil
 	done     chan struct{}
-	plugin   *wasmhost.Plugin // nil until loaded, and while it rests
-	of       *Load            // what plugin was loaded from; nil until it was
+	plugin   wasmhost.Loaded // nil until loaded, and while it rests
+	of       *Load           // what plugin was loaded from; nil until it was
 	kv       wasmhost.KV
 	took     time.Duration // the last load
 	asked    bool          // since it was loaded
@@ -233,11 +235,11 @@ var errStopped = protocol.Errorf(protocol.CodeUnavailable, "plugin was stopped")
 
 // load reads the artifact, checked against its digest once more, and starts it.
 func (w *worker) load(l *Load) error {
-	if l.Artifact.Platform != protocol.PlatformWASM {
+	h := w.host
+	if l.Artifact.Platform != protocol.PlatformWASM && h.cfg.Native == nil {
 		return protocol.Errorf(protocol.CodeIncompatible, "load %s: this agent runs no %s artifacts",
 			&l.Manifest, l.Artifact.Platform)
 	}
-	h := w.host
 	select {
 	case h.loading <- struct{}{}:
 		defer func() { <-h.loading }()
@@ -255,7 +257,7 @@ func (w *worker) load(l *Load) error {
 		w.plugin = nil
 	}
 	w.of, w.asked, w.told = nil, false, map[string]protocol.Audit{}
-	plugin, err := h.cfg.Engine.Load(w.ctx, wasmhost.Spec{
+	plugin, err := h.start(w.ctx, l.Artifact.Platform, wasmhost.Spec{
 		Manifest: l.Manifest, Wasm: wasm, Digest: l.Artifact.Digest, Step: l.Step, Workflow: w.instance.Workflow,
 		KV: w.keeps(),
 	})
@@ -264,6 +266,19 @@ func (w *worker) load(l *Load) error {
 	}
 	w.plugin, w.of, w.took = plugin, l, time.Since(began)
 	return nil
+}
+
+// start starts a plugin by the kind of its artifact: a module in the engine, anything else
+// as a process.
+func (h *Host) start(ctx context.Context, platform string, s wasmhost.Spec) (wasmhost.Loaded, error) {
+	if platform != protocol.PlatformWASM {
+		return h.cfg.Native(ctx, s)
+	}
+	p, err := h.cfg.Engine.Load(ctx, s)
+	if err != nil {
+		return nil, err // and not a Loaded that holds no plugin
+	}
+	return p, nil
 }
 
 // keeps returns where the plugin puts by. What it puts by outlives its rests.

@@ -50,7 +50,10 @@ func runAgent(ctx context.Context, o *options, _, logTo io.Writer) error {
 	if len(o.allow) > 0 {
 		e.Allow = o.allow
 	}
-	h := &house{state: o.state, log: log, store: store, enrolment: e, inbox: edge.NewInbox(), clock: &clock{}}
+	h := &house{
+		state: o.state, log: log, store: store, enrolment: e, inbox: edge.NewInbox(), clock: &clock{},
+		wantsNative: o.native,
+	}
 	return h.live(ctx, id)
 }
 
@@ -65,10 +68,13 @@ type house struct {
 	meter     *sysinfo.Meter
 	engine    *wasmhost.Host
 	plugins   *edge.Host
+	native    *nativeHost // nil without --native
 	tidier    *tidier
 	measure   chan struct{} // holds one: read the machine's figures
 	link      *mqtt.Link
 	agent     *edge.Agent
+	// wantsNative says that native artifacts may run here.
+	wantsNative bool
 	// boot is the agent's, once it booted; the link asks from another goroutine.
 	boot uint64
 }
@@ -88,6 +94,7 @@ func (h *house) live(ctx context.Context, id *disk.Identity) (err error) {
 		return err
 	}
 	defer h.engine.Close(context.WithoutCancel(ctx))
+	defer h.native.close(context.WithoutCancel(ctx))
 	if err := h.agent.Boot(time.Now()); err != nil {
 		return err
 	}
@@ -128,8 +135,13 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 		return err
 	}
 	h.tidier = newTidier()
+	if h.wantsNative {
+		if h.native, err = newNative(ctx, h); err != nil {
+			return err
+		}
+	}
 	h.plugins = edge.NewHost(ctx, edge.HostConfig{
-		Engine: h.engine, Store: h.store, Log: h.log,
+		Engine: h.engine, Native: h.native.loader(), Store: h.store, Log: h.log,
 		Rest: restAfter, Loads: min(loadsMax, runtime.NumCPU()), Freed: h.tidier.freed,
 		Answered: h.inbox.Answered, Audit: h.inbox.Audit,
 		KV: func(i edge.Instance) wasmhost.KV { return h.store.KV(i) },
@@ -180,6 +192,7 @@ func (h *house) config() (edge.Config, error) {
 	c.Address, c.Epoch, c.Keyring = h.enrolment.Address, h.enrolment.Epoch, ring
 	c.Device = sysinfo.Device(version, h.enrolment.Labels)
 	c.Build = time.UnixMilli(h.clock.floor.Load())
+	c.Native = h.native != nil
 	c.Policy, err = policy(h.enrolment.Allow)
 	return c, err
 }

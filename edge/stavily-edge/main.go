@@ -46,6 +46,9 @@ func commands() []command {
 }
 
 func main() {
+	if isJail(os.Args) {
+		os.Exit(beJail())
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

@@ -30,6 +30,7 @@ type options struct {
 	labels                 labels
 	allow                  grants
 	again                  bool
+	native                 bool
 	logFormat              string
 	verbose                bool
 	output                 string
@@ -46,6 +47,7 @@ func (o *options) flags(name string) *flag.FlagSet {
 	f.Var(&o.labels, "label", "`key=value` that the device gives itself; may be repeated")
 	f.Var(&o.allow, "allow", "`capability:scope` that plugins may use on this device beyond the default,\n"+
 		"such as process.execute:uptime; may be repeated")
+	f.BoolVar(&o.native, "native", false, "run native plugins too, each as a process in a sandbox (full servers only)")
 	f.BoolVar(&o.again, "again", false, "join although this device has joined before")
 	f.StringVar(&o.logFormat, "log-format", "text", "`format` of the log, text or json")
 	f.BoolVar(&o.verbose, "verbose", false, "log more")
