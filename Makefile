@@ -81,6 +81,10 @@ guests: ## build the C guests of wasmhost/testdata anew, with clang-14 and lld-1
 	cd wasmhost/testdata/c && $(CWASM) -DKIND=2 -o action.wasm plugin.c
 	cd wasmhost/testdata/c && $(CWASM) -DKIND=3 -o output.wasm plugin.c
 
+.PHONY: engines
+engines: ## make the engines for scripts from pinned sources into dist/engines
+	bash plugins/engines/make.sh dist/engines $(ENGINES)
+
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME; that time may end amid an input, which is no finding
 	@grep -rl --include='*_test.go' --exclude-dir=plugins '^func Fuzz' . | xargs -n 1 dirname | sort -u \

@@ -1,0 +1,215 @@
+import { StavilyError } from "../src/error.js";
+import { stringify } from "../src/raw.js";
+import { lineMax } from "../src/serve.js";
+import { byteLength } from "../src/text.js";
+
+// start starts a plugin with a configuration in a host for unit tests: it answers host
+// calls from plain maps, and has a clock that only the test moves. It throws what the
+// plugin says when it refuses the configuration.
+export function start(plugin, config = {}) {
+	return new Host(plugin, config);
+}
+
+class Host {
+	metrics = {}; // what metrics.read answers
+	kv = new Map(); // what kv.put has kept
+	files = new Map(); // the plugin's own directory, by path
+	logs = []; // {level, text}, oldest first
+	calls = []; // {name, args}, logs too
+	grants = []; // told at the next start; they deny nothing by themselves
+	nowMS = Date.UTC(2026, 0, 1);
+	state = undefined;
+
+	#plugin;
+	#config;
+	#answers = new Map();
+	#session;
+	#said = []; // lines of the plugin that nobody has heard yet
+	#replies = [];
+	#id = 0;
+	#started = false;
+	#wakeAt = null;
+
+	constructor(plugin, config) {
+		this.#plugin = plugin;
+		this.#config = config;
+		this.#open();
+	}
+
+	// answer makes f answer the calls of a name instead of the maps.
+	answer(name, f) {
+		this.#answers.set(name, f);
+	}
+
+	// deny refuses the calls of a name, as it is without the grant.
+	deny(name) {
+		this.answer(name, () => {
+			throw new StavilyError("denied", `${name}: not granted`);
+		});
+	}
+
+	// restart is as after a reboot: the session is lost, the saved state, the key-value
+	// store and the files are not.
+	restart() {
+		this.#started = false;
+		this.#wakeAt = null;
+		this.#open();
+	}
+
+	// run asks an action to work on an event with this data, and returns the result's data.
+	run(data = null, more = {}) {
+		return this.#after(this.#ask("run", this.#work(data, more)), (a) => a.data ?? null);
+	}
+
+	// deliver asks an output to deliver a run.
+	deliver(data = null, more = {}) {
+		return this.#after(this.#ask("deliver", this.#work(data, more)), () => undefined);
+	}
+
+	check() {
+		return this.#after(this.#ask("check", {}), () => undefined);
+	}
+
+	// wake wakes a trigger now, with the state that it answered last.
+	wake() {
+		const why = this.#started ? "timer" : "start";
+		this.#started = true;
+		return this.#after(this.#ask("wake", { why, state: this.state ?? null }), (a) => {
+			this.state = a.state ?? undefined;
+			const afterMS = a.next?.after_ms ?? 0;
+			this.#wakeAt = afterMS > 0 ? this.nowMS + afterMS : null;
+			return { events: a.events ?? [], state: this.state, afterMS };
+		});
+	}
+
+	// advance lets time pass: it wakes the trigger at once if it was not started, then each
+	// time that it asked for, and returns the events.
+	advance(ms) {
+		const end = this.nowMS + ms;
+		if (!this.#started) {
+			this.#wakeAt = this.nowMS;
+		}
+		const events = [];
+		while (this.#wakeAt !== null && this.#wakeAt <= end) {
+			this.nowMS = Math.max(this.nowMS, this.#wakeAt);
+			const fired = this.wake();
+			if (typeof fired.then === "function") {
+				throw new Error("advance: the plugin's function returns a promise: await wake() instead");
+			}
+			events.push(...fired.events);
+		}
+		this.nowMS = end;
+		return events;
+	}
+
+	#work(data, { results = [], key = "key-1", deadlineMS = 30_000 }) {
+		const event = { run: "000102030405060708090a0b0c0d0e0f", workflow: "test", time_ms: this.nowMS, data };
+		return { event, results, key, deadline_ms: deadlineMS };
+	}
+
+	#open() {
+		const io = { read: () => this.#replies.shift() ?? null, write: (line) => this.#hear(line) };
+		this.#said = [];
+		this.#session = this.#plugin.session(io);
+		if (this.#next().hello === undefined) {
+			throw new Error("first message: want hello");
+		}
+		const limits = {
+			max_memory_mb: 64, max_cpu_cores: 0.5, max_execution_time_seconds: 30, max_file_descriptors: 16,
+			max_network_connections: 0,
+		};
+		this.#session.take(stringify({
+			init: { config: this.#config, limits, grants: this.grants, workflow: "test", step: "plugin" },
+		}));
+		const m = this.#next();
+		if (m.error) {
+			throw new StavilyError(m.error.code, m.error.text);
+		}
+		if (m.ready === undefined) {
+			throw new Error("message after init: want ready or error");
+		}
+	}
+
+	#ask(kind, body) {
+		const id = ++this.#id;
+		const waits = this.#session.take(stringify({ id, [kind]: { ...body, now_ms: this.nowMS } }));
+		return this.#after(waits, () => {
+			const m = this.#next();
+			if (m.id !== id) {
+				throw new Error(`answer to request ${m.id}: want ${id}`);
+			}
+			if (m.error) {
+				throw new StavilyError(m.error.code, m.error.text);
+			}
+			return m.answer;
+		});
+	}
+
+	#after(value, then) {
+		return typeof value?.then === "function" ? value.then(then) : then(value);
+	}
+
+	#next() {
+		const line = this.#said.shift();
+		if (line === undefined) {
+			throw new Error("the plugin does not answer");
+		}
+		return JSON.parse(line);
+	}
+
+	#hear(line) {
+		if (byteLength(line) + 1 > lineMax || line.includes("\n")) {
+			throw new Error(`message of ${byteLength(line) + 1} bytes, or of several lines`);
+		}
+		const { call } = JSON.parse(line);
+		if (call === undefined) {
+			this.#said.push(line);
+			return;
+		}
+		this.calls.push({ name: call.name, args: call.args });
+		const reply = { n: call.n };
+		try {
+			reply.ok = (this.#answers.get(call.name) ?? ((args) => this.#builtin(call.name, args)))(call.args) ?? {};
+		} catch (e) {
+			reply.error = { code: e instanceof StavilyError ? e.code : "internal", text: String(e.message ?? e) };
+		}
+		this.#replies.push(stringify({ reply }));
+	}
+
+	#builtin(name, args) {
+		const builtin = builtins[name];
+		if (!builtin) {
+			throw new StavilyError("unavailable", `${name}: no answer in this test`);
+		}
+		return builtin(this, args);
+	}
+}
+
+const builtins = {
+	log: (h, { level, text }) => void h.logs.push({ level, text }),
+	"metrics.read": (h, { names }) => ({
+		values: Object.fromEntries(names.filter((n) => n in h.metrics).map((n) => [n, h.metrics[n]])),
+	}),
+	"kv.get": (h, { key }) => ({ value: h.kv.get(key) ?? null }),
+	"kv.put": (h, { key, value }) => void (value === null ? h.kv.delete(key) : h.kv.set(key, value)),
+	"fs.write": (h, { path, data }) => put(h, path, data),
+	"fs.append": (h, { path, data }) => put(h, path, (h.files.get(path) ?? "") + data),
+	"fs.read": (h, { path, max }) => {
+		if (!h.files.has(path)) {
+			throw new StavilyError("not-found", `file ${JSON.stringify(path)}: not there`);
+		}
+		return { data: h.files.get(path).slice(0, max), size: byteLength(h.files.get(path)) };
+	},
+	"fs.list": (h, { path }) => {
+		const head = path === "." ? "" : `${path}/`;
+		return { names: [...h.files.keys()].filter((n) => n.startsWith(head)).map((n) => n.slice(head.length)).sort() };
+	},
+};
+
+function put(h, path, data) {
+	if (path.startsWith("/") || path.split("/").includes("..")) {
+		throw new StavilyError("denied", `path ${JSON.stringify(path)}: outside`);
+	}
+	h.files.set(path, data);
+	return { size: byteLength(data) };
+}
