@@ -85,6 +85,14 @@ guests: ## build the C guests of wasmhost/testdata anew, with clang-14 and lld-1
 engines: ## make the engines for scripts from pinned sources into dist/engines
 	bash plugins/engines/make.sh dist/engines $(ENGINES)
 
+.PHONY: wasm
+wasm: ## build the Rust guests anew: wasmhost/testdata/rust/{trigger,action,output,threshold,counter}.wasm
+	@for dir in wasmhost/testdata/rust plugins/sdk/rust; do (cd $$dir && \
+		CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/src" CARGO_TARGET_DIR="$(CURDIR)/dist/rust" \
+		cargo build --locked --offline --release --target wasm32-wasip1 --bins --workspace); done
+	@for name in trigger action output threshold counter; do \
+		install -m 644 dist/rust/wasm32-wasip1/release/$$name.wasm wasmhost/testdata/rust/; done
+
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME; that time may end amid an input, which is no finding
 	@grep -rl --include='*_test.go' --exclude-dir=plugins '^func Fuzz' . | xargs -n 1 dirname | sort -u \

@@ -1,0 +1,258 @@
+use crate::codec::Codec;
+use crate::context::{too_long, Context};
+use crate::conversation::{Broken, Conversation, Talk};
+use crate::error::{clip, code, Error, Result};
+use crate::request::{Fired, Init, Run, Wake, Why};
+use crate::value::{FromValue, IntoValue, Value};
+use std::io::{Read, Write};
+
+/// The version of the conversation.
+const ABI: u32 = 1;
+
+/// What this crate calls itself in the hello.
+const SDK: &str = concat!("rust/", env!("CARGO_PKG_VERSION"));
+
+/// A step's configuration, as the workflow has it. A key that it does not have is refused.
+/// Implement it for a struct of [`record!`](crate::record); `()` is for plugins that have
+/// none.
+pub trait Config: FromValue {
+    /// Refuses a configuration that is not good; it may also fill in defaults.
+    fn validate(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Config for () {}
+
+/// A plugin with its functions. It is made by [`Plugin::trigger`], [`Plugin::action`] or
+/// [`Plugin::output`] and serves one conversation.
+pub struct Plugin<C> {
+    name: String,
+    job: Job<C>,
+    check: Option<Box<Check<C>>>,
+    codec: &'static dyn Codec,
+    config: Option<C>,
+    init: Init,
+}
+
+type Check<C> = dyn FnMut(&mut Context<'_>, &C) -> Result<()>;
+
+type Work<C, I, O> = Box<dyn FnMut(&mut Context<'_>, &C, I) -> Result<O>>;
+
+enum Job<C> {
+    Trigger(Work<C, Wake, Fired>),
+    Action(Work<C, Run, Value>),
+    Output(Work<C, Run, ()>),
+}
+
+impl<C: Config + 'static> Plugin<C> {
+    /// A trigger: `wake` is called at start, and again after the time that its answer asked
+    /// for. The name is the manifest's.
+    pub fn trigger<F>(name: &str, wake: F) -> Plugin<C>
+    where
+        F: FnMut(&mut Context<'_>, &C, Wake) -> Result<Fired> + 'static,
+    {
+        Plugin::new(name, Job::Trigger(Box::new(wake)))
+    }
+
+    /// An action: `run` is called for an event and answers with the data of the step's result.
+    pub fn action<F, T>(name: &str, mut run: F) -> Plugin<C>
+    where
+        F: FnMut(&mut Context<'_>, &C, Run) -> Result<T> + 'static,
+        T: IntoValue,
+    {
+        Plugin::new(name, Job::Action(Box::new(move |x, c, r| run(x, c, r).map(T::into_value))))
+    }
+
+    /// An output: `deliver` is called when the actions of a run are over; no error means
+    /// delivered.
+    pub fn output<F>(name: &str, deliver: F) -> Plugin<C>
+    where
+        F: FnMut(&mut Context<'_>, &C, Run) -> Result<()> + 'static,
+    {
+        Plugin::new(name, Job::Output(Box::new(deliver)))
+    }
+
+    fn new(name: &str, job: Job<C>) -> Plugin<C> {
+        #[cfg(feature = "json")]
+        let codec = &crate::json::Json;
+        #[cfg(not(feature = "json"))]
+        let codec = &crate::cbor::Cbor;
+        Plugin { name: name.to_string(), job, check: None, codec, config: None, init: Init::default() }
+    }
+
+    /// What the self-check does: no error means that the plugin could do its work on this
+    /// machine now. It must not change anything. Without one, every check passes.
+    #[must_use]
+    pub fn check<F>(mut self, check: F) -> Plugin<C>
+    where
+        F: FnMut(&mut Context<'_>, &C) -> Result<()> + 'static,
+    {
+        self.check = Some(Box::new(check));
+        self
+    }
+
+    /// Speaks lines of JSON, which a person can read and write, instead of CBOR.
+    #[must_use]
+    pub fn json(mut self) -> Plugin<C> {
+        self.codec = &crate::json::Json;
+        self
+    }
+
+    /// Serves the host on stdin and stdout until stdin ends, and ends the program with exit
+    /// code 1 when the conversation breaks. Call it last in main.
+    pub fn main(mut self) {
+        let (input, output) = (std::io::stdin(), std::io::stdout());
+        if let Err(e) = self.serve(input.lock(), output.lock()) {
+            eprintln!("{}: {}", self.name, e);
+            std::process::exit(1);
+        }
+    }
+
+    /// Holds one conversation with a host: greets, takes the configuration and answers
+    /// requests until `input` ends.
+    pub fn serve<R: Read, W: Write>(&mut self, input: R, output: W) -> std::result::Result<(), Broken> {
+        let mut talk = Conversation::new(input, output, self.codec);
+        talk.say(&self.hello())?;
+        match talk.hear()? {
+            None => return Ok(()),
+            Some(first) => {
+                if !self.begin(first, &mut talk)? {
+                    return Ok(());
+                }
+            }
+        }
+        while let Some(message) = talk.hear()? {
+            self.request(message, &mut talk)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn hello(&self) -> Value {
+        let hello = Value::map()
+            .with("abi", ABI)
+            .with("type", self.kind())
+            .with("plugin", self.name.as_str())
+            .with("sdk", SDK);
+        Value::map().with("hello", hello)
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.job {
+            Job::Trigger(_) => "trigger",
+            Job::Action(_) => "action",
+            Job::Output(_) => "output",
+        }
+    }
+
+    /// Takes the init and says ready, or why not; false when the plugin refuses.
+    pub(crate) fn begin(&mut self, mut first: Value, talk: &mut dyn Talk) -> std::result::Result<bool, Broken> {
+        let init = first.take("init");
+        if init.is_null() {
+            return Err(Broken("read: first message: want init".to_string()));
+        }
+        self.init = init.read().map_err(|e| Broken(format!("read: init: {}", e)))?;
+        let config = std::mem::replace(&mut self.init.config, Value::Null);
+        match configured(config) {
+            Ok(config) => {
+                self.config = Some(config);
+                talk.say(&Value::map().with("ready", Value::map()))?;
+                Ok(true)
+            }
+            Err(e) => {
+                let error = said(code::PLUGIN, &format!("config: {}", e));
+                talk.say(&Value::map().with("error", error))?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Answers one request. Its error is one of the conversation, never the plugin's.
+    pub(crate) fn request(&mut self, mut message: Value, talk: &mut dyn Talk) -> std::result::Result<(), Broken> {
+        let id = match message.take("id").read::<u64>() {
+            Ok(id) if id > 0 => id,
+            _ => return Err(Broken("read: message: want a request".to_string())),
+        };
+        let refused = match self.answer(message, talk)? {
+            Ok(answer) => match talk.say(&Value::map().with("id", id).with("answer", answer))? {
+                None => return Ok(()),
+                Some(size) => Error::new(format!("answer: {}", too_long(size))),
+            },
+            Err(e) => e,
+        };
+        let error = said(refused.answered(), &refused.to_string());
+        talk.say(&Value::map().with("id", id).with("error", error))?;
+        Ok(())
+    }
+
+    /// Calls the plugin's function for a request.
+    fn answer(&mut self, mut message: Value, talk: &mut dyn Talk) -> std::result::Result<Result<Value>, Broken> {
+        let config = match &self.config {
+            Some(config) => config,
+            None => return Err(Broken("read: message: want init first".to_string())),
+        };
+        let (kind, body) = match kind_of(&mut message) {
+            Some(found) => found,
+            None => return Ok(Err(self.not_mine("a kind that this plugin does not know"))),
+        };
+        let now_ms = body.get("now_ms").and_then(|n| n.read().ok()).unwrap_or(0);
+        let mut context = Context::new(talk, &self.init, now_ms);
+        let answer = match (kind, &mut self.job) {
+            ("wake", Job::Trigger(wake)) => {
+                wake(&mut context, config, wake_of(body, now_ms)).map(Fired::into_answer)
+            }
+            ("run", Job::Action(run)) => match body.read() {
+                Ok(r) => run(&mut context, config, r).map(|data| Value::map().with("data", data)),
+                Err(e) => return Err(Broken(format!("read: run: {}", e))),
+            },
+            ("deliver", Job::Output(deliver)) => match body.read() {
+                Ok(r) => deliver(&mut context, config, r).map(|()| Value::map()),
+                Err(e) => return Err(Broken(format!("read: deliver: {}", e))),
+            },
+            ("check", _) => match &mut self.check {
+                Some(check) => check(&mut context, config).map(|()| Value::map()),
+                None => Ok(Value::map()),
+            },
+            _ => return Ok(Err(self.not_mine(kind))),
+        };
+        match context.broken.take() {
+            Some(broken) => Err(broken),
+            None => Ok(answer),
+        }
+    }
+
+    fn not_mine(&self, kind: &str) -> Error {
+        Error::new(format!("request: {}: not one for {} {:?}", kind, self.kind(), self.name))
+    }
+}
+
+/// Takes the body of a request out of its message.
+fn kind_of(message: &mut Value) -> Option<(&'static str, Value)> {
+    for kind in ["wake", "run", "deliver", "check"] {
+        let body = message.take(kind);
+        if !body.is_null() {
+            return Some((kind, body));
+        }
+    }
+    None
+}
+
+fn wake_of(mut body: Value, now_ms: i64) -> Wake {
+    let why = match body.get("why").and_then(Value::as_str) {
+        Some("start") => Why::Start,
+        _ => Why::Timer,
+    };
+    Wake { why, now_ms, state: body.take("state") }
+}
+
+/// Reads the configuration and asks it whether it is good.
+fn configured<C: Config>(config: Value) -> std::result::Result<C, String> {
+    let config = if config.is_null() { Value::map() } else { config };
+    let mut config = C::from_value(&config, true)?;
+    config.validate().map_err(|e| e.to_string())?;
+    Ok(config)
+}
+
+fn said(code: &str, text: &str) -> Value {
+    Value::map().with("code", code).with("text", clip(text))
+}

@@ -1,0 +1,241 @@
+use crate::error::{Error, Result};
+use crate::record;
+use crate::value::{FromValue, IntoValue, Value};
+use std::time::Duration;
+
+/// Why a trigger is woken. The first wake after a start is [`Why::Start`], whatever the
+/// trigger waited for before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Armed, or armed again.
+    Start,
+    /// The time that the last answer asked for has come.
+    Timer,
+}
+
+/// What a trigger is asked.
+#[derive(Clone, Debug)]
+pub struct Wake {
+    /// Why now.
+    pub why: Why,
+    /// The host's time, milliseconds since 1970.
+    pub now_ms: i64,
+    /// What the last answer's state was; null at first.
+    pub state: Value,
+}
+
+impl Wake {
+    /// Reads the state that the last answer left; none at first.
+    pub fn load<T: FromValue>(&self) -> Result<Option<T>> {
+        Option::<T>::from_value(&self.state, false).map_err(|e| Error::new(format!("load state: {}", e)))
+    }
+}
+
+/// A trigger's answer.
+#[derive(Clone, Debug)]
+pub struct Fired {
+    /// What happened, none or more; each starts a run of the workflow with this as its
+    /// data. At most 64, each at most 24 KiB.
+    pub events: Vec<Value>,
+    /// What the next wake gets, also after a restart; null forgets the state. At most 16 KiB.
+    pub state: Value,
+    /// When to be woken next; none or zero: not again until the next start.
+    pub after: Option<Duration>,
+}
+
+impl Fired {
+    /// Nothing happened, and nothing is to be kept.
+    pub fn nothing() -> Fired {
+        Fired { events: Vec::new(), state: Value::Null, after: None }
+    }
+
+    /// This happened too.
+    #[must_use]
+    pub fn event(mut self, data: impl IntoValue) -> Fired {
+        self.events.push(data.into_value());
+        self
+    }
+
+    /// Keep this.
+    #[must_use]
+    pub fn state(mut self, state: impl IntoValue) -> Fired {
+        self.state = state.into_value();
+        self
+    }
+
+    /// Wake me after this time.
+    #[must_use]
+    pub fn after(mut self, after: Duration) -> Fired {
+        self.after = Some(after);
+        self
+    }
+
+    /// As it stands in an answer.
+    pub(crate) fn into_answer(self) -> Value {
+        let mut answer = Value::map().with("events", self.events);
+        if let Some(after) = self.after.filter(|d| !d.is_zero()) {
+            answer = answer.with("next", Value::map().with("after_ms", milliseconds(after)));
+        }
+        answer.with("state", self.state)
+    }
+}
+
+/// Whole milliseconds, rounded up, so that a wait is never too short.
+pub(crate) fn milliseconds(d: Duration) -> u64 {
+    let whole = u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    whole + u64::from(d.subsec_nanos() % 1_000_000 > 0)
+}
+
+record! {
+    /// What an action is asked, and an output: there the results are those of all actions.
+    #[derive(Clone, Debug)]
+    pub struct Run {
+        /// What started the run.
+        pub event: Event = Event::default(),
+        /// How the actions before this step ended, in order.
+        pub results: Vec<StepResult>,
+        /// The same when the same request is repeated.
+        pub key: String,
+        /// How long this request may take; 0: not said.
+        pub deadline_ms: i64,
+        /// The host's time, milliseconds since 1970.
+        pub now_ms: i64,
+    }
+}
+
+record! {
+    /// What started a run.
+    #[derive(Clone, Debug, Default)]
+    pub struct Event {
+        /// The run's name: 32 hexadecimal digits.
+        pub run: String,
+        /// The workflow's name.
+        pub workflow: String,
+        /// When it happened, milliseconds since 1970.
+        pub time_ms: i64,
+        /// What the trigger said.
+        pub data: Value,
+    }
+}
+
+impl Event {
+    /// Reads the event's data; keys that the type does not have are passed over.
+    pub fn decode<T: FromValue>(&self) -> Result<T> {
+        T::from_value(&self.data, false).map_err(|e| Error::new(format!("event data: {}", e)))
+    }
+}
+
+record! {
+    /// How one step of a run ended.
+    #[derive(Clone, Debug)]
+    pub struct StepResult {
+        /// The step's name.
+        pub step: String,
+        /// ok, error, dropped or skipped.
+        pub status: String,
+        /// What it answered.
+        pub data: Value,
+        /// Why it did not.
+        pub error: Option<Failure>,
+    }
+}
+
+record! {
+    /// An error as it travels.
+    #[derive(Clone, Debug)]
+    pub struct Failure {
+        /// What kind of error.
+        pub code: String,
+        /// One line for the operator.
+        pub text: String,
+    }
+}
+
+record! {
+    /// What the host holds the plugin to; 0 means not said.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct Limits {
+        /// Memory, MB.
+        pub max_memory_mb: u32,
+        /// Processors.
+        pub max_cpu_cores: f64,
+        /// The longest request, seconds.
+        pub max_execution_time_seconds: u32,
+        /// Open files.
+        pub max_file_descriptors: u32,
+        /// Open connections.
+        pub max_network_connections: u32,
+    }
+}
+
+record! {
+    /// A capability that the plugin has on this agent.
+    #[derive(Clone, Debug)]
+    pub struct Grant {
+        /// Its name, such as kv.
+        pub capability: String,
+        /// What it is narrowed to; empty: not at all, or to nothing, as ABI.md has it.
+        pub scopes: Vec<String>,
+    }
+}
+
+record! {
+    /// What a plugin is told once.
+    #[derive(Clone, Debug, Default)]
+    pub(crate) struct Init {
+        pub config: Value,
+        pub limits: Limits = Limits::default(),
+        pub grants: Vec<Grant>,
+        pub workflow: String,
+        pub step: String,
+    }
+}
+
+/// A span of time in a configuration or state, written as text: 30s, 5m, 250ms, 1h30m.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+impl FromValue for Span {
+    fn from_value(value: &Value, _: bool) -> std::result::Result<Span, String> {
+        match value {
+            Value::Text(text) => span(text)
+                .map(Span)
+                .ok_or_else(|| format!("duration {:?}: want a number with a unit, such as 30s, 5m or 250ms", text)),
+            other => Err(format!("want a duration such as \"30s\", got {}", other.kind())),
+        }
+    }
+    fn absent() -> Option<Span> {
+        Some(Span::default())
+    }
+}
+
+impl IntoValue for Span {
+    fn into_value(self) -> Value {
+        Value::Text(format!("{}ns", self.0.as_nanos()))
+    }
+}
+
+/// Reads numbers with units, one after the other.
+fn span(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let (mut rest, mut seconds) = (text, 0.0);
+    while !rest.is_empty() || text.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let n: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        seconds += n * match &rest[..unit] {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        rest = &rest[unit..];
+    }
+    (seconds < 1e15).then(|| Duration::from_nanos((seconds * 1e9).round() as u64))
+}
