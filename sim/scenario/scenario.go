@@ -38,6 +38,7 @@ type Scenario struct {
 	Pos      Pos
 
 	text   []byte
+	files  Files
 	agents []Agent
 }
 
@@ -171,6 +172,9 @@ type Signal struct {
 	Offset    time.Duration // replay: where in the trace to begin
 	Random    bool          // replay: begin anywhere, drawn for each agent
 	Pos       Pos
+
+	column string // replay: of the CSV
+	hold   bool   // replay: gaps are meant
 }
 
 // Trace is a recorded signal, played again and again.
@@ -214,6 +218,7 @@ const (
 
 // Deploy is one change of the operator's wish.
 type Deploy struct {
+	Index    int // in the file, from 0
 	At       time.Duration
 	File     string // where Workflow was read from; the scenario's own when inline
 	Workflow []byte // its text; lines and columns are those of File. Nil when Remove is set
