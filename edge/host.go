@@ -47,6 +47,7 @@ type Host struct {
 	cfg     HostConfig
 	ctx     context.Context
 	loading chan struct{} // holds a token for each load under way
+	trees   trees
 	all     sync.WaitGroup
 
 	mu      sync.Mutex // guards the field below
@@ -248,19 +249,17 @@ func (w *worker) load(l *Load) error {
 	}
 	defer h.freed()
 	began := time.Now()
-	wasm, err := h.cfg.Store.ReadFile(l.Artifact.Digest)
+	spec, err := h.spec(l)
 	if err != nil {
 		return err
 	}
+	spec.Workflow, spec.KV = w.instance.Workflow, w.keeps()
 	if w.plugin != nil {
 		w.plugin.Close(w.ctx)
 		w.plugin = nil
 	}
 	w.of, w.asked, w.told = nil, false, map[string]protocol.Audit{}
-	plugin, err := h.start(w.ctx, l.Artifact.Platform, wasmhost.Spec{
-		Manifest: l.Manifest, Wasm: wasm, Digest: l.Artifact.Digest, Step: l.Step, Workflow: w.instance.Workflow,
-		KV: w.keeps(),
-	})
+	plugin, err := h.start(w.ctx, l.Artifact.Platform, spec)
 	if err != nil {
 		return err
 	}
