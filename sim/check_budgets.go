@@ -1,0 +1,67 @@
+package sim
+
+import (
+	"github.com/stavily/stavily/edge"
+	"github.com/stavily/stavily/protocol"
+)
+
+// budgetsCheck: budgets hold: the bytes of each lane, and the runs that wait. What an
+// agent believes of a lane is what is on its disk.
+type budgetsCheck struct {
+	rule
+	limits  edge.Config
+	lanes   map[*device]*[protocol.LaneEnd]account // never walked through
+	runsMax int
+}
+
+func newBudgetsCheck(w *World) *budgetsCheck {
+	c := edge.DefaultConfig()
+	return &budgetsCheck{
+		rule:   rule{w: w, name: "budgets", text: "the bytes of each lane and the runs that wait stay within their bounds"},
+		limits: c, lanes: map[*device]*[protocol.LaneEnd]account{},
+		runsMax: (c.RunsMax + protocol.EventsMax) * max(1, len(w.scenario.Deploys)),
+	}
+}
+
+func (c *budgetsCheck) applied(d *device, facts []fact) {
+	lanes := c.lanes[d]
+	if lanes == nil {
+		lanes = &[protocol.LaneEnd]account{}
+		c.lanes[d] = lanes
+	}
+	for i := range facts {
+		f := &facts[i]
+		if f.lane >= protocol.LaneEnd {
+			continue
+		}
+		l := &lanes[f.lane]
+		switch f.kind {
+		case factEvent, factResult:
+			l.Count++
+			l.Bytes += f.size
+		case factGone:
+			l.Count--
+			l.Bytes -= f.size
+		case 0: // a record of another lane
+			l.Count++
+			l.Bytes += f.size
+		default:
+		}
+	}
+	for i := range facts {
+		if f := &facts[i]; f.kind == factLane && f.lane < protocol.LaneEnd {
+			c.lane(d, f, &lanes[f.lane])
+		}
+	}
+	c.holds(len(d.open) <= c.runsMax, d, "%d runs wait, at most %d", len(d.open), c.runsMax)
+}
+
+func (c *budgetsCheck) lane(d *device, f *fact, on *account) {
+	c.holds(f.account.Bytes <= c.limits.LaneBytes[f.lane], d, "lane %s has %d bytes, its budget is %d", f.lane,
+		f.account.Bytes, c.limits.LaneBytes[f.lane])
+	c.holds(f.account.Count == on.Count && f.account.Bytes == on.Bytes, d,
+		"lane %s is believed to have %d records of %d bytes, the disk has %d of %d", f.lane, f.account.Count,
+		f.account.Bytes, on.Count, on.Bytes)
+}
+
+var _ check = (*budgetsCheck)(nil)

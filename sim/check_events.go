@@ -1,0 +1,38 @@
+package sim
+
+import "slices"
+
+// eventsCheck: every fired event ends in a result. An event and its run reach the disk
+// in one change, and a run leaves it only with the result that ends it: so none is lost
+// between, whenever the power goes. That what was recorded reaches the hub or is
+// counted is for gapsCheck.
+type eventsCheck struct{ rule }
+
+func newEventsCheck(w *World) *eventsCheck {
+	return &eventsCheck{rule{w: w, name: "events", text: "every fired event ends in a result or a counted drop"}}
+}
+
+func (c *eventsCheck) applied(d *device, facts []fact) {
+	for i := range facts {
+		switch f := &facts[i]; f.kind {
+		case factEvent:
+			ok := slices.ContainsFunc(facts, func(g fact) bool {
+				return g.id == f.id && (g.kind == factRun || g.kind == factResult && g.last)
+			})
+			c.holds(ok, d, "event of run %s was recorded without its run", f.id)
+		case factRunGone:
+			ok := slices.ContainsFunc(facts, func(g fact) bool {
+				return g.id == f.id && g.kind == factResult && g.last
+			})
+			c.holds(ok, d, "run %s was forgotten without a last result", f.id)
+		case factRun:
+			ok := !f.fresh || slices.ContainsFunc(facts, func(g fact) bool {
+				return g.id == f.id && g.kind == factEvent
+			})
+			c.holds(ok, d, "run %s began without its event", f.id)
+		default:
+		}
+	}
+}
+
+var _ check = (*eventsCheck)(nil)

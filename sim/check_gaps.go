@@ -1,0 +1,40 @@
+package sim
+
+import "github.com/stavily/stavily/protocol"
+
+// gapsCheck: what an agent recorded is let go only when the hub has it, or it is
+// counted as dropped.
+type gapsCheck struct{ rule }
+
+func newGapsCheck(w *World) *gapsCheck {
+	return &gapsCheck{rule{
+		w: w, name: "gaps", text: "a record is let go only when the hub has it or it is counted as dropped",
+	}}
+}
+
+func (c *gapsCheck) applied(d *device, facts []fact) {
+	var gone, counted [protocol.LaneEnd]uint64
+	for i := range facts {
+		f := &facts[i]
+		if f.lane >= protocol.LaneEnd {
+			continue
+		}
+		switch f.kind {
+		case factGone:
+			if f.mark.After(d.acked[f.lane]) {
+				gone[f.lane]++
+			}
+		case factLane:
+			counted[f.lane] += f.account.Dropped - f.before.Dropped
+		default:
+		}
+	}
+	for lane := range gone {
+		if gone[lane] > 0 || counted[lane] > 0 {
+			c.holds(gone[lane] <= counted[lane], d, "lane %s let go of %d records that the hub does not have, %d counted",
+				protocol.Lane(lane), gone[lane], counted[lane]) //nolint:gosec // below LaneEnd
+		}
+	}
+}
+
+var _ check = (*gapsCheck)(nil)

@@ -1,0 +1,51 @@
+package sim
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/stavily/stavily/edge"
+	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost"
+)
+
+// onceCheck: one effect for one idempotency key. A plugin may be asked again with the
+// same key while the step's result is not on the disk; that is what the key is for.
+// Once it is, no plugin is ever asked for that step again.
+type onceCheck struct{ rule }
+
+func newOnceCheck(w *World) *onceCheck {
+	return &onceCheck{rule{w: w, name: "once", text: "no step of a run takes effect again once its result is on the disk"}}
+}
+
+func (c *onceCheck) asked(d *device, call *edge.Call) {
+	if call.Request == nil || call.Request.Event == nil {
+		return
+	}
+	id, step := call.Request.Event.Run, call.Instance.Step
+	want := id.String() + "/" + string(step)
+	c.holds(call.Request.Key == want, d, "step %q of run %s is asked with key %q, want %q", step, id,
+		call.Request.Key, want)
+	run := d.run(id)
+	c.holds(run != nil, d, "step %q is asked for run %s, which the disk does not have", step, id)
+	if run != nil {
+		c.holds(!slices.Contains(run.done, step), d, "step %q of run %s is asked again after its result", step, id)
+	}
+}
+
+func (c *onceCheck) effect(d *device, r *wasmhost.Request) {
+	run := d.run(r.Event.Run)
+	if run == nil {
+		return
+	}
+	_, step, _ := strings.Cut(r.Key, "/")
+	at := slices.IndexFunc(run.effects, func(e effect) bool { return string(e.step) == step })
+	if at < 0 {
+		run.effects = append(run.effects, effect{protocol.StepName(step), 1})
+		return
+	}
+	run.effects[at].times++
+	c.w.tell.duplicated(d)
+}
+
+var _ check = (*onceCheck)(nil)

@@ -1,0 +1,305 @@
+package sim
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stavily/stavily/edge"
+	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/sim/report"
+	"github.com/stavily/stavily/sim/scenario"
+	"github.com/stavily/stavily/wasmhost"
+)
+
+// device is one machine of the fleet with the agent on it.
+type device struct {
+	w     *World
+	id    int
+	of    scenario.Agent
+	group *scenario.Group
+	addr  protocol.Address
+	epoch uint64
+
+	agent   *edge.Agent // nil: off
+	boots   uint64      // starts so far
+	ticks   uint64      // counts plans to tick: only the last one counts
+	tickAt  int64       // 0: no tick is planned
+	busy    int64       // until then the disk is at work and the agent with it
+	off     int         // faults that keep it off
+	slow    float64     // how many times slower it computes than it should
+	crawl   float64     // the same for its disk
+	spoil   int         // faults that change what it fetches
+	speed   float64     // of its platform; 1 is a desktop's
+	disk    disk
+	clock   clock
+	line    line
+	plugins plugins
+	signals []signal
+	ids     stream // run IDs
+	rng     stream // of the disk's latency
+
+	open  []openRun                       // runs that have not ended, by what the disk says
+	acked [protocol.LaneEnd]protocol.Mark // by the hub, of the enrolment
+	stats report.Agent
+}
+
+// openRun is what the world knows of a run that has not ended.
+type openRun struct {
+	id      protocol.RunID
+	fired   int64
+	failed  bool
+	done    []protocol.StepName // steps whose results are on the disk
+	effects []effect
+}
+
+// effect is how often an output delivered a run.
+type effect struct {
+	step  protocol.StepName
+	times int
+}
+
+// config returns what the agent on d is.
+func (d *device) config() edge.Config {
+	c := edge.DefaultConfig()
+	c.Address, c.Epoch, c.Keyring = d.addr, d.epoch, d.w.ring
+	c.Device = d.describe()
+	c.Build = d.w.start.Add(-24 * time.Hour)
+	return c
+}
+
+// describe returns what the agent says of its device.
+func (d *device) describe() protocol.Device {
+	labels := map[string]string{}
+	for _, l := range d.of.Labels {
+		labels[l.Key] = l.Value
+	}
+	c := d.of.Class
+	return protocol.Device{
+		Platform: c.Platform, Engine: c.Engine, Version: "sim",
+		MemoryMB: uint32(c.MemoryMiB), Labels: labels, //nolint:gosec // a class's size is checked by who reads it
+	}
+}
+
+// power switches the device on.
+func (d *device) power() {
+	if d.off > 0 || d.agent != nil {
+		return
+	}
+	d.boots++
+	d.disk.dead, d.disk.cut = false, cutNone
+	d.clock.boot(d.w.now)
+	agent, err := edge.New(d.config(), edge.Deps{
+		Link: &d.line, Store: &d.disk, Plugins: &d.plugins, Random: &d.ids, Wall: d.clock.wall,
+		Log: slog.New(d.w.logs(d)),
+	})
+	if err != nil {
+		d.w.broken(err)
+		return
+	}
+	d.w.trace.note(d.w.now, d, "boot", nil)
+	for _, c := range d.w.checks {
+		c.booted(d)
+	}
+	d.agent = agent
+	if err := agent.Boot(d.now()); err != nil { // the disk does not answer: try again, as a supervisor does
+		d.kill()
+		d.w.push(item{at: d.w.now + int64(restartTime), kind: kindPower, d: d})
+		return
+	}
+	d.settle()
+	d.line.retry()
+}
+
+// restartTime is how long a process takes to be started again.
+const restartTime = 2 * time.Second
+
+// kill ends the agent at once. What its disk has stays.
+func (d *device) kill() {
+	if d.agent == nil {
+		return
+	}
+	d.agent = nil
+	d.plugins.clear()
+	d.line.cut("agent gone")
+	d.line.dropped(wayUp)
+	d.ticks++
+	d.tickAt = 0
+	d.w.trace.note(d.w.now, d, "gone", nil)
+}
+
+// now returns the device's steady time.
+func (d *device) now() time.Time { return d.clock.steady(d.w.now) }
+
+// online tells the agent of its line.
+func (d *device) online(up bool) {
+	if d.agent != nil {
+		d.agent.Online(d.now(), up)
+		d.settle()
+	}
+}
+
+// hear gives the agent a message.
+func (d *device) hear(m protocol.Message) {
+	if d.agent != nil {
+		d.agent.Handle(d.now(), m)
+		d.settle()
+	}
+}
+
+// answered gives the agent the end of a call.
+func (d *device) answered(a edge.Answered) {
+	if d.busy > d.w.now {
+		d.w.push(item{at: d.busy, kind: kindAnswer, d: d, n: 1, arg: &answered{a, d.boots}})
+		return
+	}
+	what := "answer"
+	if a.Answer.Error != nil {
+		what = "answer " + a.Answer.Error.Code.String()
+	}
+	d.w.trace.note(d.w.now, d, what, []byte(a.Instance.Step))
+	d.agent.Answered(d.now(), a)
+	d.settle()
+}
+
+// tick is the agent's own time.
+func (d *device) tick(n uint64) {
+	if n != d.ticks || d.agent == nil {
+		return
+	}
+	d.tickAt = 0
+	if d.busy > d.w.now {
+		d.plan(d.busy)
+		return
+	}
+	d.w.trace.note(d.w.now, d, "tick", nil)
+	d.agent.Tick(d.now())
+	d.settle()
+}
+
+// settle ends an input: the power may have gone in its middle; else the agent says when
+// it wants to be called next.
+func (d *device) settle() {
+	if d.disk.dead {
+		d.kill()
+		return
+	}
+	next := d.agent.Next()
+	if next.IsZero() {
+		d.ticks++
+		d.tickAt = 0
+		return
+	}
+	d.plan(max(d.w.now, d.clock.world(next)))
+}
+
+// plan plans the next tick. One that is planned for the same time or sooner stays: a
+// tick that has nothing to do only plans the next.
+func (d *device) plan(at int64) {
+	if d.tickAt != 0 && d.tickAt <= at && d.tickAt >= d.w.now {
+		return
+	}
+	d.ticks++
+	d.tickAt = at
+	d.w.push(item{at: at, kind: kindTick, d: d, n: d.ticks})
+}
+
+// pace returns how long something takes on d that takes t on a device of speed 1.
+func (d *device) pace(t time.Duration) time.Duration {
+	return time.Duration(float64(t) / d.speed * max(1, d.slow))
+}
+
+// wrote has the disk be at work for what was written.
+func (d *device) wrote(int) {
+	if l := d.group.Disk.Latency; l.Mean > 0 {
+		took := time.Duration(float64(d.rng.spread(l)) * max(1, d.crawl))
+		d.busy = max(d.busy, d.w.now) + int64(took)
+	}
+}
+
+// signal returns the signal of that name, nil for none.
+func (d *device) signal(name string) *signal {
+	for i := range d.signals {
+		if d.signals[i].of.Name == name {
+			return &d.signals[i]
+		}
+	}
+	return nil
+}
+
+// delivered notes that an output's effect happened in the world.
+func (d *device) delivered(r *wasmhost.Request) {
+	for _, c := range d.w.checks {
+		c.effect(d, r)
+	}
+	d.w.tell.delivered(d, r.Event.Run)
+}
+
+// spoilt returns m, or something else when a fault changes what comes to d.
+func (d *device) spoilt(k protocol.Kind, m protocol.Message) protocol.Message {
+	if d.spoil == 0 || k != protocol.DownChunk || len(m.Payload) == 0 {
+		return m
+	}
+	m.Payload = slices.Clone(m.Payload)
+	m.Payload[len(m.Payload)-1-d.rng.below(min(len(m.Payload), 64))] ^= 0x20
+	return m
+}
+
+// run returns the run of that ID that has not ended, nil for none.
+func (d *device) run(id protocol.RunID) *openRun {
+	for i := range d.open {
+		if d.open[i].id == id {
+			return &d.open[i]
+		}
+	}
+	return nil
+}
+
+// applied takes in what is on the disk now.
+func (d *device) applied(changes []edge.Change, was [][]byte) {
+	facts := d.w.factsOf(changes, was)
+	if len(facts) == 0 {
+		return
+	}
+	for _, c := range d.w.checks {
+		c.applied(d, facts)
+	}
+	d.w.tell.applied(d, facts)
+	for i := range facts {
+		switch f := &facts[i]; f.kind {
+		case factRun:
+			if f.fresh {
+				d.open = append(d.open, openRun{id: f.id, fired: d.w.now})
+			}
+		case factRunGone:
+			d.open = slices.DeleteFunc(d.open, func(o openRun) bool { return o.id == f.id })
+		case factResult:
+			if r := d.run(f.id); r != nil {
+				r.done = append(r.done, f.step)
+			}
+		default:
+		}
+	}
+}
+
+// oldest returns how long the oldest event or result has waited for the hub.
+func (d *device) oldest() time.Duration {
+	var age time.Duration
+	for _, lane := range []string{"out/1/", "out/2/"} {
+		if at, found := d.disk.oldest(lane); found {
+			age = max(age, time.Duration(d.w.now-at))
+		}
+	}
+	return age
+}
+
+// outbox returns the bytes of all lanes.
+func (d *device) outbox() (n uint64) {
+	for i := range d.disk.buckets {
+		if b := &d.disk.buckets[i]; strings.HasPrefix(b.name, "out/") {
+			n += b.bytes
+		}
+	}
+	return n
+}

@@ -1,0 +1,287 @@
+package sim
+
+import (
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/stavily/stavily/edge"
+	"github.com/stavily/stavily/protocol"
+)
+
+// disk is an agent's flash in memory: an edge.Store that keeps the promise of one, and
+// breaks off where a fault says so. Files that many disks hold share their bytes.
+type disk struct {
+	blobs   *blobs
+	buckets []bucket // by name, ascending
+	files   []file
+	bytes   int64 // of keys, values and files
+	size    int64 // that fit; 0: no bound
+
+	now    *int64 // of the world; may be nil
+	filled int    // faults that have it take nothing more
+	dead   bool   // the power is gone: nothing is read or written until the next start
+	cut    cut    // the power goes with the next change
+
+	// applied is told of every change that is on the disk; the values before are in was.
+	applied func(changes []edge.Change, was [][]byte)
+	// wrote is told how many bytes a change wrote, for what it costs in time.
+	wrote func(n int)
+}
+
+// cut is what becomes of the change in whose middle the power goes.
+type cut uint8
+
+const (
+	cutNone   cut = iota
+	cutBefore     // nothing of it is on the disk
+	cutAfter      // all of it is, and nobody was told
+)
+
+// bucket holds the keys of one beginning, ascending from head on.
+type bucket struct {
+	name  string
+	items []entry
+	head  int
+	bytes uint64 // of keys and values
+}
+
+type entry struct {
+	key   string
+	value []byte
+	at    int64 // when it was written first
+}
+
+// file is one file, whole or not. A whole one has its bytes in common with all others
+// of its digest, unless it has rotted.
+type file struct {
+	digest protocol.Digest
+	whole  bool
+	rotten bool
+	bytes  []byte
+}
+
+// blobs are the files that all disks of a world share, by digest.
+type blobs struct{ of map[protocol.Digest][]byte }
+
+func newBlobs() *blobs { return &blobs{of: map[protocol.Digest][]byte{}} }
+
+// keep returns the shared bytes of digest d, which b becomes if there are none. It
+// returns nil when b does not have that digest.
+func (s *blobs) keep(d protocol.Digest, b []byte) []byte {
+	if known := s.of[d]; known != nil {
+		if len(known) == len(b) && string(known) == string(b) {
+			return known
+		}
+		return nil
+	}
+	if protocol.DigestOf(b) != d {
+		return nil
+	}
+	s.of[d] = b
+	return b
+}
+
+var errPower = protocol.Errorf(protocol.CodeStorage, "the power is gone")
+
+func (k *disk) time() int64 {
+	if k.now == nil {
+		return 0
+	}
+	return *k.now
+}
+
+// oldest returns when the first value under a bucket's name was written.
+func (k *disk) oldest(name string) (at int64, found bool) {
+	b := k.bucket(name, false)
+	if b == nil || b.head == len(b.items) {
+		return 0, false
+	}
+	return b.items[b.head].at, true
+}
+
+// bucketOf returns the name of the bucket of a key.
+func bucketOf(key string) string {
+	if strings.HasPrefix(key, "out/") && len(key) >= 6 {
+		return key[:6]
+	}
+	return key[:strings.IndexByte(key, '/')+1]
+}
+
+func (k *disk) bucket(name string, add bool) *bucket {
+	at, found := sort.Find(len(k.buckets), func(i int) int { return strings.Compare(name, k.buckets[i].name) })
+	switch {
+	case found:
+		return &k.buckets[at]
+	case !add:
+		return nil
+	}
+	k.buckets = slices.Insert(k.buckets, at, bucket{name: name})
+	return &k.buckets[at]
+}
+
+// find returns where key stands, or would.
+func (b *bucket) find(key string) (int, bool) {
+	live := b.items[b.head:]
+	if n := len(live); n > 0 && live[n-1].key < key { // most are added at the end
+		return len(b.items), false
+	}
+	at, found := sort.Find(len(live), func(i int) int { return strings.Compare(key, live[i].key) })
+	return b.head + at, found
+}
+
+// set changes one key and returns the value before.
+func (b *bucket) set(key string, value []byte, now int64) (was []byte) {
+	at, found := b.find(key)
+	switch {
+	case found && value != nil:
+		was, b.items[at].value = b.items[at].value, value
+	case found:
+		was = b.items[at].value
+		b.drop(at)
+	case value != nil:
+		b.items = slices.Insert(b.items, at, entry{key, value, now})
+	}
+	return was
+}
+
+// drop removes the entry at at. The first ones go without moving the rest.
+func (b *bucket) drop(at int) {
+	if at != b.head {
+		b.items = slices.Delete(b.items, at, at+1)
+		return
+	}
+	b.items[at] = entry{}
+	if b.head++; b.head == len(b.items) {
+		b.items, b.head = b.items[:0], 0
+	}
+	if b.head > 64 && b.head > len(b.items)/2 {
+		b.items, b.head = slices.Delete(b.items, 0, b.head), 0
+	}
+}
+
+// Get returns the value of key, nil when there is none.
+func (k *disk) Get(key string) ([]byte, error) {
+	if k.dead {
+		return nil, errPower
+	}
+	return slices.Clone(k.peek(key)), nil
+}
+
+// peek returns the value of key, which stays the disk's.
+func (k *disk) peek(key string) []byte {
+	if b := k.bucket(bucketOf(key), false); b != nil {
+		if at, found := b.find(key); found {
+			return b.items[at].value
+		}
+	}
+	return nil
+}
+
+// Scan yields the keys with prefix, not below from, in order.
+func (k *disk) Scan(prefix, from string, yield func(key string, value []byte) bool) error {
+	if k.dead {
+		return errPower
+	}
+	first := max(prefix, from)
+	name := bucketOf(prefix)
+	if name == "" {
+		k.scanAll(prefix, first, yield)
+		return nil
+	}
+	b := k.bucket(name, false)
+	if b == nil {
+		return nil
+	}
+	at, _ := b.find(first)
+	for ; at < len(b.items) && strings.HasPrefix(b.items[at].key, prefix); at++ {
+		if !yield(b.items[at].key, b.items[at].value) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// scanAll is Scan over all buckets.
+func (k *disk) scanAll(prefix, first string, yield func(key string, value []byte) bool) {
+	var all []entry
+	for i := range k.buckets {
+		b := &k.buckets[i]
+		for _, e := range b.items[b.head:] {
+			if e.key >= first && strings.HasPrefix(e.key, prefix) {
+				all = append(all, e)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b entry) int { return strings.Compare(a.key, b.key) })
+	for _, e := range all {
+		if !yield(e.key, e.value) {
+			return
+		}
+	}
+}
+
+// Apply makes all changes or none.
+func (k *disk) Apply(changes []edge.Change) error {
+	var grows, wrote int64
+	for i := range changes {
+		size := int64(len(changes[i].Key) + len(changes[i].Value))
+		wrote += size
+		if changes[i].Value != nil {
+			grows += size
+		}
+	}
+	err, done := k.change(grows, wrote)
+	if !done {
+		return err
+	}
+	was := make([][]byte, len(changes))
+	for i := range changes {
+		was[i] = k.set(changes[i])
+	}
+	if k.applied != nil {
+		k.applied(changes, was)
+	}
+	return err
+}
+
+func (k *disk) set(c edge.Change) (was []byte) {
+	b := k.bucket(bucketOf(c.Key), c.Value != nil)
+	if b == nil {
+		return nil
+	}
+	if c.Value != nil { // an agent encodes each value for its change alone
+		k.bytes += int64(len(c.Key) + len(c.Value))
+		b.bytes += uint64(len(c.Key) + len(c.Value))
+	}
+	was = b.set(c.Key, c.Value, k.time())
+	if was != nil {
+		k.bytes -= int64(len(c.Key) + len(was))
+		b.bytes -= uint64(len(c.Key) + len(was))
+	}
+	return was
+}
+
+// change is asked before each change: the error that its caller gets, and whether it is
+// to be done all the same.
+func (k *disk) change(grows, wrote int64) (err error, done bool) { //nolint:revive // both are answers
+	switch {
+	case k.dead:
+		return errPower, false
+	case k.cut == cutBefore:
+		k.dead, k.cut = true, cutNone
+		return errPower, false
+	case grows > 0 && (k.filled > 0 || k.size > 0 && k.bytes+grows > k.size):
+		return protocol.Errorf(protocol.CodeStorage, "no space left on the disk"), false
+	}
+	if k.wrote != nil {
+		k.wrote(int(wrote))
+	}
+	if k.cut == cutAfter {
+		k.dead, k.cut = true, cutNone
+		return errPower, true
+	}
+	return nil, true
+}
+
+var _ edge.Store = (*disk)(nil)

@@ -1,0 +1,56 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// hostile has a neighbour that got past the access list send d's agent and the hub what
+// nobody should: noise on every topic, and messages that are well formed and wrong. What
+// is sealed it cannot forge.
+func (f *faults) hostile(d *device, rng *stream) {
+	w := f.w
+	for _, k := range []protocol.Kind{
+		protocol.DownHint, protocol.DownAck, protocol.DownChunk, protocol.DownProbe, "d/none",
+	} {
+		noise := make([]byte, rng.below(200))
+		_, _ = rng.Read(noise)
+		f.whisper(d, k, noise)
+	}
+	for _, k := range []protocol.Kind{
+		protocol.UpPresence, protocol.UpReported, protocol.UpRecords, protocol.UpFetch, "u/none",
+	} {
+		noise := make([]byte, rng.below(200))
+		_, _ = rng.Read(noise)
+		w.trace.note(w.now, d, "noise "+string(k), noise)
+		w.hub.receive(protocol.Message{Topic: protocol.Topic(d.addr, k), Payload: noise})
+	}
+	f.forge(d, rng)
+}
+
+// forge sends d well formed messages that must change nothing in the end.
+func (f *faults) forge(d *device, rng *stream) {
+	digest := protocol.Digest{}
+	_, _ = rng.Read(digest[:])
+	hint := protocol.Hint{
+		Epoch: d.epoch, Revision: 1 + uint64(rng.below(1000)), Digest: digest, Size: 300, //nolint:gosec // small
+		Time: f.w.time().Add(-time.Hour).UnixMilli(),
+	}
+	f.whisper(d, protocol.DownHint, protocol.MustMarshal(hint))
+	hint.Epoch++
+	f.whisper(d, protocol.DownHint, protocol.MustMarshal(hint))
+	hint.Size = protocol.DocumentMax + 1
+	f.whisper(d, protocol.DownHint, protocol.MustMarshal(hint))
+	f.whisper(d, protocol.DownChunk, protocol.MustMarshal(protocol.Chunk{Digest: digest, Size: 4, Data: digest[:4]}))
+	f.whisper(d, protocol.DownAck, protocol.MustMarshal(protocol.LaneAck{
+		Epoch: d.epoch + 1, Lane: protocol.LaneEvent, Mark: protocol.Mark{Boot: 1 << 40},
+	}))
+	f.whisper(d, protocol.DownAck, protocol.MustMarshal(protocol.LaneAck{Epoch: d.epoch, Lane: protocol.LaneEnd}))
+}
+
+// whisper hands d's agent a message that no hub sent.
+func (f *faults) whisper(d *device, k protocol.Kind, payload []byte) {
+	f.w.trace.note(f.w.now, d, "noise "+string(k), payload)
+	d.hear(protocol.Message{Topic: protocol.Topic(d.addr, k), Payload: payload})
+}

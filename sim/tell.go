@@ -1,0 +1,344 @@
+package sim
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/sim/report"
+)
+
+const (
+	// slowestMax bounds the runs that a report tells of step by step.
+	slowestMax = 10
+	// fleetMax bounds the fleets whose agents a report tells of one by one.
+	fleetMax = 2000
+)
+
+// teller gathers what the report says.
+type teller struct {
+	w          *World
+	totals     report.Totals
+	samples    []report.Sample
+	before     report.Totals // at the last sample
+	delays     histogram     // firing to delivery
+	runTimes   histogram     // firing to the last result at the hub
+	converging histogram     // deployment to its report
+	groups     []groupTell
+	devices    []deviceTell
+	deploys    []*deployTell
+	slowest    []report.Run
+	byWorkflow map[string]uint64 // runs that ended; never walked through
+	lastDeploy int64
+	expects    expects
+}
+
+type groupTell struct {
+	delays, runTimes, converging histogram
+}
+
+// deviceTell is what is known of one device besides its report.Agent.
+type deviceTell struct {
+	waiting  []waiting // runs that ended there and not yet at the hub, in that order
+	unsealed bool
+	wanted   newest // what the hub told it of last
+	want     protocol.Digest
+	reported reportedPart
+	deploys  []pendingDeploy
+}
+
+type reportedPart struct {
+	Epoch    uint64          `cbor:"1,keyasint"`
+	Revision uint64          `cbor:"2,keyasint"`
+	Digest   protocol.Digest `cbor:"3,keyasint"`
+	Boot     uint64          `cbor:"4,keyasint"`
+	Sequence uint64          `cbor:"5,keyasint"`
+}
+
+type waiting struct {
+	id     protocol.RunID
+	fired  int64
+	failed bool
+}
+
+// deployTell is one deployment on its way to its agents.
+type deployTell struct {
+	name    string
+	at      int64
+	agents  int
+	reached []int64 // after at, ascending
+}
+
+type pendingDeploy struct {
+	of       *deployTell
+	revision uint64
+}
+
+func newTeller(w *World) *teller {
+	t := &teller{w: w, byWorkflow: map[string]uint64{}, groups: make([]groupTell, len(w.scenario.Fleet))}
+	t.devices = make([]deviceTell, len(w.scenario.Agents()))
+	t.expects = newExpects(t)
+	return t
+}
+
+func (t *teller) of(d *device) *deviceTell { return &t.devices[d.id] }
+
+// applied takes in what is on a disk. It is called before the device's open runs change.
+func (t *teller) applied(d *device, facts []fact) {
+	for i := range facts {
+		switch f := &facts[i]; f.kind {
+		case factEvent:
+			t.totals.Fired++
+			d.stats.Fired++
+		case factResult:
+			t.resulted(d, f)
+		case factGone:
+			if f.lane == protocol.LaneResult && f.last {
+				t.left(d, f)
+			}
+		case factLane:
+			n := f.account.Dropped - f.before.Dropped
+			t.totals.Dropped += n
+			d.stats.Dropped += n
+			if b := uint64(max(0, f.account.Bytes)); b > d.stats.PeakOutbox { //nolint:gosec // not below 0
+				t.peak(d)
+			}
+		default:
+		}
+	}
+}
+
+func (t *teller) peak(d *device) {
+	d.stats.PeakOutbox = max(d.stats.PeakOutbox, d.outbox())
+	if d.stats.PeakOutbox > t.totals.PeakOutbox {
+		t.totals.PeakOutbox, t.totals.PeakAgent = d.stats.PeakOutbox, d.stats.Name
+	}
+}
+
+// resulted takes in a result; the last one of a run waits for the hub.
+func (t *teller) resulted(d *device, f *fact) {
+	run := d.run(f.id)
+	failed := f.status == protocol.StatusError
+	fired := t.w.now
+	if run != nil {
+		failed = failed || run.failed
+		run.failed, fired = failed, run.fired
+	}
+	if f.last {
+		of := t.of(d)
+		of.waiting = append(of.waiting, waiting{f.id, fired, failed})
+	}
+}
+
+// left takes in that the last result of a run is the hub's, or was dropped.
+func (t *teller) left(d *device, f *fact) {
+	of := t.of(d)
+	at := slices.IndexFunc(of.waiting, func(w waiting) bool { return w.id == f.id })
+	if at < 0 {
+		return
+	}
+	w := of.waiting[at]
+	of.waiting = slices.Delete(of.waiting, at, at+1)
+	if f.mark.After(d.acked[protocol.LaneResult]) {
+		return // dropped
+	}
+	t.totals.Ended++
+	d.stats.Ended++
+	t.byWorkflow[string(f.workflow)]++
+	took := t.w.now - w.fired
+	t.runTimes.add(took)
+	t.groups[d.of.Group].runTimes.add(took)
+	if w.failed {
+		t.totals.Failed++
+		d.stats.Failed++
+	}
+	t.slow(d, &w, f, took)
+}
+
+// slow keeps the slowest runs.
+func (t *teller) slow(d *device, w *waiting, f *fact, took int64) {
+	if n := len(t.slowest); n == slowestMax && took/1e6 <= t.slowest[n-1].TookMS {
+		return
+	}
+	t.slowest = append(t.slowest, report.Run{
+		Run: w.id.String(), Workflow: string(f.workflow), Agent: d.stats.Name, FiredMS: w.fired / 1e6, TookMS: took / 1e6,
+		Steps: []report.Step{{Step: string(f.step), Agent: d.stats.Name, AtMS: t.w.now / 1e6, Code: f.status.String()}},
+	})
+	slices.SortStableFunc(t.slowest, func(a, b report.Run) int { return cmp.Compare(b.TookMS, a.TookMS) })
+	t.slowest = t.slowest[:min(len(t.slowest), slowestMax)]
+}
+
+// delivered takes in an effect in the world.
+func (t *teller) delivered(d *device, id protocol.RunID) {
+	t.totals.Delivered++
+	run := d.run(id)
+	if run == nil {
+		return
+	}
+	delay := t.w.now - run.fired
+	t.delays.add(delay)
+	t.groups[d.of.Group].delays.add(delay)
+	if ms := delay / 1e6; ms > t.totals.MaxDelayMS {
+		t.totals.MaxDelayMS, t.totals.DelayAgent = ms, d.stats.Name
+	}
+}
+
+func (t *teller) duplicated(*device) { t.totals.Duplicated++ }
+
+// deployed takes in that a deployment changes what d is to do.
+func (t *teller) deployed(name string, d *device, revision uint64) {
+	now := t.w.now
+	n := len(t.deploys)
+	if n == 0 || t.deploys[n-1].name != name || t.deploys[n-1].at != now {
+		t.deploys = append(t.deploys, &deployTell{name: name, at: now})
+		t.lastDeploy = now
+		n++
+	}
+	of := t.deploys[n-1]
+	of.agents++
+	t.of(d).deploys = append(t.of(d).deploys, pendingDeploy{of, revision})
+}
+
+// said takes in what the hub tells d.
+func (t *teller) said(d *device, k protocol.Kind, payload []byte) {
+	switch k {
+	case protocol.DownHint:
+		var h protocol.Hint
+		if protocol.Unmarshal(payload, &h) == nil {
+			t.of(d).wanted, t.of(d).want = newest{h.Epoch, h.Revision}, h.Digest
+		}
+	case protocol.DownAck:
+		var a protocol.LaneAck
+		if protocol.Unmarshal(payload, &a) != nil || a.Epoch != d.epoch || a.Lane >= protocol.LaneEnd {
+			return
+		}
+		if a.Mark.After(d.acked[a.Lane]) {
+			d.acked[a.Lane] = a.Mark
+		}
+	case protocol.DownChunk:
+	default:
+	}
+}
+
+// heard takes in what d told the hub.
+func (t *teller) heard(m *protocol.Message) {
+	a, k, err := protocol.ParseTopic(m.Topic)
+	d := t.w.byAddress[a]
+	if err != nil || d == nil || k != protocol.UpReported {
+		return
+	}
+	var r reportedPart
+	if protocol.Unmarshal(m.Payload, &r) != nil || r.Epoch != d.epoch {
+		return
+	}
+	of := t.of(d)
+	if r.Boot < of.reported.Boot || r.Boot == of.reported.Boot && r.Sequence < of.reported.Sequence {
+		return
+	}
+	of.reported = r
+	of.deploys = slices.DeleteFunc(of.deploys, func(p pendingDeploy) bool {
+		if r.Revision < p.revision {
+			return false
+		}
+		took := t.w.now - p.of.at
+		p.of.reached = append(p.of.reached, took)
+		t.converging.add(took)
+		t.groups[d.of.Group].converging.add(took)
+		return true
+	})
+}
+
+// converged reports whether d holds and has reported what the hub told it of last.
+func (t *teller) converged(d *device) bool {
+	of := t.of(d)
+	return of.want == of.reported.Digest
+}
+
+// plan puts the samples into the queue.
+func (t *teller) plan() {
+	every := int64(max(time.Second, t.w.scenario.Sample))
+	var next func()
+	next = func() {
+		t.sample()
+		t.w.do(t.w.now+every, next)
+	}
+	t.w.do(every, next)
+}
+
+// sample takes the fleet's figures of this moment.
+func (t *teller) sample() {
+	s := report.Sample{AtMS: t.w.now / 1e6}
+	for _, d := range t.w.devices {
+		if d.line.up {
+			s.Online++
+		}
+		if t.converged(d) {
+			s.Converged++
+		}
+		s.Backlog += d.outbox()
+	}
+	all := t.sums()
+	s.Fired, s.Ended, s.Failed = all.Fired-t.before.Fired, all.Ended-t.before.Ended, all.Failed-t.before.Failed
+	s.BytesUp, s.BytesDown = all.BytesUp-t.before.BytesUp, all.BytesDown-t.before.BytesDown
+	t.before = all
+	t.samples = append(t.samples, s)
+	t.expects.look()
+}
+
+// sums returns the totals of this moment.
+func (t *teller) sums() report.Totals {
+	all := t.totals
+	for _, d := range t.w.devices {
+		all.BytesUp += d.stats.BytesUp
+		all.BytesDown += d.stats.BytesDown
+	}
+	for _, c := range t.w.checks {
+		if r := c.self(); r.name == "events" || r.name == "gaps" {
+			all.Lost += r.broken
+		}
+	}
+	return all
+}
+
+// result returns the report.
+func (t *teller) result() *report.Result {
+	w := t.w
+	out := &report.Result{
+		Stavily: report.Version, Scenario: w.scenario.Name, File: w.scenario.File, Seed: w.seed, Build: w.opts.Build,
+		Level: string(w.scenario.Level), Start: w.start, LastMS: w.now / 1e6, Agents: len(w.devices),
+		Events: w.trace.count, Totals: t.sums(), Samples: t.samples, Faults: w.faults.told, Violations: w.violations,
+		Groups: t.groupsOf(), Deployments: t.deployments(), Slowest: t.slowest, Pending: w.pending(true),
+		Expects: t.expects.result(), Options: w.options(),
+	}
+	for _, c := range w.checks {
+		r := c.self()
+		out.Invariants = append(out.Invariants, report.Invariant{
+			Name: r.name, Text: r.text, Checked: r.checked, Broken: r.broken,
+		})
+	}
+	for _, d := range w.devices {
+		t.close(d)
+		if len(w.devices) <= fleetMax {
+			out.Fleet = append(out.Fleet, d.stats)
+		}
+	}
+	slices.SortFunc(out.Fleet, func(a, b report.Agent) int { return cmp.Compare(a.Name, b.Name) })
+	out.Trace = w.trace.digest()
+	return out
+}
+
+// options returns all that was drawn or chosen for the whole run.
+func (w *World) options() []report.Option {
+	s := w.scenario
+	return []report.Option{
+		{Name: "duration", Value: time.Duration(w.until).String()},
+		{Name: "settle", Value: s.Settle.String()},
+		{Name: "sample", Value: s.Sample.String()},
+		{Name: "agents", Value: fmt.Sprint(len(w.devices))},
+		{Name: "faults", Value: fmt.Sprint(len(s.Faults))},
+		{Name: "commit", Value: commitTime.String()},
+		{Name: "runs-kept", Value: runsKept.String()},
+	}
+}
