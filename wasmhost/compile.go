@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -24,43 +23,45 @@ type Compile struct {
 	// Command starts this program again so that its main calls CompileChild with the
 	// arguments that are appended here. Empty: modules are compiled in this process.
 	Command []string
-	// Wall bounds the time for a module of up to 2 MiB; each further MiB gets half of it
-	// again. 0 means 2.6 s on amd64 and four times that on slower kinds of machine.
-	Wall time.Duration
+	// Seconds bounds the time of a processor, on a machine like the one of RATIONALE.md, for
+	// a module of up to 2 MiB; each further MiB gets half of it again, a slower machine as
+	// much more as it is slower, up to eight times. 0 means 2.
+	Seconds int
 	// MemoryMB bounds the memory for a module of up to 2 MiB; each further MiB gets 48 MB
 	// more. 0 means 256.
 	MemoryMB int
+	// Wall bounds the time that passes, for a machine that is too busy to say anything of a
+	// module. 0 means ten times the time of a processor.
+	Wall time.Duration
 }
 
 // CompileCommand is the name for a hidden subcommand that calls CompileChild.
 const CompileCommand = "compile-module"
 
 const (
-	wallDefault   = 2600 * time.Millisecond
-	slowerMachine = 4 // as slow as this are most that are no amd64
+	smallModule  = 2 << 20 // bytes; modules up to that get the same bounds
+	secondsSmall = 2
+	memorySmall  = 256
+	memoryPerMiB = 48 // MB, for each MiB of a larger module
+	wallPerCPU   = 10
 )
 
-// smallModule is the size in bytes up to which modules get the same bounds.
-const smallModule = 2 << 20
-
-// memoryPerMiB is what a child may use more for each MiB of a large module, in MB.
-const memoryPerMiB = 48
-
-// room returns for a module of that size how long and with how many MB it may be compiled.
-func (c *Compile) room(size int) (wall time.Duration, memoryMB int) {
-	wall, memoryMB = c.Wall, c.MemoryMB
-	if wall <= 0 {
-		wall = wallDefault
-		if runtime.GOARCH != "amd64" {
-			wall *= slowerMachine
-		}
+// room returns the bounds for a module of that size.
+func (c *Compile) room(size int) (seconds, memoryMB int, wall time.Duration) {
+	seconds, memoryMB, wall = c.Seconds, c.MemoryMB, c.Wall
+	if seconds <= 0 {
+		seconds = secondsSmall
 	}
 	if memoryMB <= 0 {
-		memoryMB = 256
+		memoryMB = memorySmall
 	}
 	more := max(0, size-smallModule)
-	wall += time.Duration(float64(wall) * float64(more) / (2 << 20))
-	return wall, memoryMB + (more*memoryPerMiB)>>20
+	seconds += (seconds*more/2 + 1<<20 - 1) >> 20
+	memoryMB += (memoryPerMiB * more) >> 20
+	if wall <= 0 {
+		wall = time.Duration(seconds) * wallPerCPU * time.Second
+	}
+	return seconds, memoryMB, wall
 }
 
 // job is one module to be compiled.
@@ -100,12 +101,12 @@ func (e *engine) compile(ctx context.Context, j job) (wazero.CompiledModule, err
 // delegate has a child compile a module onto the shelf. Without a shelf, or with an
 // engine that leaves nothing there, this only shows that compiling it does no harm.
 func (e *engine) delegate(ctx context.Context, j job) error {
-	wall, memoryMB := e.bounds.room(len(j.wasm))
+	seconds, memoryMB, wall := e.bounds.room(len(j.wasm))
 	inner, stop := context.WithTimeout(ctx, wall)
 	defer stop()
 	args := childArgs{
 		dir: e.shelf.root(), metered: j.metered, interpreter: e.interpreter,
-		seconds: int(wall/time.Second) + 2, memoryMB: memoryMB,
+		seconds: seconds, memoryMB: memoryMB,
 	}
 	command := append(e.bounds.Command[1:len(e.bounds.Command):len(e.bounds.Command)], args.list()...)
 	cmd := exec.CommandContext(inner, e.bounds.Command[0], command...)
@@ -122,8 +123,8 @@ func (e *engine) delegate(ctx context.Context, j job) error {
 	case ctx.Err() != nil:
 		return errCancelled
 	case inner.Err() != nil:
-		return protocol.Errorf(protocol.CodeLimit, "compile: %d bytes took longer than %d ms, the bound",
-			len(j.wasm), wall.Milliseconds())
+		return protocol.Errorf(protocol.CodeUnavailable, "compile: machine too busy: not done after %d s",
+			wall/time.Second)
 	}
 	return childError(err, said.String(), memoryMB)
 }
@@ -136,6 +137,8 @@ func childError(err error, said string, memoryMB int) error {
 		return protocol.Errorf(protocol.CodeInternal, "compile: child: %w", err)
 	case exit.ExitCode() == exitRefused:
 		return protocol.Errorf(protocol.CodeUnverified, "compile: %s", clip(strings.TrimSpace(said), 400))
+	case exit.ExitCode() == exitSlow:
+		return protocol.Errorf(protocol.CodeLimit, "compile: %s", strings.TrimSpace(said))
 	case exit.ExitCode() == exitStorage:
 		return protocol.Errorf(protocol.CodeStorage, "compile: %s", clip(strings.TrimSpace(said), 400))
 	case outOfMemory(said):
@@ -147,8 +150,14 @@ func childError(err error, said string, memoryMB int) error {
 
 // outOfMemory recognises the last words of a Go program that got no memory.
 func outOfMemory(said string) bool {
-	return strings.Contains(said, "out of memory") || strings.Contains(said, "cannot allocate memory") ||
-		strings.Contains(said, "runtime: cannot map pages")
+	for _, words := range []string{
+		"out of memory", "cannot allocate memory", "cannot map pages", "pthread_create failed", "newosproc",
+	} {
+		if strings.Contains(said, words) {
+			return true
+		}
+	}
+	return false
 }
 
 // short keeps the beginning of what is written.

@@ -18,6 +18,7 @@ const (
 	exitRefused = 10 // the module is none, or the compiler does not take it
 	exitStorage = 11 // the code could not be kept
 	exitUsage   = 12
+	exitSlow    = 13 // the time was up
 )
 
 // CompileChild is all that a process does which was started by Compile.Command: it takes
@@ -32,7 +33,7 @@ func CompileChild(args []string, in io.Reader, out io.Writer) int {
 	}
 	// Two bounds: the collector works harder towards the first, the system ends it at the second.
 	debug.SetMemoryLimit(int64(a.memoryMB) << 20)
-	if err := limitSelf(a.seconds, a.memoryMB); err != nil {
+	if err := limitSelf(a.seconds, a.memoryMB, out); err != nil {
 		fmt.Fprintln(out, err)
 		return exitUsage
 	}

@@ -3,6 +3,7 @@ package wasmhost
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ type tiny struct {
 	pages    byte     // of memory at the start
 	noMemory bool     // the memory is not exported
 	noStart  bool     // _start is not exported
+	locals   int      // of _start, of type i64
 	body     []byte   // of _start, without end
 	padding  int      // bytes of a custom section
 }
@@ -39,7 +41,11 @@ func (m tiny) wasm() []byte {
 	if !m.noStart {
 		export("_start", 0, byte(len(m.imports)))
 	}
-	body := sized(append(append([]byte{0}, m.body...), 0x0b))
+	locals := []byte{0}
+	if m.locals > 0 {
+		locals = append(binary.AppendUvarint([]byte{1}, uint64(m.locals)), 0x7e)
+	}
+	body := sized(append(append(locals, m.body...), 0x0b))
 	out := slices.Concat([]byte("\x00asm\x01\x00\x00\x00"), section(1, []byte{1, 0x60, 0, 0}), section(2, imports),
 		section(3, []byte{1, 0}), section(5, []byte{1, 0, m.pages}), section(7, exports), section(10, append([]byte{1}, body...)))
 	if m.padding > 0 {

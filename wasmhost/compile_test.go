@@ -1,0 +1,171 @@
+package wasmhost
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost/meter"
+)
+
+// bombs are valid modules that hold the compiler for longer than anyone would wait, if
+// nobody limits their shape: F9.
+func bombs() map[string][]byte {
+	ends := func(n int) []byte { return bytes.Repeat([]byte{0x0b}, n) }
+	const nest, blocks, ifs = 300, 60_000, 60_000
+	var loops []byte
+	put := func(code []byte, index int) {
+		loops = binary.AppendUvarint(append(loops, code...), uint64(index))
+	}
+	add := func(to int) { // local.get, i64.const 1, i64.add, local.set
+		put([]byte{0x20}, (to+1)%nest)
+		put([]byte{0x42, 1, 0x7c, 0x21}, to)
+	}
+	for i := range nest {
+		loops = append(loops, 0x03, 0x40)
+		add(i)
+	}
+	for i := range nest { // local.get, i32.wrap_i64, br_if 0, end
+		add(nest - 1 - i)
+		put([]byte{0x20}, i)
+		loops = append(loops, 0xa7, 0x0d, 0, 0x0b)
+	}
+	return map[string][]byte{
+		"loops over locals": tiny{pages: 1, locals: nest, body: loops}.wasm(),
+		"nested blocks":     tiny{pages: 1, body: append(bytes.Repeat([]byte{0x02, 0x40}, blocks), ends(blocks)...)}.wasm(),
+		"nested ifs":        tiny{pages: 1, body: append(bytes.Repeat([]byte{0x41, 0, 0x04, 0x40}, ifs), ends(ifs)...)}.wasm(),
+	}
+}
+
+// TestBombsAreKilled: whatever a module does to the compiler, it is refused within the
+// bound, and who works beside it is answered as before. F9.
+func TestBombsAreKilled(t *testing.T) {
+	h := newHost(t, Config{CacheDir: t.TempDir(), Compile: Compile{Command: compileCommand(t), Seconds: 1}})
+	p := load(t, newHost(t, Config{}), specOf("cborprobe", guest(t, "cborprobe")))
+	before := latencies(t, p, closedAfter(200*time.Millisecond))
+	for name, wasm := range bombs() {
+		if testing.Short() && name != "loops over locals" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			metered, err := meter.Instrument(wasm)
+			must(t, err)
+			if _, err := Verify(metered, &protocol.Manifest{}); protocol.CodeOf(err) != protocol.CodeUnverified {
+				t.Errorf("limits on its shape: %v, want it refused", err)
+			}
+			refused := make(chan struct{})
+			began := time.Now()
+			go func() {
+				defer close(refused)
+				_, err = h.acquire(context.Background(), protocol.DigestOf(metered), metered, true)
+			}()
+			during := latencies(t, p, refused)
+			took := time.Since(began)
+			if protocol.CodeOf(err) != protocol.CodeLimit {
+				t.Errorf("got %v, want %s", err, protocol.CodeLimit)
+			}
+			t.Logf("%d bytes: %v after %v; a call beside it %v (%v alone), 99 of 100 within %v (%v)", len(metered), err, took,
+				quantile(during, 0.5), quantile(before, 0.5), quantile(during, 0.99), quantile(before, 0.99))
+			if got, alone := quantile(during, 0.5), quantile(before, 0.5); got > 5*alone+time.Millisecond {
+				t.Errorf("a call beside it takes %v, %v alone", got, alone)
+			}
+		})
+	}
+}
+
+// latencies calls p every few milliseconds until done and returns how long each call
+// took, in ascending order.
+func latencies(t *testing.T, p *Plugin, done <-chan struct{}) (out []time.Duration) {
+	t.Helper()
+	r := work(t, event200)
+	pace := time.NewTicker(3 * time.Millisecond)
+	defer pace.Stop()
+	for {
+		began := time.Now()
+		if a := p.Call(context.Background(), r); a.Error != nil {
+			t.Error(a.Error)
+			return out
+		}
+		out = append(out, time.Since(began))
+		select {
+		case <-done:
+			slices.Sort(out)
+			return out
+		case <-pace.C:
+		}
+	}
+}
+
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	return sorted[int(q*float64(len(sorted)-1))]
+}
+
+func closedAfter(d time.Duration) <-chan struct{} {
+	done := make(chan struct{})
+	time.AfterFunc(d, func() { close(done) })
+	return done
+}
+
+// TestChildRefuses: what a child says of a module reaches who asked for it.
+func TestChildRefuses(t *testing.T) {
+	half := tiny{pages: 1}.wasm()[:30]
+	ifs := bombs()["nested ifs"]
+	self := compileCommand(t)
+	for name, c := range map[string]struct {
+		wasm  []byte
+		bound Compile
+		code  protocol.Code
+		text  string
+	}{
+		"half a module": {half, Compile{Command: self}, protocol.CodeUnverified, "section"},
+		"invalid":       {tiny{pages: 1, body: []byte{0x6a}}.wasm(), Compile{Command: self}, protocol.CodeUnverified, "invalid function[0]"},
+		"memory":        {ifs, Compile{Command: self, MemoryMB: 1}, protocol.CodeLimit, "more than 1 MB"},
+		"no program":    {half, Compile{Command: []string{"/no/such/program"}}, protocol.CodeInternal, "/no/such/program"},
+		"other program": {half, Compile{Command: []string{"/bin/false"}}, protocol.CodeLimit, "exit status 1"},
+	} {
+		for _, interpreter := range []bool{false, true} {
+			if interpreter && name == "memory" {
+				continue // it takes that module with less
+			}
+			h := newHost(t, Config{CacheDir: t.TempDir(), Compile: c.bound, Interpreter: interpreter})
+			_, err := h.acquire(context.Background(), protocol.DigestOf(c.wasm), c.wasm, false)
+			if protocol.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.text) {
+				t.Errorf("%s, interpreter %v: %v, want %s with %q", name, interpreter, err, c.code, c.text)
+			}
+		}
+	}
+}
+
+// TestChildIsToldWell: nothing but what a parent says is taken.
+func TestChildIsToldWell(t *testing.T) {
+	for _, args := range [][]string{
+		nil, {"a"}, {"", "maybe", "false", "1", "1"}, {"", "true", "no?", "1", "1"}, {"", "true", "true", "", "1"},
+	} {
+		var said bytes.Buffer
+		if code := CompileChild(args, strings.NewReader(""), &said); code != exitUsage || said.Len() == 0 {
+			t.Errorf("%q: exit %d, said %q", args, code, said.String())
+		}
+	}
+}
+
+// TestCancelEndsTheChild: who no longer wants a module does not wait for it.
+func TestCancelEndsTheChild(t *testing.T) {
+	wasm := bombs()["loops over locals"]
+	h := newHost(t, Config{CacheDir: t.TempDir(), Compile: Compile{Command: compileCommand(t), Wall: time.Minute}})
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	_, err := h.acquire(ctx, protocol.DigestOf(wasm), wasm, true)
+	if protocol.CodeOf(err) != protocol.CodeUnavailable || time.Since(began) > 5*time.Second {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+	if left, _ := filepath.Glob(filepath.Join(h.cfg.CacheDir, "wazero-*", "*")); len(left) > 0 {
+		t.Errorf("left %q", left)
+	}
+}
