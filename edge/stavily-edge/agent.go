@@ -52,7 +52,7 @@ func runAgent(ctx context.Context, o *options, _, logTo io.Writer) error {
 	}
 	h := &house{
 		state: o.state, log: log, store: store, enrolment: e, inbox: edge.NewInbox(), clock: &clock{},
-		wantsNative: o.native,
+		wantsNative: o.native, compileHere: o.compileHere,
 	}
 	return h.live(ctx, id)
 }
@@ -75,6 +75,9 @@ type house struct {
 	agent     *edge.Agent
 	// wantsNative says that native artifacts may run here.
 	wantsNative bool
+	// compileHere says that this device has no room for a second process that compiles.
+	compileHere bool
+	cacheKey    []byte
 	// boot is the agent's, once it booted; the link asks from another goroutine.
 	boot uint64
 }
@@ -90,6 +93,9 @@ func (h *house) live(ctx context.Context, id *disk.Identity) (err error) {
 	// Plugins and link outlive ctx: the runner first waits for what is being asked.
 	inner, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
+	if h.cacheKey, err = cacheKey(id); err != nil {
+		return err
+	}
 	if err := h.furnish(inner, credentials); err != nil {
 		return err
 	}
@@ -124,7 +130,8 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 	h.meter, h.measure = sysinfo.NewMeter(h.state, nil), make(chan struct{}, 1)
 	h.engine, err = wasmhost.New(ctx, wasmhost.Config{
 		Log: h.log, Lines: h.inbox.Line, Verdicts: h.store.Verdicts(buildID()),
-		CacheDir: filepath.Join(h.state, "cache"), DataDir: filepath.Join(h.state, "data"),
+		Compile:  compileBounds(h.compileHere),
+		CacheDir: filepath.Join(h.state, "cache"), CacheKey: h.cacheKey, DataDir: filepath.Join(h.state, "data"),
 		Calls: map[string]wasmhost.HostCall{
 			protocol.CapMetrics: func(ctx context.Context, _ wasmhost.Grants, args protocol.Raw) (any, error) {
 				return h.meter.Read(ctx, args)

@@ -49,6 +49,9 @@ func main() {
 	if isJail(os.Args) {
 		os.Exit(beJail())
 	}
+	if isCompile(os.Args) {
+		os.Exit(compileModule())
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

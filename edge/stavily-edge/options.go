@@ -34,6 +34,7 @@ type options struct {
 	logFormat              string
 	verbose                bool
 	output                 string
+	compileHere            bool
 }
 
 func (o *options) flags(name string) *flag.FlagSet {
@@ -48,6 +49,8 @@ func (o *options) flags(name string) *flag.FlagSet {
 	f.Var(&o.allow, "allow", "`capability:scope` that plugins may use on this device beyond the default,\n"+
 		"such as process.execute:uptime; may be repeated")
 	f.BoolVar(&o.native, "native", false, "run native plugins too, each as a process in a sandbox (full servers only)")
+	f.BoolVar(&o.compileHere, "compile-here", false, "compile modules in this process and not in one that can be killed:\n"+
+		"for a device without the memory for both")
 	f.BoolVar(&o.again, "again", false, "join although this device has joined before")
 	f.StringVar(&o.logFormat, "log-format", "text", "`format` of the log, text or json")
 	f.BoolVar(&o.verbose, "verbose", false, "log more")
