@@ -111,16 +111,28 @@ func delegated(dir string) bool {
 // tryGroup makes a group with a limit and removes it, and those that an agent which was
 // killed has left.
 func tryGroup(dir groupDir, name string) error {
-	left, _ := filepath.Glob(filepath.Join(dir.path, "stavily-*"))
-	for _, old := range left {
-		_ = os.Remove(old) // only an empty one goes
-	}
+	removeLeft(dir)
 	g := &cgroup{dirs: map[string]groupDir{}}
 	defer g.remove()
-	if err := g.add(dir, name, "stavily-try-"+strconv.Itoa(os.Getpid())); err != nil {
+	if err := g.add(dir, name, groupPrefix+strconv.Itoa(os.Getpid())+"-try"); err != nil {
 		return err
 	}
 	return g.limit(groupLimits{memory: 64 << 20, cores: 1, tasks: 64})
+}
+
+// groupPrefix begins the name of each group of ours; the agent's process and a number
+// follow.
+const groupPrefix = "stavily-"
+
+// removeLeft removes the groups of agents that are no more.
+func removeLeft(dir groupDir) {
+	left, _ := filepath.Glob(filepath.Join(dir.path, groupPrefix+"*"))
+	for _, old := range left {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(old), groupPrefix), "-")
+		if _, err := os.Stat(filepath.Join("/proc", pid)); errors.Is(err, os.ErrNotExist) {
+			_ = os.Remove(old)
+		}
+	}
 }
 
 // ownGroups returns the agent's own group in each hierarchy, by controller; that of the

@@ -159,7 +159,7 @@ func (h *Host) begin(cmd *exec.Cmd) (err error) {
 }
 
 func (h *Host) groupName() string {
-	return "stavily-" + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatUint(h.serial.Add(1), 10)
+	return groupPrefix + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatUint(h.serial.Add(1), 10)
 }
 
 // look finds out what this machine has, by trying.

@@ -178,8 +178,30 @@ func jailProgram(file string) int {
 	}()
 	_, _ = io.Copy(os.Stdout, proc)
 	<-proc.done
+	proc.bury()
 	return proc.cmd.ProcessState.ExitCode()
 }
 
 // beAgent loads the probe of file, says which process it is, and waits to be killed.
-func beAgent(file string) int { panic("later") }
+func beAgent(file string) int {
+	ctx := context.Background()
+	artifact, err := os.ReadFile(file)
+	if err != nil {
+		panic(err)
+	}
+	calls, err := wasmhost.New(ctx, wasmhost.Config{})
+	if err != nil {
+		panic(err)
+	}
+	h, err := New(ctx, Config{Calls: calls, Dir: filepath.Join(filepath.Dir(file), "agent")})
+	if err != nil {
+		panic(err)
+	}
+	p, err := h.Load(ctx, spec(action(), artifact))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(p.live.cmd.Process.Pid)
+	ask(p, "sleep", "", 0)
+	return 0
+}

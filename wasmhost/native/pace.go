@@ -25,8 +25,9 @@ type pacer struct {
 	cores  float64 // 0: a cgroup does it
 	memory int64   // 0: a cgroup does it
 
-	mu    sync.Mutex // guards the field below
-	asked chan struct{}
+	mu    sync.Mutex    // guards the fields below
+	asked chan struct{} // closed when it is to stand still; nil while it does
+	stood chan struct{} // closed when it does
 }
 
 // start begins to hold p, if there is something to hold.
@@ -46,8 +47,8 @@ func (c *pacer) resume() {
 	if c.asked != nil {
 		return
 	}
-	c.asked = make(chan struct{})
-	go c.hold(c.asked)
+	c.asked, c.stood = make(chan struct{}), make(chan struct{})
+	go c.hold(c.asked, c.stood)
 }
 
 // rest lets the process stand still.
@@ -59,12 +60,14 @@ func (c *pacer) rest() {
 	defer c.mu.Unlock()
 	if c.asked != nil {
 		close(c.asked)
+		<-c.stood // or its last signal would come after the next one's first
 		c.asked = nil
 	}
 }
 
 // hold lets the process run until asked is closed, in its share of CPU.
-func (c *pacer) hold(asked <-chan struct{}) {
+func (c *pacer) hold(asked <-chan struct{}, stood chan<- struct{}) {
+	defer close(stood)
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	c.signal(unix.SIGCONT)

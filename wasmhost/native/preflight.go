@@ -4,7 +4,6 @@ package native
 
 import (
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -171,8 +170,6 @@ var libraryAliases = map[string][]string{
 	"libstdc++":    {"libstdc++.so.6"},
 }
 
-var packageName = regexp.MustCompile(`^(lib[a-z0-9.+_-]*?)-?([0-9][0-9.]*)?$`)
-
 // libraryFiles returns the names of files that a library may have: by the table, as
 // Debian makes packages of sonames (libssl3: libssl.so.3), or as it is written.
 func libraryFiles(name string) []string {
@@ -183,8 +180,10 @@ func libraryFiles(name string) []string {
 	if strings.Contains(name, ".so") {
 		return []string{name}
 	}
-	if m := packageName.FindStringSubmatch(lower); m != nil && m[2] != "" {
-		return []string{m[1] + ".so." + m[2], m[1] + "-" + m[2] + ".so.*", lower + ".so*"}
+	stem := strings.TrimRight(lower, "0123456789.")
+	if version := lower[len(stem):]; version != "" {
+		stem = strings.TrimSuffix(stem, "-")
+		return []string{stem + ".so." + version, stem + "-" + version + ".so.*", lower + ".so*"}
 	}
 	return []string{lower + ".so*", "lib" + strings.TrimPrefix(lower, "lib") + ".so*"}
 }

@@ -107,7 +107,11 @@ func do(what, text string, n, id int) string {
 	case "setuid":
 		return errno(syscall.SYS_SETUID, 0, 0, 0)
 	case "write":
-		return how(os.WriteFile(text, make([]byte, n), 0o600))
+		err := os.WriteFile(text, make([]byte, n), 0o600)
+		if err != nil {
+			os.Remove(text)
+		}
+		return how(err)
 	case "fill":
 		return fill(n)
 	case "exec":
