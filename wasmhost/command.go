@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/experimental/sysfs"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/stavily/stavily/protocol"
@@ -28,6 +30,8 @@ type Command struct {
 	Scratch   string   // a folder of the machine that the command may write in, at /tmp; empty for none
 	MemoryMB  uint32
 	OutputMax int // bytes of stdout and stderr together that are kept
+	// Compile bounds the compiling. Zero: in this process, as long as it takes.
+	Compile Compile
 }
 
 // RunCommand runs c in a room of its own until it ends, and returns what it wrote. The
@@ -38,11 +42,11 @@ func RunCommand(ctx context.Context, c Command) ([]byte, error) {
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeUnverified, "meter: %w", err)
 	}
-	h, err := New(ctx, Config{fullWASI: true})
+	h, drop, err := c.host(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = h.Close(context.WithoutCancel(ctx)) }()
+	defer drop()
 	code, err := h.acquire(ctx, protocol.DigestOf(metered), metered, true)
 	if err != nil {
 		return nil, err
@@ -59,6 +63,35 @@ func RunCommand(ctx context.Context, c Command) ([]byte, error) {
 		<-in.done
 	}
 	return out.bytes(), in.verdict()
+}
+
+// host makes a host for c alone. A child leaves the code in a folder that goes with it.
+func (c *Command) host(ctx context.Context) (h *Host, drop func(), err error) {
+	cfg := Config{Compile: c.Compile, wasi: engineWASI}
+	if len(c.Compile.Command) > 0 {
+		if cfg.CacheDir, err = os.MkdirTemp("", "stavily-compile"); err != nil {
+			return nil, nil, protocol.Errorf(protocol.CodeStorage, "compile cache: %w", err)
+		}
+	}
+	forget := func() {
+		if cfg.CacheDir != "" {
+			_ = os.RemoveAll(cfg.CacheDir)
+		}
+	}
+	if h, err = New(ctx, cfg); err != nil {
+		forget()
+		return nil, nil, err
+	}
+	return h, func() {
+		_ = h.Close(context.WithoutCancel(ctx))
+		forget()
+	}, nil
+}
+
+// engineWASI gives a runtime the engine's own WASI, which can write files.
+func engineWASI(ctx context.Context, r wazero.Runtime) error {
+	_, err := wasi_snapshot_preview1.Instantiate(ctx, r)
+	return err
 }
 
 func startCommand(code *code, h *Host, c *Command, out *output) (*instance, error) {

@@ -15,7 +15,7 @@ import (
 // Nothing in it is a host's own: hosts of one process may share one.
 type engine struct {
 	interpreter bool
-	fullWASI    bool // for commands, which may write
+	wasi        func(context.Context, wazero.Runtime) error
 	bounds      Compile
 	cache       wazero.CompilationCache
 	shelf       *shelf // compiled code on disk; nil: in memory only
@@ -45,8 +45,11 @@ type code struct {
 // newEngine makes an engine. The error has CodeStorage when CacheDir cannot be used.
 func newEngine(cfg *Config) (*engine, error) {
 	e := &engine{
-		interpreter: cfg.Interpreter, fullWASI: cfg.fullWASI, bounds: cfg.Compile, log: cfg.Log, turn: make(chan struct{}, 1),
+		interpreter: cfg.Interpreter, wasi: cfg.wasi, bounds: cfg.Compile, log: cfg.Log, turn: make(chan struct{}, 1),
 		runtimes: map[bool]wazero.Runtime{}, codes: map[protocol.Digest]*code{},
+	}
+	if e.wasi == nil {
+		e.wasi = addWASI
 	}
 	var err error
 	if e.shelf, err = openShelf(cfg); err != nil {
@@ -181,7 +184,7 @@ func (e *engine) config(metered bool) wazero.RuntimeConfig {
 
 func (e *engine) newRuntime(ctx context.Context, metered bool) (wazero.Runtime, error) {
 	r := wazero.NewRuntimeWithConfig(ctx, e.config(metered))
-	if err := instantiateWASI(ctx, r, e.fullWASI); err != nil {
+	if err := e.wasi(ctx, r); err != nil {
 		return nil, err
 	}
 	if metered {

@@ -24,6 +24,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tetratelabs/wazero"
+
 	"github.com/stavily/stavily/protocol"
 )
 
@@ -70,7 +72,9 @@ type Config struct {
 
 	engine *engine // shared with other hosts; nil for one of its own
 
-	fullWASI bool // the engine's, for commands, which may write files
+	// wasi gives a runtime the functions that guests import; nil for a plugin's. Who needs
+	// no other one does not link it.
+	wasi func(context.Context, wazero.Runtime) error
 }
 
 // Verdicts keeps what this build of the program found out about modules. The digest

@@ -7,7 +7,6 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
 )
 
@@ -133,16 +132,6 @@ func wasiFuncs() []wasiFunc {
 		{"random_get", "ii", randomGet},
 		{"sched_yield", "", schedYield},
 	}
-}
-
-// instantiateWASI gives a runtime WASI: ours for plugins, or the engine's, which can write
-// files, for commands.
-func instantiateWASI(ctx context.Context, r wazero.Runtime, full bool) error {
-	if !full {
-		return addWASI(ctx, r)
-	}
-	_, err := wasi_snapshot_preview1.Instantiate(ctx, r)
-	return err
 }
 
 // addWASI gives a runtime the functions that guests import.
