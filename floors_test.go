@@ -15,6 +15,7 @@ const module = "github.com/stavily/stavily"
 
 // Every heavy dependency and the tree of ours that most others must not reach.
 const (
+	celGo    = "cel.dev/cel-go"
 	cbor     = "github.com/fxamacker/cbor/v2"
 	cose     = "github.com/veraison/go-cose"
 	esbuild  = "github.com/evanw/esbuild"
@@ -50,6 +51,12 @@ var floors = []floor{
 		"the promises of a link are told without any link",
 	},
 	{
+		"protocol/condition",
+		[]string{"protocol"},
+		[]string{"net/http", wazero, paho, mochi, goGit, celGo},
+		"a device evaluates conditions and never reads their text",
+	},
+	{
 		"firmware-targets", nil,
 		[]string{wazero, paho, mochi, goGit},
 		"a table of platforms needs nothing",
@@ -79,8 +86,8 @@ var floors = []floor{
 	},
 	{
 		"edge",
-		[]string{"protocol", "wasmhost"},
-		[]string{paho, gopsutil, anyHub},
+		[]string{"protocol", "protocol/condition", "wasmhost"},
+		[]string{paho, gopsutil, celGo, anyHub},
 		"an agent is the same on a device and in the simulator",
 	},
 	{
@@ -152,8 +159,14 @@ var floors = []floor{
 		"how people's files are read has nothing to do with what they say",
 	},
 	{
+		"hub/condition",
+		[]string{"protocol", "protocol/condition"},
+		[]string{mochi, goGit},
+		"cel-go stays behind one door",
+	},
+	{
 		"hub/workflow",
-		[]string{"protocol", "hub/document"},
+		[]string{"protocol", "protocol/condition", "hub/condition", "hub/document"},
 		[]string{mochi, goGit},
 		"a workflow can be checked on any desk",
 	},
@@ -292,6 +305,7 @@ var rooms = []struct {
 	{goGit + "/go-git/v5", []string{"hub/source"}, true},
 	{wazero, []string{"wasmhost", "internal/bench"}, true},
 	{gopsutil + "/v3", []string{"edge/sysinfo"}, true},
+	{celGo, []string{"hub/condition"}, false},
 	{esbuild, []string{"hub/build"}, false},
 }
 

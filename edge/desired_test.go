@@ -10,6 +10,7 @@ import (
 
 	"github.com/stavily/stavily/edge"
 	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/protocol/condition"
 	"github.com/stavily/stavily/wasmhost"
 )
 
@@ -61,6 +62,16 @@ func TestRefused(t *testing.T) {
 			}
 			w.hub.hint = &protocol.Hint{Epoch: 1, Revision: 6, Digest: w.hub.put(sealed), Size: int64(len(sealed))}
 			w.hub.sayHint()
+		}},
+		{"no condition", protocol.CodeBadMessage, "operation 99 is not known", func(w *world) {
+			d := good(w)
+			d.Assignments[0].If = protocol.MustMarshal(condition.Tree{Nodes: []condition.Node{{Op: 99}}})
+			w.hub.deploy(d)
+		}},
+		{"condition of a trigger", protocol.CodeBadMessage, "before there is an event", func(w *world) {
+			d := good(w)
+			d.Assignments[0].Trigger.If = above(1)
+			w.hub.deploy(d)
 		}},
 		{"same revision", protocol.CodeStale, "not above 5", func(w *world) {
 			d := good(w)

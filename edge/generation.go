@@ -144,6 +144,13 @@ func checkAssignment(of *protocol.Assignment, listed map[protocol.Digest]bool) e
 	if of.CatchUp > protocol.CatchUpAll {
 		return protocol.Errorf(protocol.CodeIncompatible, "catch-up %d is not known here", of.CatchUp)
 	}
+	if len(of.Trigger.If) > 0 {
+		return protocol.Errorf(protocol.CodeBadMessage, "step %q: a condition before there is an event",
+			of.Trigger.Name)
+	}
+	if _, err := readConditions(of); err != nil {
+		return err
+	}
 	known := map[protocol.StepName]bool{}
 	for _, s := range stepsOf(of) {
 		if known[s.Name] {

@@ -40,6 +40,10 @@ func (a *Agent) step(w *work) {
 	if r.call != 0 || a.now.Before(r.at) {
 		return
 	}
+	if res := a.judge(w, r); res != nil {
+		a.move(w, r, res)
+		return
+	}
 	n := int(r.Next) + 1
 	s := w.steps[n]
 	req := &wasmhost.Request{

@@ -25,7 +25,7 @@ func (h *Hub) fetch(from protocol.Address, req protocol.FetchRequest) error {
 		return refuse(protocol.Errorf(protocol.CodeLimit, "fetch %s: chunk %d, no file has so many",
 			req.Digest.Short(), req.First))
 	}
-	chunk, err := h.chunks(from, req.Digest)
+	chunk, err := h.shelf(from, req.Digest)
 	if err != nil {
 		return refuse(err)
 	}
@@ -42,8 +42,11 @@ func (h *Hub) fetch(from protocol.Address, req protocol.FetchRequest) error {
 	return nil
 }
 
-// chunks returns who hands out the chunks of the file of that digest for that agent.
-func (h *Hub) chunks(a protocol.Address, d protocol.Digest) (chunk func(uint32) ([]byte, int64, error), err error) {
+// chunks hands out one chunk of a file, with the size of the whole.
+type chunks func(index uint32) ([]byte, int64, error)
+
+// shelf returns who hands out the chunks of the file of that digest for that agent.
+func (h *Hub) shelf(a protocol.Address, d protocol.Digest) (chunk chunks, err error) {
 	err = h.write(func(tx *store.Tx) error {
 		agent, err := known(tx, a)
 		switch {
@@ -67,7 +70,8 @@ func (h *Hub) chunks(a protocol.Address, d protocol.Digest) (chunk func(uint32) 
 func cut(b []byte, index uint32) ([]byte, int64, error) {
 	size := int64(len(b))
 	if index >= protocol.ChunkCount(size) {
-		return nil, size, protocol.Errorf(protocol.CodeBadMessage, "chunk %d of %d", index, protocol.ChunkCount(size))
+		return nil, size, protocol.Errorf(protocol.CodeBadMessage, "chunk %d of %d", index,
+			protocol.ChunkCount(size))
 	}
 	at := int64(index) * protocol.ChunkSize
 	return b[at:min(at+protocol.ChunkSize, size)], size, nil

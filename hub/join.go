@@ -12,9 +12,9 @@ import (
 	"github.com/stavily/stavily/protocol"
 )
 
-// ServeJoin answers the one request of an agent that joins or renews: a JoinRequest in,
-// a JoinReply out, both framed as protocol.ReadFrame reads. decide is called once, between reading and writing; conn's deadlines are
-// the caller's.
+// ServeJoin answers the one request of an agent that joins or renews: a JoinRequest in, a
+// JoinReply out, both framed as protocol.ReadFrame reads them. decide is called
+// once, between reading and writing; conn's deadlines are the caller's.
 func ServeJoin(conn *tls.Conn, log *slog.Logger, decide func(protocol.JoinRequest,
 	*x509.Certificate) protocol.JoinReply,
 ) {

@@ -152,7 +152,8 @@ func (h *Hub) revise(tx *store.Tx, now time.Time, agent *fleet.Agent, content *d
 			"give it fewer workflows or smaller configurations", content.Address, len(sealed), protocol.DocumentMax)
 	}
 	agent.Desired = fleet.Desired{
-		Revision: doc.Revision, Digest: protocol.DigestOf(sealed), Size: int64(len(sealed)), Issued: now, Content: asks,
+		Revision: doc.Revision, Digest: protocol.DigestOf(sealed), Size: int64(len(sealed)), Issued: now,
+		Content: asks,
 	}
 	if err := fleet.SetDesired(tx, content.Address.Agent, agent.Desired, sealed); err != nil {
 		return change, err

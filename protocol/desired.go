@@ -36,6 +36,9 @@ type Assignment struct {
 	Actions  []Step       `cbor:"3,keyasint" json:"actions"`
 	Outputs  []Step       `cbor:"4,keyasint" json:"outputs"`
 	CatchUp  CatchUp      `cbor:"5,keyasint,omitempty" json:"catch_up"`
+	// If is an encoded condition.Tree over the event: only an event for which it holds
+	// becomes a run. None means every event.
+	If Raw `cbor:"6,keyasint,omitempty" json:"-"`
 }
 
 // Step is one place in an assignment: which release runs, with what, and under which
@@ -49,6 +52,9 @@ type Step struct {
 	Timeout int64    `cbor:"6,keyasint,omitempty" json:"timeout_ms"` // 0: the limit's seconds
 	Retry   Retry    `cbor:"7,keyasint,omitzero" json:"retry"`
 	When    When     `cbor:"8,keyasint,omitempty" json:"when"` // outputs only
+	// If is an encoded condition.Tree over the event and the results of earlier actions: a
+	// step for which it does not hold is skipped. Not for triggers.
+	If Raw `cbor:"9,keyasint,omitempty" json:"-"`
 }
 
 // Retry says how often a step is tried again after a retryable error.

@@ -87,4 +87,7 @@ type AssignmentStatus struct {
 	Error    *Error       `cbor:"3,keyasint,omitempty" json:"error,omitempty"`
 	Fired    uint64       `cbor:"4,keyasint,omitempty" json:"fired"`  // runs begun since the boot
 	Failed   uint64       `cbor:"5,keyasint,omitempty" json:"failed"` // of those, ended in an error
+	// Filtered counts the events since the boot for which the workflow's condition did
+	// not hold: they became no run.
+	Filtered uint64 `cbor:"6,keyasint,omitempty" json:"filtered,omitempty"`
 }

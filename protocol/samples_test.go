@@ -67,7 +67,7 @@ func sampleDesired() Desired {
 		Assignments: []Assignment{{
 			Workflow: "guard", Trigger: sampleStep("trigger"), Actions: []Step{sampleStep("act")},
 			Outputs: []Step{output},
-			CatchUp: CatchUpLatest,
+			CatchUp: CatchUpLatest, If: MustMarshal(map[int]any{1: []any{map[int]any{1: 1, 5: true}}, 2: "true"}),
 		}},
 		Settings: Settings{HeartbeatSeconds: 60, MetricsSeconds: 300},
 	}

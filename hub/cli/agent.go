@@ -111,7 +111,7 @@ func showAgent(w io.Writer, a api.Agent) {
 		if s.Error != nil {
 			text = s.Error.Text
 		}
-		row(w, "workflow", s.Workflow, s.Phase, fmt.Sprintf("%d fired, %d failed", s.Fired, s.Failed), text)
+		row(w, "workflow", s.Workflow, s.Phase, fired(&s), text)
 	}
 }
 
@@ -170,3 +170,12 @@ func agentToken(c *connection) *cobra.Command {
 }
 
 func portOf(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
+
+// fired says what became of the events of one assignment.
+func fired(s *protocol.AssignmentStatus) string {
+	text := fmt.Sprintf("%d fired, %d failed", s.Fired, s.Failed)
+	if s.Filtered > 0 {
+		text += fmt.Sprintf(", %d filtered", s.Filtered)
+	}
+	return text
+}

@@ -156,7 +156,7 @@ func runsOn(r *Release, platform string) bool {
 }
 
 func assign(d *Deployment, approve []protocol.Grant) protocol.Assignment {
-	as := protocol.Assignment{Workflow: d.Workflow.Name, CatchUp: d.Workflow.CatchUp}
+	as := protocol.Assignment{Workflow: d.Workflow.Name, CatchUp: d.Workflow.CatchUp, If: d.Workflow.If}
 	for i, step := range d.Workflow.StepsInOrder() {
 		s := stepFor(step, &d.Releases[i], approve)
 		switch step.Type {
@@ -178,7 +178,8 @@ func stepFor(s *workflow.Step, r *Release, approve []protocol.Grant) protocol.St
 	grants := protocol.Intersect(wishes, protocol.Union(approve, s.Allow))
 	out := protocol.Step{
 		Name: s.Name, Release: r.Ref.Digest, Grants: protocol.Effective(grants),
-		Limits: r.Manifest.Limits.WithDefaults(), Timeout: s.Timeout.Milliseconds(), Retry: s.Retry, When: s.When,
+		Limits: r.Manifest.Limits.WithDefaults(), Timeout: s.Timeout.Milliseconds(), Retry: s.Retry,
+		When: s.When, If: s.If,
 	}
 	if s.With != nil {
 		out.Config = protocol.MustMarshal(s.With)

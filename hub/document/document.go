@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -154,6 +155,40 @@ func (d *Document) Errorf(path, format string, args ...any) *Error {
 		}
 		at = at[:i]
 	}
+}
+
+// Place is a place in a text: line and column, in characters, from 1.
+type Place struct{ Line, Column int }
+
+// ErrorWithin returns an error at a place in the text that stands at path. Where the text
+// is quoted with escapes, folded, or otherwise not as in the document, the place is said
+// in words.
+func (d *Document) ErrorWithin(path string, at Place, message string) *Error {
+	e, line, column := d.Errorf(path, "%s", message), at.Line, at.Column
+	n := d.find(path)
+	if n == nil || n.Kind != yaml.ScalarNode {
+		return e
+	}
+	text, first := strings.Split(n.Value, "\n"), n.Line
+	if n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
+		first++
+	}
+	row := first + line - 1
+	if line < 1 || line > len(text) || row < 1 || row > len(d.lines) {
+		return e
+	}
+	source := strings.TrimRight(d.lines[row-1], "\r")
+	begin := strings.LastIndex(source, text[line-1])
+	if text[line-1] == "" || begin < 0 {
+		if line > 1 || column > 1 {
+			e.Text = fmt.Sprintf("at %d:%d of the text: %s", line, column, e.Text)
+		}
+		return e
+	}
+	before := min(column-1, utf8.RuneCountInString(text[line-1]))
+	e.Line, e.Source = row, source
+	e.Column = utf8.RuneCountInString(source[:begin]) + max(before, 0) + 1
+	return e
 }
 
 // find returns the value node at path, nil when there is none.

@@ -22,7 +22,8 @@ type Workflow struct {
 	Actions []Step
 	Outputs []Step
 	CatchUp protocol.CatchUp
-	Text    []byte // as written
+	If      protocol.Raw // an encoded condition over the event; nil for none
+	Text    []byte       // as written
 
 	doc *document.Document
 }
@@ -37,6 +38,7 @@ type Step struct {
 	Retry   protocol.Retry
 	Timeout time.Duration
 	When    protocol.When
+	If      protocol.Raw     // an encoded condition over the event and earlier results; nil for none
 	Allow   []protocol.Grant // what the operator allows this step, besides the hub's own list
 	Path    string           // in the document, such as actions[0]
 }
@@ -107,6 +109,7 @@ type writtenStep struct {
 	Retry   *writtenRetry       `json:"retry"`
 	Timeout time.Duration       `json:"timeout"`
 	When    string              `json:"when"`
+	If      string              `json:"if"`
 	Allow   map[string][]string `json:"allow"`
 }
 
@@ -133,13 +136,13 @@ func Parse(name string, text []byte) (*Workflow, error) {
 	if err := w.Name.Check(); err != nil {
 		return nil, w.Errorf("workflow", "%v", err)
 	}
-	if doc.Has("if") {
-		return nil, w.Errorf("if", "conditions are not supported by this version")
-	}
 	if w.CatchUp, err = w.catchUp(in.CatchUp); err != nil {
 		return nil, err
 	}
-	return w, w.steps(&in)
+	if err := w.steps(&in); err != nil {
+		return nil, err
+	}
+	return w, w.conditions(&in)
 }
 
 func (w *Workflow) catchUp(text string) (protocol.CatchUp, error) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/protocol/condition"
 )
 
 const guard = `workflow: overheat-guard
@@ -48,6 +49,27 @@ func TestParseReadsEveryField(t *testing.T) {
 	}
 }
 
+// Conditions are compiled, of the workflow and of each step.
+func TestParseCompilesConditions(t *testing.T) {
+	text := strings.NewReplacer("catch-up: latest", "if: event.value < 120", "timeout: 30s", "if: event.critical",
+		"when: error", `if: results["restart-fan"].status == 'error'`).Replace(guard)
+	w, err := Parse("w.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		raw  protocol.Raw
+		want string
+	}{
+		{w.If, "event.value < 120"}, {w.Actions[0].If, "event.critical"},
+		{w.Outputs[0].If, `results["restart-fan"].status == 'error'`},
+	} {
+		if got, err := condition.Parse(c.raw); err != nil || got.String() != c.want {
+			t.Errorf("got %v, %v, want %s", got, err, c.want)
+		}
+	}
+}
+
 // P-02: exactly one trigger, one or more actions and outputs, each error at its place.
 func TestParseRefuses(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
@@ -84,7 +106,20 @@ func TestParseRefuses(t *testing.T) {
 		{"bad catch-up", "catch-up: latest", "catch-up: some", `w.yaml:16:11: catch-up: "some": want none, latest or all`},
 		{"bad capability", "process.execute: [", "process.exec: [", `"process.exec" is no capability`},
 		{"retries", "times: 3", "times: 300", "w.yaml:10:21: actions[0].retry.times: 300, want at most 100"},
-		{"condition", "catch-up: latest", "if: event.value < 3", "w.yaml:16:5: if: conditions are not supported"},
+		{"bad condition", "catch-up: latest", "if: event.value < 3 && evnt.ok", "w.yaml:16:24: if: undeclared reference to 'evnt'"},
+		{"bad condition in quotes", "catch-up: latest", `if: "evnt.ok"`, "w.yaml:16:6: if: undeclared reference to 'evnt'"},
+		{"bad condition in lines", "catch-up: latest", "if: |\n  event.ok &&\n    1 + 'x' == 2", "w.yaml:18:7: if: found no matching overload"},
+		{"bad condition in a fold", "catch-up: latest", "if: >\n  event.ok &&\n  evnt.ok", "evnt"},
+		{"empty condition", "catch-up: latest", "if: ''", "w.yaml:16:5: if: "},
+		{"condition of the trigger", "  at: { group", "  if: event.ok\n  at: { group", "trigger.if: there is no event yet"},
+		{
+			"condition on itself", "timeout: 30s", "if: results['restart-fan'].status == 'ok'",
+			"w.yaml:11:16: actions[0].if: results: \"restart-fan\" is no action before this: there is none",
+		},
+		{
+			"condition on nobody", "when: error", "if: results.restart.status == 'ok'",
+			`w.yaml:15:16: outputs[0].if: results: "restart" is no action before this: want one of ["restart-fan"]`,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if !strings.Contains(guard, c.old) {

@@ -1,0 +1,55 @@
+package workflow
+
+import (
+	"errors"
+
+	"github.com/stavily/stavily/hub/condition"
+	"github.com/stavily/stavily/hub/document"
+	"github.com/stavily/stavily/protocol"
+)
+
+// conditions compiles what stands under "if", of the workflow and of its steps. A step
+// may look at the results of the actions before it, an output at those of all actions.
+func (w *Workflow) conditions(in *written) error {
+	c, err := condition.NewCompiler()
+	if err != nil {
+		return err
+	}
+	if w.If, err = w.condition(c, "if", in.If, nil); err != nil {
+		return err
+	}
+	if in.Trigger.If != "" {
+		return w.Errorf("trigger.if", "there is no event yet; a condition on the event stands beside trigger")
+	}
+	var earlier []protocol.StepName
+	for i := range w.Actions {
+		s := &w.Actions[i]
+		if s.If, err = w.condition(c, s.Path+".if", in.Actions[i].If, earlier); err != nil {
+			return err
+		}
+		earlier = append(earlier, s.Name)
+	}
+	for i := range w.Outputs {
+		s := &w.Outputs[i]
+		if s.If, err = w.condition(c, s.Path+".if", in.Outputs[i].If, earlier); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Workflow) condition(c *condition.Compiler, path, text string, earlier []protocol.StepName,
+) (protocol.Raw, error) {
+	if !w.doc.Has(path) {
+		return nil, nil
+	}
+	tree, err := c.Compile(text, earlier)
+	var bad *condition.Error
+	switch {
+	case errors.As(err, &bad):
+		return nil, w.doc.ErrorWithin(path, document.Place{Line: bad.Line, Column: bad.Column}, bad.Text)
+	case err != nil:
+		return nil, w.Errorf(path, "%v", err)
+	}
+	return protocol.MustMarshal(tree), nil
+}
