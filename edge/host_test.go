@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -101,6 +102,16 @@ func TestRealPlugins(t *testing.T) {
 // runReal lets an agent live on dir until done, and waits until all of it has ended.
 func runReal(t *testing.T, dir string, hub *hubSide, done func() bool) {
 	t.Helper()
+	runRealWith(t, dir, hub, nil, done)
+}
+
+// loads loads native plugins.
+type loads func(context.Context, wasmhost.Spec) (wasmhost.Loaded, error)
+
+// runRealWith is runReal for an agent that runs native artifacts of this machine too, by
+// what native makes; nil for one that does not.
+func runRealWith(t *testing.T, dir string, hub *hubSide, native func(*wasmhost.Host) loads, done func() bool) {
+	t.Helper()
 	store, err := disk.Open(dir, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -114,13 +125,17 @@ func runReal(t *testing.T, dir string, hub *hubSide, done func() bool) {
 	}
 	defer engine.Close(ctx)
 	inbox := edge.NewInbox()
-	host := edge.NewHost(ctx, edge.HostConfig{
-		Engine: engine, Store: store, Answered: inbox.Answered, Audit: inbox.Audit, Rest: 20 * time.Millisecond,
-		KV: func(i edge.Instance) wasmhost.KV { return store.KV(i) },
-	})
 	c := edge.DefaultConfig()
 	c.Address, c.Epoch, c.Keyring = here, 1, hub.ring()
-	c.Device = protocol.Device{Platform: "linux-amd64"}
+	c.Device = protocol.Device{Platform: "linux-" + runtime.GOARCH}
+	plugins := edge.HostConfig{
+		Engine: engine, Store: store, Answered: inbox.Answered, Audit: inbox.Audit, Rest: 20 * time.Millisecond,
+		KV: func(i edge.Instance) wasmhost.KV { return store.KV(i) },
+	}
+	if native != nil {
+		c.Native, plugins.Native = true, native(engine)
+	}
+	host := edge.NewHost(ctx, plugins)
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	link := &loop{hub: hub, inbox: inbox, done: func() {

@@ -112,9 +112,17 @@ func (h *Host) refuse(m *protocol.Manifest, rules Confinement) error {
 	return nil
 }
 
-// judge says of each promise how it is kept.
-func (h *Host) judge(p *plan, w *planned) {
-	c, jail := &p.rules, p.order.Jail
+// Layers says which layers of a jail this machine has, before any plugin.
+func (h *Host) Layers() Confinement {
+	var c Confinement
+	p := &plan{order: order{Jail: h.facts.jail != 0, Landlock: h.facts.landlock > 0, Seccomp: h.facts.seccomp}}
+	h.judgeLayers(&c, p)
+	return c
+}
+
+// judgeLayers says how each layer is kept.
+func (h *Host) judgeLayers(c *Confinement, p *plan) {
+	jail := p.order.Jail
 	c.add(LayerNamespaces, jail, orWhy(jail, h.namespaceWords(), h.facts.jailWhy))
 	c.add(LayerFiles, jail || p.order.Landlock, h.fileWords(p))
 	c.add(LayerCapabilities, true, "none, bounding set empty, no_new_privs")
@@ -123,6 +131,12 @@ func (h *Host) judge(p *plan, w *planned) {
 	c.add(LayerSeccomp, p.order.Seccomp, orWhy(p.order.Seccomp, "a list of system calls, EPERM for all others",
 		h.lacking(LayerSeccomp)))
 	c.add(LayerCgroup, len(h.groups.why) == 0, h.groupWords())
+}
+
+// judge says of each promise how it is kept.
+func (h *Host) judge(p *plan, w *planned) {
+	c, jail := &p.rules, p.order.Jail
+	h.judgeLayers(c, p)
 	h.judgeLimits(c, p, w)
 	sandboxed := jail && p.order.Seccomp
 	c.add("sandbox_mode", sandboxed, orWhy(sandboxed, "namespaces and seccomp", "namespaces or seccomp lack"))
