@@ -34,6 +34,7 @@ func hubCommand() *cobra.Command {
 			}
 			cfg := hub.DefaultConfig(home)
 			cfg.Listen, cfg.API, cfg.Cache = listen, apiAddress, cache
+			cfg.Compile = hub.ChildCommand()
 			if cfg.Approve, err = hub.ParseApprovals(allow); err != nil {
 				return fmt.Errorf("--allow: %w", err)
 			}

@@ -11,7 +11,12 @@ import (
 	"github.com/stavily/stavily/hub/demo"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	if code, is := hub.Child(os.Args[1:], os.Stdin, os.Stdout); is {
+		os.Exit(code)
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // run is main without the process: it returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {

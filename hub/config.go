@@ -32,6 +32,9 @@ type Config struct {
 	BuildTimeout time.Duration
 	// FetchTimeout bounds one fetch from Git.
 	FetchTimeout time.Duration
+	// Compile starts this program again to compile one module and end. Empty: modules that
+	// nobody trusts yet are compiled in the hub's own process.
+	Compile []string
 }
 
 // DefaultConfig returns the configuration of a hub under home.

@@ -20,6 +20,7 @@ import (
 	"github.com/stavily/stavily/hub/registry"
 	"github.com/stavily/stavily/hub/store"
 	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost"
 )
 
 const (
@@ -107,7 +108,9 @@ func (s *server) openRest() (err error) {
 	if err := s.openBroker(); err != nil {
 		return err
 	}
-	builder, err := build.New(build.Config{CacheDir: s.cfg.cacheDir(), Log: s.log})
+	builder, err := build.New(build.Config{
+		CacheDir: s.cfg.cacheDir(), Log: s.log, Compile: wasmhost.Compile{Command: s.cfg.Compile},
+	})
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/Masterminds/semver/v3"
 
 	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost"
 )
 
 // Config is what a Builder needs.
@@ -30,6 +31,8 @@ type Config struct {
 	// AllowUnconfined lets a build run code of the source on a machine that cannot confine
 	// it; the release says so.
 	AllowUnconfined bool
+	// Compile bounds the compiling of the modules that tests are. Zero: in this process.
+	Compile wasmhost.Compile
 }
 
 // Builder builds. Its methods may be called from any goroutine; builds run one at a

@@ -105,7 +105,7 @@ func (w *workspace) runTests(ctx context.Context, module []byte, suite string, a
 	out, err := wasmhost.RunCommand(ctx, wasmhost.Command{
 		Wasm: module, Args: append([]string{"test"}, args...), Files: w.tree,
 		Dir:     filepath.ToSlash(filepath.Clean(suite)),
-		Scratch: scratch, MemoryMB: testMemoryMB, OutputMax: outputMax,
+		Scratch: scratch, MemoryMB: testMemoryMB, OutputMax: outputMax, Compile: w.b.cfg.Compile,
 	})
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeRefused, "test: %w\n%s", err, tail(out))
