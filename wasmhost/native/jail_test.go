@@ -4,6 +4,8 @@ package native
 
 import (
 	"bufio"
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -11,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -250,5 +253,50 @@ func TestKilledAgent(t *testing.T) {
 	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 5000)
 	if err != nil || n != 1 {
 		t.Errorf("plugin lives on after its agent: %d, %v", n, err)
+	}
+}
+
+// An agent without any privilege has a jail all the same, but for what only root has to
+// give: groups, and another user.
+func TestUnprivileged(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("is not root, so every other test is this one")
+	}
+	jailed(t)
+	dir, err := os.MkdirTemp("", "native-nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	self, file := filepath.Join(dir, "self"), filepath.Join(dir, "probe")
+	me, err := os.ReadFile(os.Args[0])
+	if err == nil {
+		err = errors.Join(os.Chmod(dir, 0o755), os.WriteFile(self, me, 0o755), os.WriteFile(file, probe(t), 0o755))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "jail-a-program", file)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	cmd.Env = []string{"TMPDIR=/tmp"}
+	cmd.Stderr = os.Stderr
+	run := func(id int, do, text string) string {
+		return fmt.Sprintf(`{"id":%d,"run":{"event":{"data":{"do":%q,"text":%q}}}}`+"\n", id, do, text)
+	}
+	cmd.Stdin = strings.NewReader(`{"init":{}}` + "\n" + run(1, "whoami", "") + run(2, "read", "/etc/passwd") +
+		run(3, "mount", "") + run(4, "write", "/tmp/x"))
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	want := []string{"hello", "ready", "uid 0 pid 1", "open /etc/passwd: ", "not permitted", "done"}
+	if len(lines) != len(want) {
+		t.Fatalf("said %q", lines)
+	}
+	for i := range want {
+		if !strings.Contains(lines[i], want[i]) {
+			t.Errorf("said %q, want %q", lines[i], want[i])
+		}
 	}
 }
