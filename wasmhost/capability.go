@@ -13,6 +13,8 @@ import (
 // callsMax bounds the host calls of one request.
 const callsMax = 1024
 
+var errCallsMax = protocol.Errorf(protocol.CodeLimit, "more than %d host calls in one request", callsMax)
+
 // HostCall is what one host call does. ctx ends with the request. grants is what the
 // plugin may do; that it may make this call was checked. args is one map in
 // deterministic CBOR with text keys, read best with protocol.Unmarshal into a struct
@@ -83,7 +85,7 @@ type request struct {
 func (r *request) call(name string, args protocol.Raw) (protocol.Raw, error) {
 	r.calls++
 	if r.calls > callsMax {
-		r.in.end(protocol.Errorf(protocol.CodeLimit, "more than %d host calls in one request", callsMax))
+		r.in.end(errCallsMax)
 	}
 	do, err := r.admit(name)
 	if err != nil {

@@ -43,9 +43,10 @@ type Plugin struct {
 	files  *files
 	budget *budget
 
-	turn chan struct{} // holds one value while a call is under way, which guards the two below
+	turn chan struct{} // holds one value while a call is under way, which guards the three below
 	live *instance     // nil: the next call starts one
 	conv *conversation // with live
+	script script      // records or replays the instance; nil for neither, as nearly always
 
 	mu     sync.Mutex // guards the fields below
 	ending *instance  // live, for Close
@@ -192,7 +193,7 @@ func (p *Plugin) begin(ctx context.Context) error {
 	p.log.begin()
 	in, err := newInstance(blueprint{
 		code: p.code, limits: p.limits, host: p.host, log: p.log,
-		world: worldly{args: p.spec.Args, env: p.spec.Env, mounts: p.spec.Mounts},
+		world: p.worldly(),
 	})
 	if err != nil {
 		return err
@@ -217,7 +218,19 @@ func (p *Plugin) begin(ctx context.Context) error {
 		return protocol.Errorf(cause.Code, "start: %w", cause)
 	}
 	p.conv = conv
+	if p.script != nil {
+		p.script.started(p.start, in.tank.spent())
+	}
 	return nil
+}
+
+// worldly is what the next instance is to find.
+func (p *Plugin) worldly() worldly {
+	w := worldly{args: p.spec.Args, env: p.spec.Env, mounts: p.spec.Mounts}
+	if p.script != nil {
+		w.tape = p.script.tape()
+	}
+	return w
 }
 
 // adopt makes in the live instance, unless the plugin was closed meanwhile.
@@ -284,13 +297,18 @@ var (
 // codes of the plugin's own errors (CodePlugin, CodeRetryable): CodeDeadline,
 // CodeMemory, CodeContract, CodeLimit, CodeBadInput for a request that does not fit the
 // plugin's type, CodeUnavailable when ctx was cancelled or the plugin closed.
-func (p *Plugin) Call(ctx context.Context, r Request) (a Answer) {
+func (p *Plugin) Call(ctx context.Context, r Request) Answer {
 	select {
 	case p.turn <- struct{}{}:
 	case <-ctx.Done():
-		return Answer{Error: protocol.Errorf(protocol.CodeUnavailable, "call was cancelled")}
+		return Answer{Error: errCancelled}
 	}
 	defer func() { <-p.turn }()
+	return p.answer(ctx, r)
+}
+
+// answer is Call for who has the turn.
+func (p *Plugin) answer(ctx context.Context, r Request) (a Answer) {
 	began := p.host.cfg.Clock()
 	defer func() {
 		if defect := recover(); defect != nil {
@@ -350,7 +368,7 @@ func (p *Plugin) ask(ctx context.Context, r Request) Answer {
 	defer stop()
 	req := &request{p: p, ctx: ctx, in: in, limit: limit}
 	defer req.close()
-	a, err := p.conv.ask(r, req)
+	a, err := p.conv.ask(r, p.directed(r, req))
 	if err == nil && (!in.settle() || p.conv.unread()) {
 		err = contractf("says more than was asked")
 	}
@@ -365,7 +383,19 @@ func (p *Plugin) ask(ctx context.Context, r Request) Answer {
 	if p.live == in || in.finished() { // else it may still be paying
 		a.Usage.Fuel = in.tank.spent() - fuel
 	}
+	if p.script != nil {
+		p.script.answered(a)
+	}
 	return a
+}
+
+// directed returns who answers the host calls of a request: the host, unless a script does.
+func (p *Plugin) directed(r Request, req *request) callee {
+	if p.script == nil {
+		return req
+	}
+	p.script.asked(r)
+	return p.script.callee(req.in, req)
 }
 
 // broken makes the answer's error of what ended the conversation, and ends the instance

@@ -27,7 +27,7 @@ const (
 // now returns a clock's time in nanoseconds.
 func (w *world) now(id uint32) int64 {
 	if w.tape != nil {
-		return w.tape.clock(id, w.clock)
+		return w.tape.clock(id, w.in, w.clock)
 	}
 	return w.clock(id)
 }

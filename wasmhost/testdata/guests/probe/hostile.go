@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -92,6 +94,8 @@ func misbehave(mode string, id json.RawMessage) {
 		say(object{"id": id, "answer": object{"data": json.RawMessage(strings.Repeat("[", 11) + strings.Repeat("]", 11))}})
 	case "fs":
 		say(object{"id": id, "answer": object{"data": tryFiles()}})
+	case "chance":
+		say(object{"id": id, "answer": object{"data": chance()}})
 	case "mounts":
 		say(object{"id": id, "answer": object{"data": useMounts()}})
 	case "env":
@@ -128,6 +132,19 @@ func deeper(n int) int {
 		return 0
 	}
 	return deeper(n+1) + 1
+}
+
+// chance returns what is not the same twice.
+func chance() object {
+	began := time.Now()
+	b := make([]byte, 8)
+	rand.Read(b)
+	time.Sleep(time.Duration(b[0]) * time.Microsecond)
+	order := ""
+	for k := range map[string]int{"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6} {
+		order += k
+	}
+	return object{"now": fmt.Sprint(began.UnixNano()), "random": hex.EncodeToString(b), "took": fmt.Sprint(time.Since(began)), "order": order}
 }
 
 // useMounts walks /lib, and tries what a mount must not allow.
