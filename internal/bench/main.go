@@ -18,6 +18,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 	"time"
@@ -73,6 +74,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(errs)
 	only := f.String("rows", "", "measure only these `rows`, such as N4,N6")
+	profile := f.String("cpuprofile", "", "write a profile of this process's CPU to `file`")
 	if err := f.Parse(args); err != nil {
 		return 2
 	}
@@ -84,7 +86,32 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		fmt.Fprintf(errs, "bench: %v\n", err)
 		return 2
 	}
+	stop, err := startProfile(*profile)
+	if err != nil {
+		fmt.Fprintf(errs, "bench: %v\n", err)
+		return 1
+	}
+	defer stop()
 	return measure(ctx, chosen, out, errs)
+}
+
+// startProfile writes where the CPU goes to a file until stop is called; nothing
+// without a name.
+func startProfile(name string) (stop func(), err error) {
+	if name == "" {
+		return func() {}, nil
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = file.Close()
+	}, nil
 }
 
 // measure prints the lines of every row and returns the exit code.

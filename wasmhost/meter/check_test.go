@@ -74,7 +74,7 @@ func TestCheckRefuses(t *testing.T) {
 	}{
 		{"loop unpaid", spin(), loop, op(opLoop, blockEmpty), "loop without payment"},
 		{"loop too cheap", spin(), loop, append(op(opLoop, blockEmpty), at.pay(nil, 2)...), "differs"},
-		{"entry unpaid", spin(), at.pay(op(0), 3), op(0), "function entry without payment"},
+		{"entry unpaid", spin(), at.pay(op(0), 3), op(0), "differs"},
 		{"entry too cheap", spin(), entry, at.pay(nil, 1), "differs"},
 		{"refills itself", spin(), op(opBr, 0), op(opI64Const, 9, opGlobalSet, 0, opBr, 0), "touches the meter"},
 		{"reads the meter", spin(), op(opBr, 0), op(opGlobalGet, 0, 0x1a, opBr, 0), "touches the meter"},

@@ -3,7 +3,10 @@ package meter
 // What work costs, in units of about one plain instruction. A change here changes every metered module,
 // and Check refuses those metered before: it is a change of protocol.
 const (
-	costCall = 4    // the frame, besides what the callee pays for itself
+	costCall = 4 // the frame, besides what the callee pays for itself
+	// costLeaf is the largest cost of a function that its callers pay for. A caller that does not know
+	// whom it calls pays so much.
+	costLeaf = 16
 	costGrow = 4096 // memory.grow: zeroes a page at least, and a success is bounded by the memory's maximum
 
 	shiftMemory = 4 // bulk memory: one unit for each 16 bytes
@@ -20,9 +23,13 @@ const (
 // cost is the static cost of one instruction.
 func cost(op uint16) int64 {
 	switch op {
-	case opCall, opCallIndirect:
+	case opCall:
 		return costCall
-	case opTailCall, opTailIndirect:
+	case opCallIndirect:
+		return costCall + costLeaf
+	case opTailIndirect:
+		return costCall + costLeaf + 1
+	case opTailCall:
 		return costCall + 1 // so that a tail call costs as much as the call and branch it may be turned into
 	case opMemoryGrow:
 		return costGrow

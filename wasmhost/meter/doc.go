@@ -12,7 +12,10 @@
 // At each function entry and behind each loop header the guest subtracts the static cost of the region
 // that begins there: all instructions of the function, or of the loop, without the loops nested in it.
 // That is an upper bound (both arms of an if are paid), it depends on nothing but the module, and no
-// path can run for ever without paying, for only a loop label is reached backwards. Instructions whose
+// path can run for ever without paying, for only a loop label is reached backwards. Two payments are left
+// to others. A function that calls nothing, has no loop and costs at most 16 is paid for by its callers,
+// one that does not know whom it calls paying 16. And where every call of a function runs straight into a
+// loop (Go's compiler makes most functions so), the loop pays for the function. Instructions whose
 // work grows with an operand (memory.copy, table.fill and their kin) pay for the operand as well, else
 // one cheap loop of large fills would hold the machine for hours between two payments.
 //

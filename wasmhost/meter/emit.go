@@ -51,16 +51,25 @@ func (e *emitter) locals() {
 	e.o = append(e.o, 1, 0x7f)
 }
 
-// entry pays for the function. One that calls pays for its frame too; one branch serves both.
+// entry pays for the function, unless its callers or its first loop do. One that calls pays for its
+// frame too; one branch serves both.
 func (e *emitter) entry(results []byte) {
 	w := e.w
-	if !e.wrapped {
-		e.o = w.pay(e.o, w.s.costs[0])
-		return
+	cost := w.s.costs[0]
+	if w.s.free {
+		cost = 0
 	}
-	e.o = w.take(e.o, w.fuel, w.s.costs[0])
+	switch {
+	case cost == 0 && !e.wrapped:
+		return
+	case !e.wrapped:
+		e.o = w.pay(e.o, cost)
+		return
+	case cost > 0:
+		e.o = w.take(e.o, w.fuel, cost)
+	}
 	e.o = w.take(e.o, w.stack, w.s.frame())
-	e.o = append(w.stackTest(e.o), opBlock)
+	e.o = append(w.stackTest(e.o, cost > 0), opBlock)
 	switch len(results) {
 	case 0:
 		e.o = append(e.o, blockEmpty)
@@ -165,11 +174,14 @@ func (w *meter) fuelTest(o []byte) []byte {
 	return append(putU32(o, w.out), opEnd)
 }
 
-// stackTest calls the host when fuel or stack is below zero, and traps when the stack still is.
-func (w *meter) stackTest(o []byte) []byte {
-	o = putU32(append(o, opGlobalGet), w.fuel)
+// stackTest calls the host when the stack, or with it the fuel, is below zero, and traps when the stack
+// still is.
+func (w *meter) stackTest(o []byte, fuel bool) []byte {
 	o = putU32(append(o, opGlobalGet), w.stack)
-	o = append(o, opI64Or, opI64Const, 0, opI64LtS, opIf, blockEmpty, opCall)
+	if fuel {
+		o = append(putU32(append(o, opGlobalGet), w.fuel), opI64Or)
+	}
+	o = append(o, opI64Const, 0, opI64LtS, opIf, blockEmpty, opCall)
 	o = putU32(o, w.out)
 	o = putU32(append(o, opGlobalGet), w.stack)
 	return append(o, opI64Const, 0, opI64LtS, opIf, blockEmpty, opUnreachable, opEnd, opEnd)

@@ -32,6 +32,7 @@ func Instrument(wasm []byte) (metered []byte, err error) {
 	if err := m.unmetered(); err != nil {
 		return nil, fmt.Errorf("instrument: %w", err)
 	}
+	m.findLeaves()
 	w := newWriter(m)
 	if metered, err = w.module(wasm); err != nil {
 		return nil, fmt.Errorf("instrument: %w", err)

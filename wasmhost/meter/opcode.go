@@ -62,7 +62,9 @@ const (
 	opGlobalGet    = 0x23
 	opGlobalSet    = 0x24
 	opMemoryGrow   = 0x40
+	opI32Const     = 0x41
 	opI64Const     = 0x42
+	opF64Const     = 0x44
 	opI64LtS       = 0x53
 	opI64Add       = 0x7c
 	opI64Sub       = 0x7d

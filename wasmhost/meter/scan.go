@@ -18,9 +18,11 @@ type scan struct {
 	max    int // the largest height
 	costs  []int64
 
-	locals, groups int // locals with parameters; groups of declarations
-	code           int // where the instructions begin
-	calls          bool
+	locals, groups int  // locals with parameters; groups of declarations
+	code           int  // where the instructions begin
+	calls          bool // something that may call in its turn
+	lead           leading
+	free           bool // pays nothing itself: its callers do
 	dynamic        bool // has instructions that pay by operand
 	vector         bool
 	nesting        int
@@ -132,6 +134,8 @@ func (s *scan) body(m *Module, i int) error {
 	if s.r.err != nil {
 		return fmt.Errorf("function %d: %w", m.importedFuncs+i, s.r.err)
 	}
+	s.fold()
+	s.free = i < len(m.free) && m.free[i] > 0
 	return nil
 }
 
@@ -174,6 +178,7 @@ func (s *scan) step() {
 		return
 	}
 	s.costs[s.top().region] += cost(s.in.op)
+	s.lead = s.lead.after(s.in.op)
 	s.vector = s.vector || s.in.op >= 0xfd00
 	s.indices()
 	if s.r.err != nil {
@@ -282,8 +287,12 @@ func (s *scan) jump() {
 		s.brTable = max(s.brTable, int(s.in.x))
 		s.pop(1)
 	case opCall, opTailCall:
+		paid := s.m.paidByCaller(s.in.x)
+		s.costs[s.top().region] += paid
+		s.calls = s.calls || paid == 0 && int(s.in.x) >= s.m.importedFuncs || s.in.op == opTailCall
 		s.call(s.m.types[s.m.funcs[s.in.x]])
 	case opCallIndirect, opTailIndirect:
+		s.calls = true
 		s.pop(1)
 		s.call(s.m.types[s.in.x])
 	}
@@ -295,7 +304,6 @@ func (s *scan) jump() {
 }
 
 func (s *scan) call(t funcType) {
-	s.calls = true
 	s.pop(len(t.params))
 	s.push(len(t.results))
 }

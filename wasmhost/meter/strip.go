@@ -71,16 +71,13 @@ func (f *bodyStripper) amount(global uint32, op byte) bool {
 	return f.skip(putU32([]byte{op, opGlobalSet}, global))
 }
 
-// entry passes over the payment of the function.
+// entry passes over the payment of the function, if it makes one: whether it must, Check finds out.
 func (f *bodyStripper) entry() {
-	if !f.taken(f.st.fuel) {
-		f.r.fail("function entry without payment")
+	paid := f.taken(f.st.fuel)
+	if paid && f.skip(f.test) || !f.taken(f.st.stack) {
 		return
 	}
-	if f.skip(f.test) {
-		return
-	}
-	if !f.taken(f.st.stack) || !f.skip(append(f.st.stackTest(nil), opBlock)) {
+	if !f.skip(append(f.st.stackTest(nil, paid), opBlock)) {
 		f.r.fail("function entry without the test of fuel and stack")
 		return
 	}
