@@ -30,6 +30,8 @@ type Command struct {
 	Scratch   string   // a folder of the machine that the command may write in, at /tmp; empty for none
 	MemoryMB  uint32
 	OutputMax int // bytes of stdout and stderr together that are kept
+	// Interpreted is for what runs so short that compiling would take longer.
+	Interpreted bool
 	// Compile bounds the compiling. Zero: in this process, as long as it takes.
 	Compile Compile
 }
@@ -67,7 +69,7 @@ func RunCommand(ctx context.Context, c Command) ([]byte, error) {
 
 // host makes a host for c alone. A child leaves the code in a folder that goes with it.
 func (c *Command) host(ctx context.Context) (h *Host, drop func(), err error) {
-	cfg := Config{Compile: c.Compile, wasi: engineWASI}
+	cfg := Config{Compile: c.Compile, wasi: engineWASI, Interpreter: c.Interpreted}
 	if len(c.Compile.Command) > 0 {
 		if cfg.CacheDir, err = os.MkdirTemp("", "stavily-compile"); err != nil {
 			return nil, nil, protocol.Errorf(protocol.CodeStorage, "compile cache: %w", err)
