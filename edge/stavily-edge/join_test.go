@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"errors"
 	"io"
 	"math/big"
@@ -333,6 +334,16 @@ func TestRunOffline(t *testing.T) {
 	code, out, _ := call(t, "status", "--state", dir)
 	if code != 0 || !strings.Contains(out, "plant/gw") || !strings.Contains(out, "offline") || !strings.Contains(out, "nothing is deployed") {
 		t.Errorf("status: %d, %q", code, out)
+	}
+	var said struct {
+		Address  protocol.Address `json:"address"`
+		Online   bool             `json:"online"`
+		Floor    time.Time        `json:"time_floor"`
+		Revision *uint64          `json:"revision"`
+	}
+	code, out, _ = call(t, "status", "--state", dir, "--output", "json")
+	if err := json.Unmarshal([]byte(out), &said); code != 0 || err != nil || said.Address.Agent != "gw" || said.Revision == nil || said.Floor.IsZero() {
+		t.Errorf("status for machines: %d, %v, %q", code, err, out)
 	}
 	if code, _, errs := call(t, "run", "--state", dir); code != exitOther || !strings.Contains(errs, "in use by another") {
 		t.Errorf("second agent: %d, %q", code, errs)

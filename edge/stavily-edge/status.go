@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,15 +16,18 @@ import (
 	"github.com/stavily/stavily/edge"
 	"github.com/stavily/stavily/edge/disk"
 	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost"
 )
 
-const nameStatus = "status.json"
+// nameStatus is the file that holds an edge.Status in CBOR: encoding/json would be 65 kB
+// of this program.
+const nameStatus = "status.cbor"
 
-// statusEvery is how often counters go to status.json; what people wait for goes at
+// statusEvery is how often counters go to the status file; what people wait for goes at
 // once. The file wears the flash.
 const statusEvery = time.Minute
 
-// watch looks at the agent after each round: it writes status.json, raises the clock's
+// watch looks at the agent after each round: it writes the status file, raises the clock's
 // floor and pats the watchdog.
 type watch struct {
 	h        *house
@@ -69,11 +71,7 @@ func (w *watch) after(now time.Time, a *edge.Agent) {
 		return
 	}
 	w.last, w.written = s, now
-	b, err := json.MarshalIndent(s, "", "  ")
-	if err == nil {
-		err = disk.WriteFile(w.path, append(b, '\n'))
-	}
-	if err != nil {
+	if err := disk.WriteFile(w.path, protocol.MustMarshal(s)); err != nil {
 		w.h.log.Debug("status not written", slog.String("error", err.Error()))
 	}
 }
@@ -108,15 +106,51 @@ func runStatus(_ context.Context, o *options, out, _ io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("status: %w", err)
 	}
-	if o.output == "json" {
-		_, err := out.Write(b)
-		return err
-	}
 	var s edge.Status
-	if err := json.Unmarshal(b, &s); err != nil {
+	if err := protocol.Unmarshal(b, &s); err != nil {
 		return fmt.Errorf("status: %s: %w", nameStatus, err)
 	}
+	if o.output == "json" {
+		_, err := out.Write(append(statusJSON(&s), '\n'))
+		return err
+	}
 	return printStatus(out, &s)
+}
+
+// statusJSON writes a status for machines, in one line.
+func statusJSON(s *edge.Status) []byte {
+	v := map[string]any{
+		"address": map[string]any{"site": s.Address.Site, "agent": s.Address.Agent},
+		"device": map[string]any{
+			"platform": s.Device.Platform, "engine": s.Device.Engine, "version": s.Device.Version,
+			"kernel": s.Device.Kernel, "cores": s.Device.Cores, "memory_mb": s.Device.MemoryMB, "labels": s.Device.Labels,
+		},
+		"boot": s.Boot, "online": s.Online, "time_floor": s.Floor.UTC().Format(time.RFC3339),
+		"revision": s.Revision, "digest": s.Digest.String(), "pending": s.Pending, "dropped": s.Dropped,
+		"disk_refuses": s.DiskRefuses,
+	}
+	if !s.LastContact.IsZero() {
+		v["last_contact"] = s.LastContact.UTC().Format(time.RFC3339)
+	}
+	if s.Refused != nil {
+		v["refused"] = map[string]any{"revision": s.Refused.Revision, "error": errorJSON(&s.Refused.Error)}
+	}
+	assignments := make([]any, 0, len(s.Assignments))
+	for _, a := range s.Assignments {
+		assignments = append(assignments, map[string]any{
+			"workflow": a.Workflow, "phase": a.Phase.String(), "error": errorJSON(a.Error),
+			"fired": a.Fired, "failed": a.Failed, "filtered": a.Filtered,
+		})
+	}
+	v["assignments"] = assignments
+	return wasmhost.ToJSON(protocol.MustMarshal(v))
+}
+
+func errorJSON(err *protocol.Error) any {
+	if err == nil {
+		return nil
+	}
+	return map[string]any{"code": err.Code.String(), "text": err.Text}
 }
 
 func printStatus(out io.Writer, s *edge.Status) error {
@@ -142,8 +176,8 @@ func printStatus(out io.Writer, s *edge.Status) error {
 		fmt.Fprintf(w, "disk\trefuses: nothing moves until it takes changes again\n")
 	}
 	for _, a := range s.Assignments {
-		fmt.Fprintf(w, "workflow\t%s\t%s\tfired %d, failed %d\t%s\n",
-			a.Workflow, a.Phase, a.Fired, a.Failed, text(a.Error))
+		fmt.Fprintf(w, "workflow\t%s\t%s\tfired %d, failed %d, filtered %d\t%s\n",
+			a.Workflow, a.Phase, a.Fired, a.Failed, a.Filtered, text(a.Error))
 	}
 	return w.Flush()
 }
