@@ -64,54 +64,46 @@ func (c *Compile) room(size int) (seconds, memoryMB int, wall time.Duration) {
 	return seconds, memoryMB, wall
 }
 
-// job is one module to be compiled.
-type job struct {
-	digest  protocol.Digest
-	wasm    []byte
-	metered bool
-	runtime wazero.Runtime
-}
-
 // compile compiles a module that is not on the shelf and puts it there. The caller has
 // the engine's turn. Errors: CodeUnverified when the compiler refuses it, CodeLimit when
 // the bounds did not suffice.
-func (e *engine) compile(ctx context.Context, j job) (wazero.CompiledModule, error) {
-	put, err := e.shelf.clear(j.digest)
+func (e *engine) compile(ctx context.Context, m module, r wazero.Runtime) (wazero.CompiledModule, error) {
+	put, err := e.shelf.clear(m.digest)
 	if err != nil {
 		return nil, err
 	}
 	defer put.close()
 	// Another process may have compiled it while this one waited.
-	if module, err := e.shelf.take(ctx, j.digest, j.runtime, j.wasm); module != nil || err != nil {
-		return module, err
+	if done, err := e.shelf.take(ctx, m.digest, r, m.wasm); done != nil || err != nil {
+		return done, err
 	}
-	if len(e.bounds.Command) > 0 {
-		if err := e.delegate(ctx, j); err != nil {
+	if len(e.bounds.Command) > 0 && (e.shelf != nil || !m.proven) {
+		if err := e.delegate(ctx, m); err != nil {
 			return nil, err
 		}
 	}
-	module, err := translate(ctx, j.runtime, j.wasm)
+	done, err := translate(ctx, r, m.wasm)
 	if err != nil {
 		return nil, err
 	}
 	put.keep()
-	return module, nil
+	return done, nil
 }
 
 // delegate has a child compile a module onto the shelf. Without a shelf, or with an
 // engine that leaves nothing there, this only shows that compiling it does no harm.
-func (e *engine) delegate(ctx context.Context, j job) error {
-	seconds, memoryMB, wall := e.bounds.room(len(j.wasm))
+func (e *engine) delegate(ctx context.Context, m module) error {
+	seconds, memoryMB, wall := e.bounds.room(len(m.wasm))
 	inner, stop := context.WithTimeout(ctx, wall)
 	defer stop()
 	args := childArgs{
-		dir: e.shelf.root(), metered: j.metered, interpreter: e.interpreter,
+		dir: e.shelf.root(), metered: m.metered, interpreter: e.interpreter,
 		seconds: seconds, memoryMB: memoryMB,
 	}
 	command := append(e.bounds.Command[1:len(e.bounds.Command):len(e.bounds.Command)], args.list()...)
 	cmd := exec.CommandContext(inner, e.bounds.Command[0], command...)
 	var said bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(j.wasm), &short{to: &said}, &short{to: &said}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(m.wasm), &short{to: &said}, &short{to: &said}
 	cmd.Env, cmd.Dir, cmd.WaitDelay = []string{}, "/", time.Second
 	if err := confine(cmd); err != nil {
 		return protocol.Errorf(protocol.CodeInternal, "compile: child: %w", err)

@@ -33,10 +33,11 @@ type engine struct {
 type code struct {
 	digest protocol.Digest
 
-	ready   chan struct{} // closed when the three below are set, for good
+	ready   chan struct{} // closed when the four below are set, for good
 	runtime wazero.Runtime
 	module  wazero.CompiledModule
 	err     error
+	proven  bool // it was shown that compiling it does no harm
 
 	verdict Verdict // this and users are guarded by engine.mu
 	users   int
@@ -63,14 +64,14 @@ func newEngine(cfg *Config) (*engine, error) {
 
 // acquire returns the compiled form of a module. Who asks for one that is being compiled
 // waits for it; modules that are compiled already do not wait for others.
-func (e *engine) acquire(ctx context.Context, d protocol.Digest, wasm []byte, metered bool) (*code, error) {
+func (e *engine) acquire(ctx context.Context, m module) (*code, error) {
 	for {
-		c, first, err := e.enlist(d)
+		c, first, err := e.enlist(m.digest)
 		if err != nil {
 			return nil, err
 		}
 		if first {
-			e.fill(ctx, c, wasm, metered)
+			e.fill(ctx, c, m)
 		}
 		select {
 		case <-c.ready:
@@ -108,10 +109,11 @@ func (e *engine) enlist(d protocol.Digest) (c *code, first bool, err error) {
 }
 
 // fill obtains what c is to hold. What failed is not held for others to find.
-func (e *engine) fill(ctx context.Context, c *code, wasm []byte, metered bool) {
+func (e *engine) fill(ctx context.Context, c *code, m module) {
 	defer close(c.ready)
-	c.runtime, c.module, c.err = e.obtain(ctx, c.digest, wasm, metered)
+	c.runtime, c.module, c.err = e.obtain(ctx, m)
 	if c.err == nil {
+		c.proven = m.proven || len(e.bounds.Command) > 0
 		return
 	}
 	e.mu.Lock()
@@ -137,16 +139,22 @@ func (e *engine) release(ctx context.Context, c *code) {
 	}
 }
 
+// module is what is to be compiled.
+type module struct {
+	digest  protocol.Digest
+	wasm    []byte
+	metered bool
+	proven  bool // compiling it does no harm, as was shown before
+}
+
 // obtain gets a module's code from the shelf, or has it compiled.
-func (e *engine) obtain(
-	ctx context.Context, d protocol.Digest, wasm []byte, metered bool,
-) (wazero.Runtime, wazero.CompiledModule, error) {
-	r, err := e.runtime(ctx, metered)
+func (e *engine) obtain(ctx context.Context, m module) (wazero.Runtime, wazero.CompiledModule, error) {
+	r, err := e.runtime(ctx, m.metered)
 	if err != nil {
 		return nil, nil, err
 	}
-	if module, err := e.shelf.take(ctx, d, r, wasm); module != nil || err != nil {
-		return r, module, err
+	if done, err := e.shelf.take(ctx, m.digest, r, m.wasm); done != nil || err != nil {
+		return r, done, err
 	}
 	select {
 	case e.turn <- struct{}{}:
@@ -154,8 +162,8 @@ func (e *engine) obtain(
 	case <-ctx.Done():
 		return nil, nil, errCancelled
 	}
-	module, err := e.compile(ctx, job{digest: d, wasm: wasm, metered: metered, runtime: r})
-	return r, module, err
+	done, err := e.compile(ctx, m, r)
+	return r, done, err
 }
 
 // runtime returns the runtime for modules that are metered, or are not.

@@ -151,13 +151,24 @@ func (h *Host) Close(ctx context.Context) error {
 
 // acquire returns the compiled form of a module, compiling it if no plugin uses it yet.
 func (h *Host) acquire(ctx context.Context, d protocol.Digest, wasm []byte, metered bool) (*code, error) {
+	return h.admit(ctx, wasm, d, Verdict{Metered: metered})
+}
+
+// admit is acquire for a module on which there is a verdict; what compiling showed is
+// kept with it.
+func (h *Host) admit(ctx context.Context, wasm []byte, d protocol.Digest, v Verdict) (*code, error) {
 	h.mu.Lock()
 	closed := h.closed
 	h.mu.Unlock()
 	if closed {
 		return nil, protocol.Errorf(protocol.CodeUnavailable, "host is closed")
 	}
-	return h.engine.acquire(ctx, d, wasm, metered)
+	c, err := h.engine.acquire(ctx, module{digest: d, wasm: wasm, metered: v.Metered, proven: v.Compiles})
+	if err == nil && c.proven && !v.Compiles && v.SizeB > 0 && h.cfg.Verdicts != nil {
+		v.Compiles = true
+		h.cfg.Verdicts.Keep(d, v)
+	}
+	return c, err
 }
 
 // release gives code back; the last user frees it.

@@ -91,7 +91,7 @@ func (h *Host) load(ctx context.Context, s Spec) (*Plugin, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.code, err = h.acquire(ctx, s.Digest, s.Wasm, verdict.Metered); err != nil {
+	if p.code, err = h.admit(ctx, s.Wasm, s.Digest, verdict); err != nil {
 		return nil, err
 	}
 	p.spec.Wasm = nil

@@ -23,9 +23,10 @@ const memoryMBMax = 4095
 
 // Verdict is what Verify found out about a module.
 type Verdict struct {
-	Imports []string // "module.name", in ascending order
-	Metered bool     // it pays fuel
-	SizeB   int      // of the module, bytes
+	Imports  []string // "module.name", in ascending order
+	Metered  bool     // it pays fuel
+	Compiles bool     // a child compiled it within its bounds; Verify itself does not say so
+	SizeB    int      // of the module, bytes
 	// MemoryMinMB and MemoryMaxMB are what the module declares of its memory, rounded
 	// up. Max is 0 when it declares none; the host's limit holds all the same.
 	MemoryMinMB, MemoryMaxMB uint32

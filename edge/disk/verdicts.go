@@ -36,6 +36,7 @@ type savedVerdict struct {
 	SizeB       int             `cbor:"3,keyasint"`
 	MemoryMinMB uint32          `cbor:"4,keyasint"`
 	MemoryMaxMB uint32          `cbor:"5,keyasint"`
+	Compiles    bool            `cbor:"6,keyasint,omitempty"`
 }
 
 // Verdicts returns what was found out about modules by the program that build names.
@@ -63,6 +64,7 @@ func (v *Verdicts) Verdict(d protocol.Digest) (wasmhost.Verdict, bool) {
 		if s.Digest == d {
 			return wasmhost.Verdict{
 				Metered: s.Metered, SizeB: s.SizeB, MemoryMinMB: s.MemoryMinMB, MemoryMaxMB: s.MemoryMaxMB,
+				Compiles: s.Compiles,
 			}, true
 		}
 	}
@@ -77,7 +79,9 @@ func (v *Verdicts) Keep(d protocol.Digest, of wasmhost.Verdict) {
 	if over := len(v.kept.Of) + 1 - verdictsMax; over > 0 {
 		v.kept.Of = slices.Delete(v.kept.Of, 0, over)
 	}
-	v.kept.Of = append(v.kept.Of, savedVerdict{d, of.Metered, of.SizeB, of.MemoryMinMB, of.MemoryMaxMB})
+	v.kept.Of = append(v.kept.Of, savedVerdict{
+		d, of.Metered, of.SizeB, of.MemoryMinMB, of.MemoryMaxMB, of.Compiles,
+	})
 	err := v.store.Apply([]edge.Change{{Key: keyVerified, Value: protocol.MustMarshal(v.kept)}})
 	if err != nil {
 		v.store.log.Warn("verdict not kept", slog.String("digest", d.Short()), slog.String("error", err.Error()))
