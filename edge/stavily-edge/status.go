@@ -123,7 +123,8 @@ func statusJSON(s *edge.Status) []byte {
 		"address": map[string]any{"site": s.Address.Site, "agent": s.Address.Agent},
 		"device": map[string]any{
 			"platform": s.Device.Platform, "engine": s.Device.Engine, "version": s.Device.Version,
-			"kernel": s.Device.Kernel, "cores": s.Device.Cores, "memory_mb": s.Device.MemoryMB, "labels": s.Device.Labels,
+			"kernel": s.Device.Kernel, "cores": s.Device.Cores, "memory_mb": s.Device.MemoryMB,
+			"labels": s.Device.Labels,
 		},
 		"boot": s.Boot, "online": s.Online, "time_floor": s.Floor.UTC().Format(time.RFC3339),
 		"revision": s.Revision, "digest": s.Digest.String(), "pending": s.Pending, "dropped": s.Dropped,
