@@ -115,7 +115,9 @@ func (a *Away) Serve(ctx context.Context, limit time.Duration) *Serving {
 }
 
 // Call is a Callee.
-func (s *Serving) Call(name string, args protocol.Raw) (protocol.Raw, error) { return s.r.call(name, args) }
+func (s *Serving) Call(name string, args protocol.Raw) (protocol.Raw, error) {
+	return s.r.call(name, args)
+}
 
 // Counts returns how many host calls were made and how many denied.
 func (s *Serving) Counts() (calls, denied uint32) { return s.r.calls, s.r.denied }

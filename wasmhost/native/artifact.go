@@ -78,7 +78,7 @@ func unpackTar(artifact []byte, root *os.Root) error {
 			err = put(root, name, mode, r)
 		case h.Typeflag == tar.TypeXGlobalHeader:
 		default:
-			return protocol.Errorf(protocol.CodeUnverified, "artifact: %q: want regular files and folders only", h.Name)
+			return protocol.Errorf(protocol.CodeUnverified, "artifact: %q: want files and folders only", h.Name)
 		}
 		if err != nil {
 			return err

@@ -25,8 +25,7 @@ func IsChild(args []string) bool { return len(args) == 2 && args[1] == ChildArg 
 func Child() int {
 	// What follows belongs to a thread: capabilities, filters, the exec. It must be one.
 	runtime.LockOSThread()
-	unix.CloseOnExec(orderFD)
-	unix.CloseOnExec(statusFD)
+	keepToSelf()
 	o, err := readOrder(os.NewFile(orderFD, "order"))
 	var s status
 	if err == nil {
@@ -38,6 +37,17 @@ func Child() int {
 		return 1
 	}
 	return 0
+}
+
+// keepToSelf closes all but the three streams when the plugin is executed, whatever the
+// agent itself was started with.
+func keepToSelf() {
+	if unix.CloseRange(orderFD, 1<<31, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	for fd := orderFD; fd <= execFD; fd++ { // kernels before 5.11
+		unix.CloseOnExec(fd)
+	}
 }
 
 func readOrder(r io.Reader) (*order, error) {
@@ -116,10 +126,10 @@ func (o *order) drop() error {
 	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 	for c := range uintptr(64) {
 		err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)
-		if err == unix.EPERM && !o.Jail { //nolint:errorlint // an errno
+		if err == unix.EPERM && !o.Jail {
 			break // no privilege to give up: there is none to gain either
 		}
-		if err != nil && err != unix.EINVAL { //nolint:errorlint // an errno
+		if err != nil && err != unix.EINVAL {
 			return fmt.Errorf("bounding set: %w", err)
 		}
 	}

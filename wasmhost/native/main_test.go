@@ -47,7 +47,7 @@ type source struct{ dir, pkg, flags string }
 func build(t testing.TB, s source) string {
 	t.Helper()
 	f, _ := builds.LoadOrStore(s, sync.OnceValues(func() (string, error) {
-		out := filepath.Join(builtDir, string(protocol.DigestOf(fmt.Append(nil, s)).Short()))
+		out := filepath.Join(builtDir, protocol.DigestOf(fmt.Append(nil, s)).Short())
 		cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w "+s.flags, "-o", out, s.pkg)
 		cmd.Dir, cmd.Env = s.dir, append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
 		if text, err := cmd.CombinedOutput(); err != nil {

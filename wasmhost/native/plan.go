@@ -142,9 +142,10 @@ func (h *Host) judge(p *plan, w *planned) {
 	c.add("sandbox_mode", sandboxed, orWhy(sandboxed, "namespaces and seccomp", "namespaces or seccomp lack"))
 	c.add("allow_network_access", jail || p.order.Seccomp, orWhy(jail || p.order.Seccomp,
 		"no network of its own and no sockets: host calls only", "no network namespace and no seccomp"))
-	c.add("allow_filesystem_access", jail || p.order.Landlock, h.fileWords(p)+"; files of its own by host calls only")
-	c.add("allowed_system_calls", p.order.Seccomp, orWhy(p.order.Seccomp,
-		fmt.Sprintf("seccomp: the base of %d and what is named", len(base)+len(legacyBase)), h.lacking(LayerSeccomp)))
+	c.add("allow_filesystem_access", jail || p.order.Landlock,
+		h.fileWords(p)+"; files of its own by host calls only")
+	calls := fmt.Sprintf("seccomp: the base of %d and what is named", len(base)+len(legacyBase))
+	c.add("allowed_system_calls", p.order.Seccomp, orWhy(p.order.Seccomp, calls, h.lacking(LayerSeccomp)))
 	c.add("os_requirements.min_kernel_version", true, "kernel "+kernelRelease())
 	var found []string
 	for _, name := range w.manifest.OS.Libraries {

@@ -90,19 +90,24 @@ func (p *Plugin) prepare(artifact []byte) error {
 	if err := os.Chmod(p.dir, 0o755); err != nil { //nolint:gosec // the plugin's own user must read it
 		return protocol.Errorf(protocol.CodeStorage, "unpack: %w", err)
 	}
-	profile, err := profileOf(&p.manifest, p.dir, dynamic)
+	how, err := profileOf(&p.manifest, p.dir, dynamic)
 	if err != nil {
 		return err
 	}
-	if err := checkInterpreter(&p.manifest, profile.version); err != nil {
+	if err := checkInterpreter(&p.manifest, how.version); err != nil {
 		return err
 	}
-	setup := p.desk.Setup()
-	_, figures := wasmhost.Grants(setup.Grants).Scopes(protocol.CapMetrics)
 	p.plan, err = p.host.plan(planned{
-		manifest: &p.manifest, limits: p.desk.Limits(), profile: profile, dir: p.dir, proc: figures,
+		manifest: &p.manifest, limits: p.desk.Limits(), profile: how, dir: p.dir, proc: p.figures(),
 	})
 	return err
+}
+
+// figures reports whether the plugin may read the machine's figures: then its jail has a
+// /proc.
+func (p *Plugin) figures() bool {
+	_, granted := wasmhost.Grants(p.desk.Setup().Grants).Scopes(protocol.CapMetrics)
+	return granted
 }
 
 // enter puts p among the plugins that Host.Close ends.
@@ -171,7 +176,8 @@ func (p *Plugin) open(conv *wasmhost.Conversation, proc *process) error {
 		return err
 	}
 	if want := p.manifest.Plugin; hello.Type != string(want.Type) || hello.Plugin != string(want.Name) {
-		return contractf("hello: %.32s %.64q, the manifest says %s %q", hello.Type, hello.Plugin, want.Type, want.Name)
+		return contractf("hello: %.32s %.64q, the manifest says %s %q",
+			hello.Type, hello.Plugin, want.Type, want.Name)
 	}
 	if err := conv.SetUp(p.desk.Setup()); err != nil {
 		return err
@@ -222,12 +228,15 @@ func (p *Plugin) watch(ctx context.Context, proc *process, d time.Duration) (sto
 		proc.away.End(protocol.Errorf(protocol.CodeDeadline, "took longer than %d ms", d.Milliseconds()))
 	})
 	after := context.AfterFunc(ctx, func() {
-		proc.away.End(protocol.Errorf(protocol.CodeUnavailable, "call was cancelled"))
+		proc.away.End(errCancelled)
 	})
 	return func() { timer.Stop(); after() }
 }
 
-var errClosed = protocol.Errorf(protocol.CodeUnavailable, "plugin was closed")
+var (
+	errClosed    = protocol.Errorf(protocol.CodeUnavailable, "plugin was closed")
+	errCancelled = protocol.Errorf(protocol.CodeUnavailable, "call was cancelled")
+)
 
 // Call is wasmhost.Plugin's. Over pipes nobody sees that a process waits for input without
 // having answered: it is ended at its deadline.
@@ -235,7 +244,7 @@ func (p *Plugin) Call(ctx context.Context, r wasmhost.Request) (a wasmhost.Answe
 	select {
 	case p.turn <- struct{}{}:
 	case <-ctx.Done():
-		return wasmhost.Answer{Error: protocol.AsError(protocol.Errorf(protocol.CodeUnavailable, "call was cancelled"))}
+		return wasmhost.Answer{Error: protocol.AsError(errCancelled)}
 	}
 	defer func() { <-p.turn }()
 	began := time.Now()
@@ -249,7 +258,8 @@ func (p *Plugin) Call(ctx context.Context, r wasmhost.Request) (a wasmhost.Answe
 	return p.ask(ctx, r)
 }
 
-// fresh makes sure that there is a live process that has said no more than was asked.
+// fresh makes sure that there is a live process that has said no more than was asked, in a
+// jail as its grants of now want it.
 func (p *Plugin) fresh(ctx context.Context) error {
 	p.mu.Lock()
 	closed := p.closed
@@ -257,8 +267,11 @@ func (p *Plugin) fresh(ctx context.Context) error {
 	if closed {
 		return errClosed
 	}
+	figures := p.figures()
 	switch {
 	case p.live == nil:
+	case figures != p.plan.order.Proc:
+		p.bow()
 	case p.live.gone():
 		p.desk.Log(slog.LevelWarn, "process ended after its answer")
 		p.drop(errClosed)
@@ -268,6 +281,7 @@ func (p *Plugin) fresh(ctx context.Context) error {
 	default:
 		return nil
 	}
+	p.plan.order.Proc = figures
 	return p.begin(ctx)
 }
 

@@ -105,6 +105,9 @@ func TestCallsAndUsage(t *testing.T) {
 	if got := p.Counters(); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("counters %+v, want %+v", got, want)
 	}
+	if got := tell(t, p, "read", "/proc/meminfo", 0); strings.HasPrefix(got, "read") {
+		t.Errorf("without metrics.read: %s", got)
+	}
 	if !p.Rest() || p.Rest() {
 		t.Error("rest: want one process ended, once")
 	}
@@ -114,6 +117,30 @@ func TestCallsAndUsage(t *testing.T) {
 	p.Close(context.Background())
 	if a := ask(p, "echo", "", 0); protocol.CodeOf(a.Error) != protocol.CodeUnavailable {
 		t.Errorf("closed, it answered %+v", a)
+	}
+}
+
+// The machine's figures are there for who may read them, from the next request on, and
+// never another process.
+func TestFigures(t *testing.T) {
+	m := action()
+	m.Permissions.System = []string{protocol.CapMetrics}
+	p := load(t, jailed(t), m, probe(t))
+	p.SetGrants([]protocol.Grant{{Capability: protocol.CapMetrics}})
+	if got := tell(t, p, "read", "/proc/meminfo", 0); !p.live.status.Proc {
+		t.Skipf("no /proc in a jail here: %v", p.live.status.Notes)
+	} else if !strings.HasPrefix(got, "read MemTotal") {
+		t.Errorf("with metrics.read: %s", got)
+	}
+	if got := tell(t, p, "list", "/proc", 0); strings.Contains(got, " 2 ") || !strings.HasPrefix(got, "1 ") {
+		t.Errorf("sees the processes %.40s", got)
+	}
+	if got := tell(t, p, "write", "/proc/self/comm", 1); got == "done" {
+		t.Error("writes to /proc")
+	}
+	p.SetGrants(nil)
+	if got := tell(t, p, "read", "/proc/meminfo", 0); strings.HasPrefix(got, "read") {
+		t.Errorf("after the grant: %s", got)
 	}
 }
 

@@ -44,7 +44,8 @@ func incompatible(format string, args ...any) error {
 
 // asked reports whether have is among those that serve; none named means any.
 func asked(serve []string, have string) bool {
-	return len(serve) == 0 || slices.ContainsFunc(serve, func(s string) bool { return strings.EqualFold(s, have) })
+	same := func(s string) bool { return strings.EqualFold(s, have) }
+	return len(serve) == 0 || slices.ContainsFunc(serve, same)
 }
 
 func checkKernel(want string) error {
@@ -52,13 +53,12 @@ func checkKernel(want string) error {
 		return nil
 	}
 	have := kernelRelease()
-	switch w, ok := parseVersion(want); {
-	case !ok:
+	least, ok := parseVersion(want)
+	if !ok {
 		return incompatible("os_requirements.min_kernel_version: %q is no version", want)
-	default:
-		if h, ok := parseVersion(have); ok && slices.Compare(h, w) < 0 {
-			return incompatible("os_requirements.min_kernel_version: want %s, this is %s", want, have)
-		}
+	}
+	if h, ok := parseVersion(have); ok && slices.Compare(h, least) < 0 {
+		return incompatible("os_requirements.min_kernel_version: want %s, this is %s", want, have)
 	}
 	return nil
 }
