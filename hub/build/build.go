@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -31,6 +32,8 @@ type Config struct {
 	// AllowUnconfined lets a build run code of the source on a machine that cannot confine
 	// it; the release says so.
 	AllowUnconfined bool
+	// Client fetches packages that a lock names; nil is http.DefaultClient.
+	Client *http.Client
 	// Compile bounds the compiling of the modules that tests are. Zero: in this process.
 	Compile wasmhost.Compile
 }

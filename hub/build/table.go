@@ -11,7 +11,7 @@ import (
 
 // builders is the table of languages, a row each. Nothing else in this repository knows
 // which languages there are: a new one is a new row (P-03).
-var builders = []*language{goLanguage()}
+var builders = []*language{goLanguage(), javascript(), typescript()}
 
 // planned are names that a manifest may use before there is a row: a manifest is read and
 // kept whole before anybody asks whether it can be built here.
@@ -68,7 +68,9 @@ type tested struct {
 // Output is one file that a build gives.
 type Output struct {
 	Platform string // protocol.PlatformWASM, or the name of one platform
-	Bytes    []byte
+	// Engine is what runs Bytes, a zip archive of scripts; empty when they run by themselves.
+	Engine string
+	Bytes  []byte
 }
 
 // names returns everything that a manifest may say, in ascending order.

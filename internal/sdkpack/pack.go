@@ -40,6 +40,9 @@ func pack(top string, dry bool) ([]string, error) {
 	if err := w.write(packed, txtar.Format(archive)); err != nil {
 		return nil, err
 	}
+	if err := packScripts(&w); err != nil {
+		return nil, err
+	}
 	mods, err := fs.Glob(os.DirFS(top), "plugins/*/go.mod")
 	if err != nil {
 		return nil, err

@@ -3,7 +3,8 @@
 #
 #	bash plugins/engines/make.sh [FOLDER [ENGINE...]]
 #
-# FOLDER (dist/engines unless said) gets ENGINE.wasm and what goes with it. Sources are
+# FOLDER (dist/engines unless said) gets what the engines are, for a release of the hub,
+# and so does the cache, where this user's hub finds them. Sources are
 # Debian's source packages, fetched by apt from the mirror that this machine uses and held
 # to the digests in engines.lock; a source that lies in the cache already is not fetched.
 # The compiler is Debian's clang with wasi-libc. What was made before from the same
@@ -82,8 +83,11 @@ keep() {
 		mv "$kept.new.$$" "$kept" 2>/dev/null || rm -rf "$kept.new.$$"
 	fi
 	for file; do
-		cp "$kept/$file" "$out/.$file.new"
-		mv "$out/.$file.new" "$out/$file"
+		for to in "$out" "$cache"; do
+			cp "$kept/$file" "$to/.$file.new"
+			chmod 644 "$to/.$file.new"
+			mv "$to/.$file.new" "$to/$file"
+		done
 		local got want
 		got=$(sum "$out/$file")
 		want=$(lock "made-$file")
