@@ -361,6 +361,10 @@ func (p *Plugin) autopsy(proc *process) *protocol.Error {
 			how = fmt.Sprintf("exit %d", w.ExitStatus())
 		}
 	}
+	select {
+	case <-proc.mute:
+	case <-time.After(endPatience / 10):
+	}
 	if said := p.desk.First(); said != "" {
 		how += ": " + said
 	}

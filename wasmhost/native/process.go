@@ -43,6 +43,7 @@ type process struct {
 	status status
 	jailed bool // its end ends all that it has started
 	pace   pacer
+	mute   chan struct{} // closed when its stderr has ended
 	done   chan struct{} // closed when it has ended
 	exit   error         // how; set before done is closed
 	used   atomic.Int64  // CPU time that was seen last, ns
@@ -107,6 +108,7 @@ func (h *Host) launch(ctx context.Context, p *plan, desk *wasmhost.Desk, stderr 
 		return nil, protocol.Errorf(protocol.CodeUnavailable, "pipes: %w", err)
 	}
 	proc := &process{stdin: e.stdin, stdout: e.stdout, jailed: p.order.Jail, done: make(chan struct{})}
+	proc.mute = make(chan struct{})
 	proc.away = desk.Guest(proc.kill)
 	limits := p.group
 	if limits.memory < settingUp {
@@ -125,7 +127,10 @@ func (h *Host) launch(ctx context.Context, p *plan, desk *wasmhost.Desk, stderr 
 		return nil, protocol.Errorf(protocol.CodeUnavailable, "start jail: %w", err)
 	}
 	go proc.wait()
-	go drain(e.stderr, stderr, proc.done)
+	go func() {
+		defer close(proc.mute)
+		drain(e.stderr, stderr, proc.done)
+	}()
 	stop := context.AfterFunc(ctx, proc.kill)
 	defer stop()
 	err = proc.setUp(e, p)

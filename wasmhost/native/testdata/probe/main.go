@@ -141,7 +141,7 @@ func misbehave(what string, n, id int) string {
 	case "twice":
 		fmt.Printf(`{"id":%d,"answer":{"data":1}}`+"\n", id)
 	case "unknown":
-		fmt.Printf(`{"id":%d,"nonsense":{}}` + "\n")
+		fmt.Printf(`{"id":%d,"nonsense":{}}`+"\n", id)
 	case "big":
 		fmt.Println(`{"id":` + strings.Repeat("1", n))
 	case "large data":
