@@ -9,7 +9,12 @@ import (
 
 // A start is unpacking, a jail, its program, hello and ready.
 func BenchmarkLoad(b *testing.B) {
-	h, artifact := newHost(b, Config{}), probe(b)
+	b.Run("cgroups", func(b *testing.B) { loads(b, nil) })
+	b.Run("none", func(b *testing.B) { loads(b, []string{LayerCgroup}) })
+}
+
+func loads(b *testing.B, without []string) {
+	h, artifact := newHost(b, Config{Without: without}), probe(b)
 	for b.Loop() {
 		p, err := h.Load(context.Background(), spec(action(), artifact))
 		if err != nil {

@@ -74,8 +74,8 @@ func (h *Host) plan(w planned) (*plan, error) {
 		{unix.RLIMIT_MEMLOCK, 0},
 		{unix.RLIMIT_MSGQUEUE, 0},
 	}
-	if h.root { // of another user than the agent's own, whose processes would count
-		p.order.Rlimits = append(p.order.Rlimits, rlimit{unix.RLIMIT_NPROC, 4 * tasksMax})
+	if h.facts.jail&unix.CLONE_NEWUSER != 0 && h.root { // else those of others would count
+		p.order.Rlimits = append(p.order.Rlimits, rlimit{unix.RLIMIT_NPROC, tasksMax})
 	}
 	if h.groups.dirs["memory"].path == "" {
 		p.memory = p.group.memory
