@@ -164,6 +164,8 @@ func (w *writer) section(s section) ([]byte, error) {
 		return m.shifted(s, 0, len(s.b), +1), nil
 	case secCode:
 		return w.code(s)
+	case secData:
+		return m.mergedData(s), nil
 	}
 	return s.b, nil
 }
