@@ -78,7 +78,9 @@ type candidate struct {
 
 	tree    *source.Tree
 	release protocol.Release
-	module  []byte // as built, then as metered
+	module  []byte // as built, then as metered: the engine's where one runs the plugin
+	script  []byte // what the engine runs; nil without one
+	engine  *build.Engine
 	sealed  []byte
 }
 
@@ -298,7 +300,10 @@ func (p *Publisher) build(ctx context.Context, c *candidate) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	c.module, c.release.Builder = out.Module, out.Builder
+	c.release.Builder = out.Builder
+	if err := c.take(out); err != nil {
+		return "", err
+	}
 	how := "built"
 	if out.Cached {
 		how = "from the cache"
@@ -344,19 +349,19 @@ func (p *Publisher) meter(_ context.Context, c *candidate) (string, error) {
 }
 
 func (p *Publisher) seal(_ context.Context, c *candidate) (string, error) {
-	a := protocol.NewArtifact(protocol.PlatformWASM, c.module)
-	a.Metered = true
-	c.release.Artifacts = []protocol.Artifact{a}
+	c.release.Artifacts = []protocol.Artifact{c.artifact()}
 	sealed, err := protocol.Seal(protocol.ContextRelease, p.Keys.Release, protocol.MustMarshal(c.release))
 	c.sealed = sealed
 	return fmt.Sprintf("release %s, %d bytes", protocol.DigestOf(sealed).Short(), len(sealed)), err
 }
 
-// keep writes the artifact, then the release, then the books, so that the books never
+// keep writes the artifact with its engine, then the release, then the books, so that the books never
 // name what is not there.
 func (p *Publisher) keep(ctx context.Context, c *candidate) (string, error) {
-	if _, err := p.Files.Put(c.module); err != nil {
-		return "", err
+	for _, file := range c.files() {
+		if _, err := p.Files.Put(file); err != nil {
+			return "", err
+		}
 	}
 	digest, err := p.Files.Put(c.sealed)
 	if err != nil {
