@@ -9,6 +9,7 @@ import (
 	"github.com/stavily/stavily/hub"
 	"github.com/stavily/stavily/hub/cli"
 	"github.com/stavily/stavily/hub/demo"
+	"github.com/stavily/stavily/sim"
 )
 
 func main() {
@@ -20,5 +21,5 @@ func main() {
 
 // run is main without the process: it returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
-	return cli.Execute(cli.Root(hub.Version, hubCommand(), demo.Command()), args, stdout, stderr)
+	return cli.Execute(cli.Root(hub.Version, hubCommand(), demo.Command(), sim.Command()), args, stdout, stderr)
 }

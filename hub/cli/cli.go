@@ -163,7 +163,10 @@ var codeHints = map[protocol.Code]string{
 func exitOf(err error) int {
 	var wrong *usageError
 	var away *api.UnreachableError
+	var own interface{ CommandExit() int } // of a command with codes that others do not have
 	switch {
+	case errors.As(err, &own):
+		return own.CommandExit()
 	case errors.As(err, &wrong):
 		return ExitUsage
 	case errors.As(err, &away):

@@ -8,6 +8,7 @@
 package scenario
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/stavily/stavily/sim/expr"
@@ -304,6 +305,14 @@ type Quantile struct {
 
 // Report says where results go. Empty paths are not written.
 type Report struct{ HTML, JUnit, JSON, Trace string }
+
+// Or returns r with the empty paths filled from other.
+func (r Report) Or(other Report) Report {
+	return Report{
+		HTML: cmp.Or(r.HTML, other.HTML), JUnit: cmp.Or(r.JUnit, other.JUnit),
+		JSON: cmp.Or(r.JSON, other.JSON), Trace: cmp.Or(r.Trace, other.Trace),
+	}
+}
 
 // Agent is one agent of the fleet, as the file alone decides it.
 type Agent struct {

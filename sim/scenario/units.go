@@ -95,6 +95,9 @@ func formatDuration(d time.Duration) string {
 // Duration writes a duration as scenarios do: 1d2h.
 func Duration(d time.Duration) string { return formatDuration(d) }
 
+// ParseDuration reads what Duration writes: 90s, 1h30m, 400d.
+func ParseDuration(text string) (time.Duration, error) { return parseDuration(text) }
+
 // parseSpread reads 80ms or 80ms±40ms, also 80ms+-40ms.
 func parseSpread(text string) (Spread, error) {
 	mean, by, spread := strings.Cut(strings.ReplaceAll(text, "+-", "±"), "±")

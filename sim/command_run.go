@@ -1,0 +1,261 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stavily/stavily/hub"
+	"github.com/stavily/stavily/sim/report"
+	"github.com/stavily/stavily/sim/scenario"
+)
+
+// runFlags are the flags of "stavily sim run", and in part those of its sisters.
+type runFlags struct {
+	seed, seeds      uint64
+	until            string
+	workflow, plugin string
+	count            int
+	cache            string
+	files            scenario.Report
+	modules          map[string]hub.Built // once built
+}
+
+func runCommand() *cobra.Command {
+	f := &runFlags{}
+	cmd := &cobra.Command{
+		Use:   "run SCENARIO.yaml",
+		Short: "Run a scenario and say what held",
+		Long: "Run a scenario and print its report. With --seeds each of so many seeds is run; a seed that\n" +
+			"fails is printed with the command that repeats it, and the report is that of the first.",
+		Example: "  stavily sim run cold-chain.yaml --seed 7 --until 24h --html out.html\n" +
+			"  stavily sim run cold-chain.yaml --seeds 500",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
+	}
+	f.common(cmd)
+	flags := cmd.Flags()
+	flags.Uint64Var(&f.seeds, "seeds", 1, "run so many seeds, from the scenario's or --seed on")
+	flags.StringVar(&f.until, "until", "", "end so long after the start, such as 24h")
+	flags.StringVar(&f.workflow, "workflow", "", "deploy this workflow instead of the scenario's")
+	flags.StringVar(&f.plugin, "plugin", "", "use the plugin in this folder under its name")
+	flags.IntVar(&f.count, "count", 0, "at most so many agents in each group")
+	flags.StringVar(&f.files.JSON, "json", "", "write everything to this file, for programs")
+	flags.StringVar(&f.files.JUnit, "junit", "", "write JUnit XML to this file")
+	flags.StringVar(&f.files.HTML, "html", "", "write a page with pictures to this file")
+	flags.StringVar(&f.files.Trace, "trace", "", "write all that happens to this file, line by line; slow")
+	return cmd
+}
+
+// common adds the flags of every command that runs something.
+func (f *runFlags) common(cmd *cobra.Command) {
+	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "instead of the scenario's seed")
+	cmd.Flags().StringVar(&f.cache, "cache", "", "folder of build results (default: in the user's cache)")
+}
+
+func (f *runFlags) run(cmd *cobra.Command, path string) error {
+	s, err := f.prepare(cmd, path)
+	if err != nil {
+		return err
+	}
+	first := s.Seed
+	if cmd.Flags().Changed("seed") {
+		first = f.seed
+	}
+	if f.seeds > 1 {
+		return f.sweep(cmd, s, first)
+	}
+	r, err := f.one(cmd.Context(), s, first)
+	if err != nil {
+		return err
+	}
+	return f.tell(cmd, r)
+}
+
+// prepare reads the scenario and changes it as the flags say.
+func (f *runFlags) prepare(cmd *cobra.Command, path string) (*scenario.Scenario, error) {
+	s, err := load(cmd, path)
+	if err != nil {
+		return nil, err
+	}
+	changes := []struct {
+		wanted bool
+		change func(*scenario.Scenario) (*scenario.Scenario, error)
+	}{
+		{f.plugin != "", f.withPlugin},
+		{f.workflow != "", func(s *scenario.Scenario) (*scenario.Scenario, error) {
+			full, err := filepath.Abs(f.workflow)
+			if err != nil {
+				return nil, err
+			}
+			return s.WithWorkflow(full)
+		}},
+		{f.until != "", func(s *scenario.Scenario) (*scenario.Scenario, error) {
+			d, err := scenario.ParseDuration(f.until)
+			if err != nil || d <= 0 {
+				return nil, exit(exitBadScenario, "--until %q: want a time since the start such as 24h", f.until)
+			}
+			return s.Until(d)
+		}},
+		{f.count > 0, f.smaller},
+	}
+	for _, c := range changes {
+		if !c.wanted {
+			continue
+		}
+		if s, err = c.change(s); err != nil {
+			return nil, wrongScenario(cmd.ErrOrStderr(), err)
+		}
+	}
+	f.files = f.files.Or(s.Report)
+	return s, nil
+}
+
+// smaller bounds the agents of each group.
+func (f *runFlags) smaller(s *scenario.Scenario) (*scenario.Scenario, error) {
+	cut := scenario.Cut{Counts: make([]int, len(s.Fleet))}
+	for i := range s.Fleet {
+		cut.Counts[i] = min(f.count, s.Fleet[i].Count)
+	}
+	return s.Cut(cut)
+}
+
+func (f *runFlags) withPlugin(s *scenario.Scenario) (*scenario.Scenario, error) {
+	full, err := filepath.Abs(f.plugin)
+	if err != nil {
+		return nil, err
+	}
+	m, _, err := hub.ReadManifest(full)
+	if err != nil {
+		return nil, err
+	}
+	return s.WithPlugin(string(m.Plugin.Name), full)
+}
+
+// repeat is the command that runs one seed again.
+func (f *runFlags) repeat(s *scenario.Scenario, seed uint64) string {
+	words := []string{"stavily sim run", quoted(s.File), fmt.Sprintf("--seed %d", seed)}
+	for _, flag := range [][2]string{{"--until", f.until}, {"--workflow", f.workflow}, {"--plugin", f.plugin}} {
+		if flag[1] != "" {
+			words = append(words, flag[0], quoted(flag[1]))
+		}
+	}
+	if f.count > 0 {
+		words = append(words, fmt.Sprintf("--count %d", f.count))
+	}
+	return strings.Join(words, " ")
+}
+
+// quoted writes a word so that a shell reads it as one.
+func quoted(word string) string {
+	if strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./@=+") == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// one runs one seed.
+func (f *runFlags) one(ctx context.Context, s *scenario.Scenario, seed uint64) (*report.Result, error) {
+	o := Options{Seed: seed, Repeat: f.repeat(s, seed)}
+	if f.files.Trace == "" || f.seeds > 1 {
+		return f.simulate(ctx, s, o)
+	}
+	var r *report.Result
+	err := writeTo(f.files.Trace, func(w io.Writer) (err error) {
+		o.Log = w
+		r, err = f.simulate(ctx, s, o)
+		return err
+	})
+	return r, err
+}
+
+// sweep runs many seeds. It goes on after a failure: how many fail says much.
+func (f *runFlags) sweep(cmd *cobra.Command, s *scenario.Scenario, first uint64) error {
+	out := cmd.OutOrStdout()
+	var failed, last *report.Result
+	broken := uint64(0)
+	for seed := first; seed < first+f.seeds; seed++ {
+		r, err := f.one(cmd.Context(), s, seed)
+		if err != nil {
+			return fmt.Errorf("seed %d: %w", seed, err)
+		}
+		last = r
+		if !r.Broken() {
+			continue
+		}
+		broken++
+		fmt.Fprintf(out, "seed %d  %s\n  again: %s\n", seed, clean(firstBroken(r)), f.repeat(s, seed))
+		if failed == nil {
+			failed = r
+		}
+	}
+	fmt.Fprintf(out, "%d of %d seeds held\n", f.seeds-broken, f.seeds)
+	if failed == nil {
+		return f.write(last)
+	}
+	return f.tell(cmd, failed)
+}
+
+// firstBroken says in a line what is wrong.
+func firstBroken(r *report.Result) string {
+	at := func(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+	for _, v := range r.Violations {
+		return fmt.Sprintf("invariant %s at +%s: %s", v.Invariant, at(v.AtMS), v.Text)
+	}
+	for _, e := range r.Expects {
+		if !e.Held {
+			return fmt.Sprintf("expect[%d] %s %s at +%s: %s", e.Index, e.Kind, e.Text, at(e.AtMS), e.Detail)
+		}
+	}
+	for _, p := range r.Pending {
+		return fmt.Sprintf("%d agents not converged, such as %s: %s", len(r.Pending), p.Agent, p.Why)
+	}
+	return "held"
+}
+
+// tell prints and writes the report, and turns what broke into the exit code.
+func (f *runFlags) tell(cmd *cobra.Command, r *report.Result) error {
+	form := report.WriteTable
+	if flag := cmd.Flag("output"); flag != nil && flag.Value.String() == "json" {
+		form = report.WriteJSON
+	}
+	if err := errors.Join(form(cmd.OutOrStdout(), r), f.write(r)); err != nil {
+		return err
+	}
+	if r.Broken() {
+		return exit(exitBroken, "%s, seed %d: %s", r.Scenario, r.Seed, firstBroken(r))
+	}
+	return nil
+}
+
+func (f *runFlags) write(r *report.Result) error {
+	var errs []error
+	for _, file := range []struct {
+		path string
+		form func(io.Writer, *report.Result) error
+	}{{f.files.JSON, report.WriteJSON}, {f.files.JUnit, report.WriteJUnit}, {f.files.HTML, report.WriteHTML}} {
+		if file.path != "" {
+			errs = append(errs, writeTo(file.path, func(w io.Writer) error { return file.form(w, r) }))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// writeTo makes a file, and its folder where there is none.
+func writeTo(path string, write func(io.Writer) error) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(file), file.Close())
+}
