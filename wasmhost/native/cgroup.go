@@ -3,7 +3,6 @@
 package native
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -138,17 +137,18 @@ func removeLeft(dir groupDir) {
 // ownGroups returns the agent's own group in each hierarchy, by controller; that of the
 // second version has no name.
 func ownGroups() (map[string]groupDir, error) {
-	mounts, err := os.Open("/proc/self/mountinfo")
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
 	}
-	defer mounts.Close()
 	self, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return nil, err
-	}
+	return readGroups(string(mounts), string(self)), err
+}
+
+// readGroups reads what the kernel says of mounts and of a process's groups.
+func readGroups(mounts, self string) map[string]groupDir {
 	paths := map[string]string{}
-	for line := range strings.Lines(string(self)) {
+	for line := range strings.Lines(self) {
 		_, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
 		names, path, _ := strings.Cut(rest, ":")
 		for name := range strings.SplitSeq(names, ",") {
@@ -156,8 +156,8 @@ func ownGroups() (map[string]groupDir, error) {
 		}
 	}
 	out := map[string]groupDir{}
-	for scan := bufio.NewScanner(mounts); scan.Scan(); {
-		before, after, _ := strings.Cut(scan.Text(), " - ")
+	for line := range strings.Lines(mounts) {
+		before, after, _ := strings.Cut(line, " - ")
 		where, what := strings.Fields(before), strings.Fields(after)
 		if len(where) < 5 || len(what) < 3 {
 			continue
@@ -178,7 +178,7 @@ func ownGroups() (map[string]groupDir, error) {
 			}
 		}
 	}
-	return out, nil
+	return out
 }
 
 // groupLimits are the limits of one plugin's processes together.
@@ -264,7 +264,7 @@ func (d groupDir) limitMemory(bytes int64) error {
 }
 
 func (d groupDir) write(file, value string) error {
-	return os.WriteFile(filepath.Join(d.path, file), []byte(value), 0)
+	return os.WriteFile(filepath.Join(d.path, file), []byte(value), 0o600)
 }
 
 // enter puts a process and its threads into the groups.

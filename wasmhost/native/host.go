@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -219,6 +220,7 @@ func (h *Host) try(ctx context.Context, flags uintptr) error {
 		return err
 	}
 	var s status
+	_ = e.status.SetReadDeadline(time.Now().Add(startPatience))
 	if err := readFramed(e.status, &s); err != nil {
 		return fmt.Errorf("no status: %w", err)
 	}

@@ -177,14 +177,28 @@ func (h *Host) judgeLimits(c *Confinement, p *plan, w *planned) {
 		c.add(prefix+"max_cpu_cores", alone, fmt.Sprintf("stopped when ahead of its share, every %s, %s (%s)",
 			lookEvery, single, h.groups.why["cpu"]))
 	}
-	c.add(prefix+"max_execution_time_seconds", true, orWhy(p.order.Jail,
-		"killed with its process namespace", "killed with its process group"))
+	h.judgeEnd(c, p.order.Jail, alone)
 	by := "RLIMIT_NOFILE, its three streams among them"
 	if l.Files > filesMax {
 		by += fmt.Sprintf("; %d at most", filesMax)
 	}
 	c.add(prefix+"max_file_descriptors", true, by)
 	c.add(prefix+"max_network_connections", p.order.Jail || p.order.Seccomp, "host calls, which count them")
+}
+
+// judgeEnd says what ends with a plugin at its deadline.
+func (h *Host) judgeEnd(c *Confinement, jail, alone bool) {
+	const field = "execution_limits.max_execution_time_seconds"
+	switch {
+	case jail:
+		c.add(field, true, "killed with its process namespace")
+	case len(h.groups.dirs) > 0:
+		c.add(field, true, "killed with all in its cgroup")
+	case alone:
+		c.add(field, true, "killed, and it can start no other process")
+	default:
+		c.add(field, false, "killed with its process group: what has left that lives on")
+	}
 }
 
 func orWhy(ok bool, by, why string) string {

@@ -141,6 +141,14 @@ func TestFigures(t *testing.T) {
 	if got := tell(t, p, "write", "/proc/self/comm", 1); got == "done" {
 		t.Error("writes to /proc")
 	}
+	held := tell(t, p, "grep", "/proc/self/status", 0)
+	for _, line := range []string{
+		"CapBnd:\t0000000000000000", "CapPrm:\t0000000000000000", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2",
+	} {
+		if !strings.Contains(held, line) {
+			t.Errorf("%q is not in its status:\n%s", line, held)
+		}
+	}
 	p.SetGrants(nil)
 	if got := tell(t, p, "read", "/proc/meminfo", 0); strings.HasPrefix(got, "read") {
 		t.Errorf("after the grant: %s", got)

@@ -231,3 +231,19 @@ func TestDynamicProgram(t *testing.T) {
 		t.Errorf("answered %+v", a)
 	}
 }
+
+// FuzzWords: whatever a manifest says of versions, libraries and calls, it is an answer.
+func FuzzWords(f *testing.F) {
+	f.Add(">=3.8.0, <4.0.0")
+	f.Add("libc6")
+	f.Fuzz(func(t *testing.T, s string) {
+		_, _ = within("3.11", s, ">=")
+		_ = checkKernel(s)
+		if len(libraryFiles(s)) == 0 {
+			t.Errorf("%q has no file", s)
+		}
+		if set, err := systemCalls([]string{s}); err == nil && slices.Contains(set.Numbers, unix.SYS_MOUNT) {
+			t.Errorf("%q mounts", s)
+		}
+	})
+}

@@ -80,6 +80,18 @@ func do(what, text string, n, id int) string {
 			return "read " + string(b[:min(len(b), 100)])
 		}
 		return err.Error()
+	case "grep": // what a process is held by
+		b, err := os.ReadFile(text)
+		if err != nil {
+			return err.Error()
+		}
+		var found []string
+		for line := range strings.Lines(string(b)) {
+			if strings.HasPrefix(line, "Cap") || strings.HasPrefix(line, "NoNew") || strings.HasPrefix(line, "Sec") {
+				found = append(found, line)
+			}
+		}
+		return strings.Join(found, "")
 	case "list":
 		entries, err := os.ReadDir(text)
 		if err != nil {
