@@ -78,13 +78,14 @@ type request struct {
 
 	sockets sockets
 
+	most          uint32 // of calls, in a batch; 0 is callsMax
 	calls, denied uint32
 }
 
 // call does one host call.
 func (r *request) call(name string, args protocol.Raw) (protocol.Raw, error) {
 	r.calls++
-	if r.calls > callsMax {
+	if r.calls > max(r.most, callsMax) {
 		r.in.end(errCallsMax)
 	}
 	do, err := r.admit(name)

@@ -11,18 +11,20 @@ import (
 // nothing of WASM: a native process is spoken to by the same code. One caller at a
 // time. After an error that has CodeContract, or of the streams, it is of no more use.
 type conversation struct {
-	rw   io.ReadWriter
-	cbor bool   // the guest speaks CBOR, not JSON
-	told bool   // cbor is settled
-	id   int64  // of the newest request
-	in   []byte // read and not yet taken
-	seen int    // bytes of in that are known to hold no end of a message
-	todo uint64 // CBOR: items that are still missing at seen
-	read [32 << 10]byte
-	w    writer // what is said next, in CBOR
-	got  writer // what was heard, in CBOR
-	line []byte // what is said next, in JSON
-	tap  Tap    // who listens in
+	rw    io.ReadWriter
+	cbor  bool   // the guest speaks CBOR, not JSON
+	told  bool   // cbor is settled
+	id    int64  // of the newest request
+	in    []byte // read and not yet taken
+	seen  int    // bytes of in that are known to hold no end of a message
+	todo  uint64 // CBOR: items that are still missing at seen
+	read  [32 << 10]byte
+	w     writer // what is said next, in CBOR
+	items writer // of a batch, before it is said
+	batch int    // events that the guest takes in one request; below 2 it takes none
+	got   writer // what was heard, in CBOR
+	line  []byte // what is said next, in JSON
+	tap   Tap    // who listens in
 }
 
 // callee answers host calls: the result, or an error for the guest.
@@ -66,6 +68,7 @@ func (c *conversation) greet() (hello, error) {
 		return h, protocol.Errorf(protocol.CodeIncompatible, "hello: conversation version %d, this host speaks %d",
 			h.ABI, ABIVersion)
 	}
+	c.batch = int(min(h.Batch, BatchMax))
 	return h, nil
 }
 
@@ -100,28 +103,38 @@ func (c *conversation) ask(r Request, host callee) (Answer, error) {
 	if err := c.say(); err != nil {
 		return Answer{}, err
 	}
+	m, err := c.heed(host)
+	switch {
+	case err != nil:
+		return Answer{}, err
+	case m.kind == "error":
+		return Answer{}, readError(m.body)
+	}
+	return readAnswer(r.Kind, m.body)
+}
+
+// heed hears the answer to the request that was said last, or its error, answering host
+// calls meanwhile.
+func (c *conversation) heed(host callee) (message, error) {
 	for calls := uint64(1); ; calls++ {
 		m, err := c.hear()
 		if err != nil {
-			return Answer{}, err
+			return message{}, err
 		}
 		if m.kind == "call" && m.id == 0 {
 			if err := c.reply(m.body, calls, host); err != nil {
-				return Answer{}, err
+				return message{}, err
 			}
 			continue
 		}
 		if m.id != c.id {
-			return Answer{}, contractf("message %q with id %d: want an answer with id %d",
+			return message{}, contractf("message %q with id %d: want an answer with id %d",
 				clip(m.kind, 32), m.id, c.id)
 		}
-		switch m.kind {
-		case "answer":
-			return readAnswer(r.Kind, m.body)
-		case "error":
-			return Answer{}, readError(m.body)
+		if m.kind != "answer" && m.kind != "error" {
+			return message{}, contractf("message %q: want call, answer or error", clip(m.kind, 32))
 		}
-		return Answer{}, contractf("message %q: want call, answer or error", clip(m.kind, 32))
+		return m, nil
 	}
 }
 

@@ -12,8 +12,16 @@ import (
 
 // Module is a compiled module whose guests are spoken to directly.
 type Module struct {
-	host *Host
-	code *code
+	host  *Host
+	code  *code
+	world worldly
+}
+
+// See says what the module's guests find when they start, for a module that is an engine:
+// see Spec.Args and Spec.Mounts. It is for before the first Start.
+func (m *Module) See(args []string, mounts []Mount) error {
+	m.world = worldly{args: args, mounts: mounts}
+	return (&Spec{Args: args, Mounts: mounts}).checkWorld()
 }
 
 // Module compiles a module as it is, metered or, with Config.AllowUnmetered, not. Verify
@@ -41,7 +49,7 @@ func (m *Module) Close(ctx context.Context) { m.host.release(ctx, m.code) }
 func (m *Module) Start(limits protocol.Limits, stderr func(protocol.LogLine)) (*Guest, error) {
 	log := newLineWriter(m.host, Spec{})
 	log.sink = stderr
-	in, err := newInstance(blueprint{code: m.code, limits: limits, host: m.host, log: log})
+	in, err := newInstance(blueprint{code: m.code, limits: limits, host: m.host, log: log, world: m.world})
 	if err != nil {
 		return nil, err
 	}
@@ -100,13 +108,16 @@ func NewConversation(rw io.ReadWriter, tap Tap) *Conversation {
 }
 
 // Hello is what a plugin says of itself.
-type Hello struct{ Type, Plugin, SDK string }
+type Hello struct {
+	Type, Plugin, SDK string
+	Batch             int // events that it takes in one request; below 2 it takes no batches
+}
 
 // Hello hears the first message. Errors: CodeContract, CodeIncompatible for another
 // version, or the carrier's.
 func (c *Conversation) Hello() (Hello, error) {
 	h, err := c.c.greet()
-	return Hello{Type: h.Type, Plugin: h.Plugin, SDK: h.SDK}, err
+	return Hello{Type: h.Type, Plugin: h.Plugin, SDK: h.SDK, Batch: c.c.batch}, err
 }
 
 // Setup is what a plugin is told before the first request.
@@ -126,6 +137,15 @@ func (c *Conversation) SetUp(s Setup) error { return c.c.setUp(start(s)) }
 // the plugin's own with CodePlugin or CodeRetryable, CodeLimit for a bound that was kept,
 // CodeContract, or the carrier's. The answer has no usage.
 func (c *Conversation) Ask(r Request, call Callee) (Answer, error) { return c.c.ask(r, call) }
+
+// AskBatch puts as many of the requests, which are all of kind Run or all Deliver, as one
+// message holds, from the first, and hears an answer to each of those that the plugin came
+// to, at least one. Put the rest again. timeoutMS is for all. Ask only a plugin whose Hello
+// says that it takes batches, and no more than it says. Errors as those of Ask; a plugin's
+// own is the error of each answer.
+func (c *Conversation) AskBatch(rs []Request, timeoutMS int64, call Callee) ([]Answer, error) {
+	return c.c.askBatch(batch{rs, timeoutMS}, call)
+}
 
 // Unread reports whether the plugin has said more than was asked.
 func (c *Conversation) Unread() bool { return c.c.unread() }

@@ -46,6 +46,7 @@ type hello struct {
 	Type   string `cbor:"type"`
 	Plugin string `cbor:"plugin"`
 	SDK    string `cbor:"sdk"`
+	Batch  uint64 `cbor:"batch"`
 }
 
 // hostCall is what a guest asks of its host.
@@ -183,6 +184,21 @@ func writeRequest(w *writer, id int64, r Request) {
 // writeWork appends what an action or an output works on.
 func writeWork(w *writer, r Request) {
 	w.mapOf(5)
+	writeSubject(w, r)
+	w.text("deadline_ms")
+	w.int(r.TimeoutMS)
+	w.text("now_ms")
+	w.int(r.Now.UnixMS)
+}
+
+// writeItem appends one request of a batch.
+func writeItem(w *writer, r Request) {
+	w.mapOf(3)
+	writeSubject(w, r)
+}
+
+// writeSubject appends an event, the results so far and the key: three pairs.
+func writeSubject(w *writer, r Request) {
 	w.text("event")
 	w.mapOf(4)
 	w.text("run")
@@ -200,10 +216,6 @@ func writeWork(w *writer, r Request) {
 	}
 	w.text("key")
 	w.text(r.Key)
-	w.text("deadline_ms")
-	w.int(r.TimeoutMS)
-	w.text("now_ms")
-	w.int(r.Now.UnixMS)
 }
 
 func writeResult(w *writer, r protocol.Result) {

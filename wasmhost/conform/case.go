@@ -66,6 +66,10 @@ type Ask struct {
 	Code   protocol.Code // of the error that must come; CodeContract: ended, CodeDeadline: had to be ended
 	Text   string        // that must stand in the error
 	OrEnds bool          // with Code: the program may end instead
+
+	// Batch are requests that are put as one, if the plugin takes batches; else they are
+	// passed over. Each says its Do, Results, Calls and what must come of it.
+	Batch []Ask
 }
 
 // Call is a host call and its answer.
@@ -143,7 +147,11 @@ func (s *suite) try(ctx context.Context, in *shared, c *Case) error {
 	}
 	for i := range c.Asks {
 		one.widened = c.Asks[i].Widen
-		if err := s.tryAsk(ctx, one, &c.Asks[i]); err != nil {
+		try := s.tryAsk
+		if c.Asks[i].Batch != nil {
+			try = s.tryBatch
+		}
+		if err := try(ctx, one, &c.Asks[i]); err != nil {
 			one.close(ctx)
 			return fmt.Errorf("request %d: %w", i+1, err)
 		}
@@ -194,11 +202,7 @@ func (s *suite) tryAsk(ctx context.Context, one *session, a *Ask) error {
 	if err != nil {
 		return err
 	}
-	one.desk.script, one.desk.fault = slices.Clone(a.Calls), nil
-	if s.manifest.Plugin.Type == protocol.Output && a.Result != "" {
-		args := `{"key":"result","value":` + a.Result + `}`
-		one.desk.script = append(one.desk.script, Call{Name: "kv.put", Args: args})
-	}
+	one.desk.script, one.desk.fault = s.script(a), nil
 	if a.Within > 0 {
 		defer func(usual time.Duration) { one.timeout = usual }(one.timeout)
 		one.timeout = a.Within
@@ -217,6 +221,15 @@ func (s *suite) tryAsk(ctx context.Context, one *session, a *Ask) error {
 		return fmt.Errorf("host call %s was not made", one.desk.script[0].Name)
 	}
 	return s.compare(a, got)
+}
+
+// script is the host calls that must be made for an ask.
+func (s *suite) script(a *Ask) []Call {
+	out := slices.Clone(a.Calls)
+	if s.manifest.Plugin.Type == protocol.Output && a.Result != "" {
+		out = append(out, Call{Name: "kv.put", Args: `{"key":"result","value":` + a.Result + `}`})
+	}
+	return out
 }
 
 // asking makes the request of an ask.

@@ -18,7 +18,8 @@ func Cases() []Case {
 	out = append(out, asked...)
 	out = append(out, calling...)
 	out = append(out, triggers...)
-	return append(out, works...)
+	out = append(out, works...)
+	return append(out, batches...)
 }
 
 // echo asks for a value back.

@@ -27,6 +27,7 @@ type message struct {
 	Wake    *Wake      `json:"wake"`
 	Run     *Run       `json:"run"`
 	Deliver *Delivery  `json:"deliver"`
+	Batch   *batch     `json:"batch"`
 	Check   *selfCheck `json:"check"`
 	Reply   *reply     `json:"reply"`
 }
@@ -54,7 +55,7 @@ func (m *message) kinds() int {
 	n := 0
 	for _, set := range [...]bool{
 		m.Init != nil, m.Wake != nil, m.Run != nil,
-		m.Deliver != nil, m.Check != nil, m.Reply != nil,
+		m.Deliver != nil, m.Batch != nil, m.Check != nil, m.Reply != nil,
 	} {
 		if set {
 			n++

@@ -18,6 +18,7 @@ type Plugin struct {
 	wake    func(*Context, Wake) (Fired, error)
 	run     func(*Context, Run) (any, error)
 	deliver func(*Context, Delivery) error
+	batch   func(*Context, []Run) []Outcome
 	check   func(*Context) error
 	config  any
 }
@@ -52,6 +53,16 @@ func (p *Plugin) Config(into any) *Plugin {
 // on this machine now. It must not change anything. Without one, every check passes.
 func (p *Plugin) Check(check func(*Context) error) *Plugin {
 	p.check = check
+	return p
+}
+
+// Batch says how an action or an output works on several events at once, which pays where
+// one write or one request serves many: the host may ask so when a queue has built up. It
+// returns an outcome for each of work, in order. It may return fewer, for as many as it
+// came to: the host asks for the rest again. Without it the function for one event is
+// called for one event after another. For an output, the Data of an Outcome is passed over.
+func (p *Plugin) Batch(batch func(c *Context, work []Run) []Outcome) *Plugin {
+	p.batch = batch
 	return p
 }
 

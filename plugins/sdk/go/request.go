@@ -56,6 +56,12 @@ type Run struct {
 // Delivery is what an output is asked: the event, and the results of all actions.
 type Delivery Run
 
+// Outcome is what came of one event of a batch: an error, or the data of the step's result.
+type Outcome struct {
+	Data any
+	Err  error
+}
+
 // Event is what started a run.
 type Event struct {
 	Run      string          `json:"run"` // 32 hexadecimal digits

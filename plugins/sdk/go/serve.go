@@ -12,7 +12,7 @@ import (
 // says something that is not in the contract, or when out fails.
 func (p *Plugin) Serve(in io.Reader, out io.Writer) error {
 	c := newConversation(in, out)
-	if err := c.send(`{"hello":`, hello{abiVersion, p.kind, p.name, sdkName}, `}`); err != nil {
+	if err := c.send(`{"hello":`, p.hello(), `}`); err != nil {
 		return err
 	}
 	first, err := c.next()
@@ -45,6 +45,15 @@ type hello struct {
 	Type   string `json:"type"`
 	Plugin string `json:"plugin"`
 	SDK    string `json:"sdk"`
+	Batch  int    `json:"batch,omitempty"`
+}
+
+func (p *Plugin) hello() hello {
+	h := hello{ABI: abiVersion, Type: p.kind, Plugin: p.name, SDK: sdkName}
+	if p.asks() != "" {
+		h.Batch = batchMax
+	}
+	return h
 }
 
 // ended makes no error of the end of input.
@@ -100,6 +109,8 @@ func (s *server) ask(m *message) error {
 		s.answer(m.ID)
 		s.buf.WriteString(`{}`)
 		return err
+	case m.Batch != nil && m.Batch.Kind == p.asks():
+		return s.batch(m.ID, m.Batch)
 	case m.Check != nil:
 		err := s.check(m.Check.NowMS)
 		s.answer(m.ID)

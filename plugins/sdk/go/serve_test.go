@@ -26,6 +26,52 @@ func serve(t *testing.T, p *Plugin, lines ...string) ([]string, error) {
 	return said[2:], err
 }
 
+// TestBatches: several events in one request, each with its own outcome.
+func TestBatches(t *testing.T) {
+	const ask = `{"id":1,"batch":{"kind":"run","deadline_ms":1000,"now_ms":5,"items":[` +
+		`{"event":{"data":1},"key":"a"},{"event":{"data":2},"key":"b"},{"event":{"data":3},"key":"c"}]}}`
+	one := action(func(c *Context, r Run) (any, error) {
+		switch string(r.Event.Data) {
+		case "2":
+			return nil, Retryable(errors.New("busy"))
+		case "3":
+			panic("three")
+		}
+		return r.Key, nil
+	})
+	all := func(n int) *Plugin {
+		return action(nil).Batch(func(c *Context, work []Run) []Outcome {
+			out := make([]Outcome, n)
+			for i := range out {
+				out[i].Data = len(work)
+			}
+			return out
+		})
+	}
+	for name, c := range map[string]struct {
+		plugin *Plugin
+		want   string
+	}{
+		"one by one": {one, `{"id":1,"answer":{"items":[{"data":"a"},{"error":{"code":"retryable","text":"busy"}},` +
+			`{"error":{"code":"plugin","text":"panic: three"}}]}}`},
+		"together": {all(3), `{"id":1,"answer":{"items":[{"data":3},{"data":3},{"data":3}]}}`},
+		"fewer":    {all(1), `{"id":1,"answer":{"items":[{"data":3}]}}`},
+		"none":     {all(0), `{"id":1,"error":{"code":"plugin","text":"batch: 0 outcomes for 3 events"}}`},
+		"too many": {all(4), `{"id":1,"error":{"code":"plugin","text":"batch: 4 outcomes for 3 events"}}`},
+		"large": {
+			action(func(*Context, Run) (any, error) { return strings.Repeat("x", 24<<10), nil }),
+			`{"id":1,"answer":{"items":[{"data":"` + strings.Repeat("x", 24<<10) + `"}`,
+		},
+		"output":  {Output("o", func(*Context, Delivery) error { return nil }), `"text":"request 1: not one for output`},
+		"trigger": {Trigger("t", func(*Context, Wake) (Fired, error) { return Fired{}, nil }), `not one for trigger`},
+	} {
+		said, err := serve(t, c.plugin, ask)
+		if err != nil || len(said) != 1 || !strings.Contains(said[0], c.want) || len(said[0]) > LineMax {
+			t.Errorf("%s: said %.300q, %v\nwant %.300q", name, said, err, c.want)
+		}
+	}
+}
+
 func action(f func(*Context, Run) (any, error)) *Plugin { return Action("a", f) }
 
 func TestAnswers(t *testing.T) {

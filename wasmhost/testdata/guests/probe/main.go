@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 )
 
 type object = map[string]any
@@ -20,7 +22,11 @@ var (
 
 func main() {
 	in.Buffer(make([]byte, 0, 4096), 1<<20)
-	say(object{"hello": object{"abi": 1, "type": "action", "plugin": "probe", "sdk": "test/1"}})
+	hello := object{"abi": 1, "type": "action", "plugin": "probe", "sdk": "test/1"}
+	if n, err := strconv.Atoi(os.Getenv("BATCH")); err == nil {
+		hello["batch"] = n
+	}
+	say(object{"hello": hello})
 	for in.Scan() {
 		var m map[string]json.RawMessage
 		if err := json.Unmarshal(in.Bytes(), &m); err != nil {
@@ -57,7 +63,52 @@ func answer(m map[string]json.RawMessage) {
 		run(id, b)
 		return
 	}
+	if b, ok := m["batch"]; ok {
+		batch(id, b)
+		return
+	}
 	say(object{"id": id, "answer": object{}})
+}
+
+// batch answers with each event's data and key. An event that says "fail" fails, one that
+// says a mode does that, and before one that says "stop" the answer ends.
+func batch(id json.RawMessage, b []byte) {
+	var r struct {
+		Kind  string `json:"kind"`
+		Items []struct {
+			Event struct {
+				Data json.RawMessage `json:"data"`
+			} `json:"event"`
+			Key string `json:"key"`
+		} `json:"items"`
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		panic(err)
+	}
+	items := []object{}
+	for i, item := range r.Items {
+		var do struct {
+			Mode, Fail, Code string
+			Stop             bool
+			Big              int
+		}
+		json.Unmarshal(item.Event.Data, &do)
+		switch {
+		case do.Mode != "":
+			misbehave(do.Mode, id)
+			return
+		case do.Stop && i > 0:
+			say(object{"id": id, "answer": object{"items": items}})
+			return
+		case do.Fail != "":
+			items = append(items, object{"error": object{"code": do.Code, "text": do.Fail}})
+		case do.Big > 0:
+			items = append(items, object{"data": strings.Repeat("x", do.Big)})
+		default:
+			items = append(items, object{"data": object{"data": item.Event.Data, "key": item.Key, "of": len(r.Items)}})
+		}
+	}
+	say(object{"id": id, "answer": object{"items": items}})
 }
 
 // run does what the event's data says: {"calls":[{"name","args"}...]} makes host calls
