@@ -199,12 +199,22 @@ func (a *Agent) sayRecords() {
 			continue
 		}
 		if !a.send(protocol.UpRecords, protocol.MustMarshal(batch)) {
-			l.at = a.now.Add(a.cfg.PauseMin)
-			return // the line takes nothing now: later lanes do not overtake
+			a.out.pause(of, a.now.Add(a.cfg.PauseMin))
+			return
 		}
 		l.sent = batch.Records[len(batch.Records)-1].Mark
 		l.at = a.now.Add(doubled(a.cfg.AckWait, l.try, max(a.cfg.AckWait, a.cfg.PauseMax)))
 		l.try++
+	}
+}
+
+// pause has the lanes from of on wait: the line takes nothing now, and later lanes do not
+// overtake.
+func (o *outbox) pause(of protocol.Lane, until time.Time) {
+	for ; of < protocol.LaneEnd; of++ {
+		if l := &o.lanes[of]; l.at.Before(until) {
+			l.at = until
+		}
 	}
 }
 

@@ -36,7 +36,7 @@ func (r *report) touch(now time.Time) {
 func (r *report) due() time.Time {
 	t := r.beat
 	if r.owed || r.presence {
-		t = sooner(t, r.since.Add(reportSettle))
+		t = r.since.Add(reportSettle) // a heartbeat that is due meanwhile waits with it
 	}
 	if t.Before(r.hold) {
 		return r.hold
@@ -112,7 +112,6 @@ func (a *Agent) statuses() []protocol.AssignmentStatus {
 	for _, w := range a.works {
 		s := protocol.AssignmentStatus{
 			Workflow: w.of.Workflow, Phase: w.phase, Error: brief(w.err), Fired: w.fired, Failed: w.failed,
-			Filtered: w.filtered,
 		}
 		if s.Error == nil && len(w.cut) > 0 {
 			s.Error = brief(protocol.Errorf(protocol.CodeRefused,
