@@ -93,6 +93,10 @@ wasm: ## build the Rust guests anew: wasmhost/testdata/rust/{trigger,action,outp
 	@for name in trigger action output threshold counter; do \
 		install -m 644 dist/rust/wasm32-wasip1/release/$$name.wasm wasmhost/testdata/rust/; done
 
+.PHONY: hostile
+hostile: ## build the corpus of hostile modules from its text (needs wabt)
+	@for text in wasmhost/testdata/hostile/*.wat; do wat2wasm -o "$${text%.wat}.wasm" "$$text"; done
+
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME; that time may end amid an input, which is no finding
 	@grep -rl --include='*_test.go' --exclude-dir=plugins '^func Fuzz' . | xargs -n 1 dirname | sort -u \

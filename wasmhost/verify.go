@@ -125,6 +125,8 @@ func verifyCommand(info meter.Info) error {
 		return protocol.Errorf(protocol.CodeUnverified, "no export \"memory\": want a WASI command")
 	case !has("_start", meter.KindFunc):
 		return protocol.Errorf(protocol.CodeUnverified, "no export \"_start\": want a WASI command")
+	case !slices.ContainsFunc(info.Exports, func(e meter.Export) bool { return e.Name == "_start" && e.Plain }):
+		return protocol.Errorf(protocol.CodeUnverified, "export \"_start\" has parameters or results: want none")
 	case metered(info) && !has(meter.FuelGlobal, meter.KindGlobal):
 		return protocol.Errorf(protocol.CodeUnverified, "imports %s.%s without exporting %q",
 			meter.ImportModule, meter.ImportName, meter.FuelGlobal)

@@ -22,6 +22,8 @@ type Export struct {
 	Name  string
 	Kind  Kind
 	Index uint32
+	// Plain says that it is a function without parameters and results.
+	Plain bool
 	at    int
 }
 

@@ -201,6 +201,9 @@ func (m *Module) wholes() error {
 	m.info.Tables = m.tables
 	m.info.Memories = m.memories
 	m.info.Imports = m.imports
+	for i := range m.exports {
+		m.exports[i].Plain = m.plain(&m.exports[i])
+	}
 	m.info.Exports = m.exports
 	return nil
 }
@@ -302,6 +305,15 @@ func (m *Module) globalSection(r *reader) {
 		m.globalType(r)
 		m.constExpr(r)
 	}
+}
+
+// plain reports whether an export is a function without parameters and results.
+func (m *Module) plain(e *Export) bool {
+	if e.Kind != KindFunc || int(e.Index) >= len(m.funcs) {
+		return false
+	}
+	t := &m.types[m.funcs[e.Index]]
+	return len(t.params) == 0 && len(t.results) == 0
 }
 
 func (m *Module) exportSection(r *reader) {

@@ -1,0 +1,4 @@
+;; Wants 4 GiB at the start.
+(module
+  (memory (export "memory") 65535)
+  (func (export "_start")))

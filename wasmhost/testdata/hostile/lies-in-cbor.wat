@@ -1,0 +1,20 @@
+;; Says hello in CBOR, and then a text that is two thousand million bytes long, by its own account.
+(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 1024) "\a1\65hello\a4\63abi\01\64type\66action\66plugin\67hostile\63sdk\63wat")
+  (data (i32.const 1280) "\a1\65ready\7a\7f\ff\ff\ff")
+  (func $say (param $at i32) (param $len i32)
+    (i32.store (i32.const 0) (local.get $at))
+    (i32.store (i32.const 4) (local.get $len))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16))))
+  (func $hear
+    (i32.store (i32.const 0) (i32.const 4096))
+    (i32.store (i32.const 4) (i32.const 60000))
+    (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 16))))
+  (func (export "_start")
+    (call $say (i32.const 1024) (i32.const 47))
+    (call $hear)
+    (call $say (i32.const 1280) (i32.const 12))
+    (call $hear)))
