@@ -257,7 +257,7 @@ var floors = []floor{
 	},
 	{
 		"sim/swarm",
-		[]string{"protocol", "edge", "edge/mqtt", "hub"},
+		[]string{"protocol", "wasmhost", "edge", "edge/mqtt", "hub", "hub/api"},
 		nil,
 		"the swarm is real agents, real sockets and a real hub",
 	},

@@ -10,6 +10,7 @@ import (
 	"github.com/stavily/stavily/hub/cli"
 	"github.com/stavily/stavily/hub/demo"
 	"github.com/stavily/stavily/sim"
+	"github.com/stavily/stavily/sim/swarm"
 )
 
 func main() {
@@ -21,5 +22,6 @@ func main() {
 
 // run is main without the process: it returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
-	return cli.Execute(cli.Root(hub.Version, hubCommand(), demo.Command(), sim.Command()), args, stdout, stderr)
+	root := cli.Root(hub.Version, hubCommand(), demo.Command(), sim.Command(), swarm.Command())
+	return cli.Execute(root, args, stdout, stderr)
 }

@@ -17,6 +17,9 @@ type Config struct {
 	Home string
 	// Listen is the TCP address of the link: MQTT over mutual TLS, and joining.
 	Listen string
+	// Link is where agents come from instead of Listen, such as pipes in this process. Serve
+	// closes it.
+	Link net.Listener
 	// API is a TCP address for the operator's API, empty for none; the socket in Home
 	// is always there. It is plain HTTP with a token: loopback, or behind a proxy.
 	API string

@@ -67,9 +67,11 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger, ready func(Bound))
 	}
 	defer s.books.Close()
 	defer s.broker.Close()
-	link, err := net.Listen("tcp", cfg.Listen)
-	if err != nil {
-		return protocol.Errorf(protocol.CodeUnavailable, "hub: listen: %w", err)
+	link := cfg.Link
+	if link == nil {
+		if link, err = net.Listen("tcp", cfg.Listen); err != nil {
+			return protocol.Errorf(protocol.CodeUnavailable, "hub: listen: %w", err)
+		}
 	}
 	defer link.Close()
 	s.bound.Link = link.Addr().String()

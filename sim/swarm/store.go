@@ -1,0 +1,114 @@
+package swarm
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/stavily/stavily/edge"
+	"github.com/stavily/stavily/protocol"
+)
+
+// store is a member's disk in memory. It belongs to the member's one goroutine, but for
+// its files, which no plugin here reads.
+type store struct {
+	keys   []string // ascending
+	values map[string][]byte
+	files  map[protocol.Digest]*file
+}
+
+type file struct {
+	data   []byte
+	chunks uint32
+	whole  bool
+}
+
+func newStore() *store {
+	return &store{values: map[string][]byte{}, files: map[protocol.Digest]*file{}}
+}
+
+// Get returns a value. See edge.Store for this and the rest.
+func (s *store) Get(key string) ([]byte, error) { return bytes.Clone(s.values[key]), nil }
+
+// Scan yields the keys that begin with prefix.
+func (s *store) Scan(prefix, from string, yield func(key string, value []byte) bool) error {
+	at, _ := slices.BinarySearch(s.keys, max(prefix, from))
+	for _, key := range slices.Clone(s.keys[at:]) {
+		if !strings.HasPrefix(key, prefix) {
+			break
+		}
+		if value, ok := s.values[key]; ok && !yield(key, value) {
+			break
+		}
+	}
+	return nil
+}
+
+// Apply makes all changes.
+func (s *store) Apply(changes []edge.Change) error {
+	for _, c := range changes {
+		at, has := slices.BinarySearch(s.keys, c.Key)
+		switch {
+		case c.Value == nil && has:
+			s.keys = slices.Delete(s.keys, at, at+1)
+			delete(s.values, c.Key)
+		case c.Value != nil:
+			if !has {
+				s.keys = slices.Insert(s.keys, at, c.Key)
+			}
+			s.values[c.Key] = bytes.Clone(c.Value)
+		}
+	}
+	return nil
+}
+
+// Chunks returns how much of a file is here.
+func (s *store) Chunks(d protocol.Digest) (have uint32, whole bool, err error) {
+	if f := s.files[d]; f != nil {
+		return f.chunks, f.whole, nil
+	}
+	return 0, false, nil
+}
+
+// AddChunk keeps the next chunk of a file.
+func (s *store) AddChunk(d protocol.Digest, index uint32, size int64, data []byte) error {
+	f := s.files[d]
+	if f == nil {
+		f = &file{}
+		s.files[d] = f
+	}
+	if index != f.chunks {
+		return protocol.Errorf(protocol.CodeBadInput, "chunk %d of %s, want %d", index, d.Short(), f.chunks)
+	}
+	f.data = append(f.data, data...)
+	f.chunks++
+	if f.chunks < protocol.ChunkCount(size) {
+		return nil
+	}
+	if protocol.DigestOf(f.data) != d {
+		delete(s.files, d)
+		return protocol.Errorf(protocol.CodeDigest, "file %s: the content is another", d.Short())
+	}
+	f.whole = true
+	return nil
+}
+
+// ReadFile returns a whole file.
+func (s *store) ReadFile(d protocol.Digest) ([]byte, error) {
+	if f := s.files[d]; f != nil && f.whole {
+		return bytes.Clone(f.data), nil
+	}
+	return nil, protocol.Errorf(protocol.CodeNotFound, "file %s: not here", d.Short())
+}
+
+// KeepFiles removes the others.
+func (s *store) KeepFiles(keep []protocol.Digest) error {
+	for d := range s.files {
+		if !slices.Contains(keep, d) {
+			delete(s.files, d)
+		}
+	}
+	return nil
+}
+
+var _ edge.Store = (*store)(nil)
