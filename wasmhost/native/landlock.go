@@ -123,8 +123,10 @@ func landlockRule(ruleset int, path string, access uint64) error {
 		access &= landlockFile | unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_TRUNCATE
 	}
 	attr := unix.LandlockPathBeneathAttr{Allowed_access: access, Parent_fd: int32(fd)}
-	_, _, errno := unix.RawSyscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset),
-		unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&attr)), 0, 0, 0) //nolint:gosec // the kernel's own structure
+	_, _, errno := unix.RawSyscall6(unix.SYS_LANDLOCK_ADD_RULE,
+		uintptr(ruleset), unix.LANDLOCK_RULE_PATH_BENEATH,
+		uintptr(unsafe.Pointer(&attr)), //nolint:gosec // the kernel's own structure
+		0, 0, 0)
 	if errno != 0 {
 		return errno
 	}
