@@ -20,22 +20,25 @@ func KeyKV(workflow protocol.WorkflowName) string { return "kv/" + string(workfl
 
 // work is one assignment at work.
 type work struct {
-	of      protocol.Assignment
-	digest  protocol.Digest // of the assignment's encoding
-	steps   []protocol.Step
-	loads   []Load // one for each step, grants already cut
-	cut     []string
-	phase   protocol.Phase
-	err     *protocol.Error
-	loading int       // loads not answered yet
-	tries   int       // loads of the whole assignment that went wrong in a row
-	loadAt  time.Time // when to load again; zero: not
-	trigger trigger
-	runs    []*run // the first is under way
-	fired   uint64
-	failed  uint64
-	blocked uint64 // wakes held back because too many runs wait
-	held    bool   // a wake is being held back
+	of         protocol.Assignment
+	digest     protocol.Digest // of the assignment's encoding
+	steps      []protocol.Step
+	loads      []Load // one for each step, grants already cut
+	cut        []string
+	conditions conditions
+	phase      protocol.Phase
+	err        *protocol.Error
+	loading    int       // loads not answered yet
+	tries      int       // loads of the whole assignment that went wrong in a row
+	loadAt     time.Time // when to load again; zero: not
+	trigger    trigger
+	runs       []*run // the first is under way
+	fired      uint64
+	failed     uint64
+	// filtered counts the events that the workflow's condition let go by.
+	filtered uint64
+	blocked  uint64 // wakes held back because too many runs wait
+	held     bool   // a wake is being held back
 }
 
 // trigger is when and with what the assignment's trigger is woken next.
@@ -121,6 +124,7 @@ func (a *Agent) erase(w *work) {
 // newWork prepares an assignment: what its steps load, under this device's policy.
 func (a *Agent) newWork(gen *generation, of protocol.Assignment, digest protocol.Digest) *work {
 	w := &work{of: of, digest: digest, steps: stepsOf(&of)}
+	w.conditions, _ = readConditions(&of) // opening the document has read them once
 	for _, s := range w.steps {
 		l := gen.load(s)
 		left, taken := a.cfg.Policy.Cut(s.Grants)
@@ -136,7 +140,7 @@ func (a *Agent) newWork(gen *generation, of protocol.Assignment, digest protocol
 // inherit hands on what outlives a change: the state of the same trigger, and the
 // runs whose steps are still the same ones.
 func (a *Agent) inherit(w, old *work) {
-	w.fired, w.failed, w.blocked = old.fired, old.failed, old.blocked
+	w.fired, w.failed, w.filtered, w.blocked = old.fired, old.failed, old.filtered, old.blocked
 	if w.triggerDigest() == old.triggerDigest() {
 		w.trigger.state = old.trigger.state
 	} else {
@@ -456,6 +460,10 @@ func checkWake(ans *wasmhost.Answer) *protocol.Error {
 // fire makes an event and with it a run: its record for the hub and the run itself
 // go to the disk together, so that none is without the other.
 func (a *Agent) fire(w *work, data protocol.Raw) {
+	if !a.passes(w, data) {
+		w.filtered++
+		return
+	}
 	ev := protocol.Event{Workflow: w.of.Workflow, Time: a.stamp(), Data: data}
 	if a.held != nil {
 		ev.Revision = a.held.desired.Revision
