@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/Masterminds/semver/v3"
 
@@ -43,6 +44,10 @@ type Config struct {
 type Builder struct {
 	cfg Config
 	one chan struct{}
+
+	looked     sync.Once
+	room       *room // nil where this machine cannot confine
+	unconfined error // why
 }
 
 // New returns a builder over cfg.CacheDir, which it makes.
@@ -216,16 +221,22 @@ func (b *Builder) describe(ctx context.Context, req Request) (*language, protoco
 	if err != nil {
 		return nil, protocol.Builder{}, err
 	}
+	room, why := b.confinement(ctx)
+	confined := "confined: own namespaces, no network after the fetch, bounded processes, memory and time"
+	if room == nil {
+		confined = "not confined: " + why.Error()
+	}
 	inputs := strings.Join([]string{req.TreeDigest.String(), lang.name, toolchain, lang.flags()}, "\n")
 	return lang, protocol.Builder{
 		Name: lang.name, Toolchain: toolchain, Inputs: protocol.DigestOf([]byte(inputs)),
-		Notes: lang.notes(),
+		Notes: lang.notes(confined),
 	}, nil
 }
 
 // workspace is the folder of one build. Others wait until it is closed.
 type workspace struct {
 	b    *Builder
+	room *room // nil: programs run unconfined
 	dir  string
 	src  string
 	tree fs.FS
@@ -243,7 +254,11 @@ func (b *Builder) workspace(ctx context.Context, req Request) (*workspace, error
 		<-b.one
 		return nil, fmt.Errorf("build: %w", err)
 	}
-	w := &workspace{b: b, dir: dir, src: filepath.Join(dir, "src"), tree: req.Tree}
+	room, err := b.confinement(ctx)
+	if err != nil {
+		b.cfg.Log.Warn("builds are not confined", slog.String("why", err.Error()))
+	}
+	w := &workspace{b: b, room: room, dir: dir, src: filepath.Join(dir, "src"), tree: req.Tree}
 	if err := req.Tree.WriteTo(w.src); err != nil {
 		w.close()
 		return nil, err

@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/stavily/stavily/hub/build/sdk"
@@ -54,8 +53,8 @@ var goBuildFlags = []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w -bui
 
 func goBuild(ctx context.Context, w *workspace) ([]Output, error) {
 	out := filepath.Join(w.dir, "out.wasm")
-	args := append(append([]string{"build"}, goBuildFlags...), "-o", out, ".")
-	if err := w.goRun(ctx, "off", args...); err != nil {
+	args := append(append([]string{"build"}, goBuildFlags...), "-o", w.inside(out), ".")
+	if err := w.goRun(ctx, args...); err != nil {
 		return nil, err
 	}
 	return wasmOutput(out)
@@ -75,8 +74,8 @@ func wasmOutput(path string) ([]Output, error) {
 func goTest(ctx context.Context, w *workspace, suite string) (tested, error) {
 	pkg := "./" + filepath.ToSlash(filepath.Clean(suite))
 	binary := filepath.Join(w.dir, "test.wasm")
-	err := w.goRun(ctx, "off", "test", "-c", "-cover", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
-		"-o", binary, pkg)
+	err := w.goRun(ctx, "test", "-c", "-cover", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
+		"-o", w.inside(binary), pkg)
 	if err != nil {
 		return tested{}, err
 	}
@@ -133,35 +132,47 @@ func (w *workspace) goDownload(ctx context.Context) error {
 	if err := sdk.WriteProxy(proxy); err != nil { // again each time: a crash may have left half of it
 		return fmt.Errorf("build: sdk: %w", err)
 	}
-	user, err := exec.CommandContext(ctx, "go", "env", "GOPROXY").Output()
-	if err != nil {
-		return overtime(ctx, "go env", fmt.Errorf("build: go env: %w", err))
-	}
-	err = w.goRun(ctx, "file://"+filepath.ToSlash(proxy)+","+strings.TrimSpace(string(user)), "mod", "download")
-	return err
+	return w.goCommand(ctx, proxy, "mod", "download")
 }
 
 const outputMax = 64 << 10
 
-// goRun runs the Go command in the source with an environment that is ours alone. Its
-// own words come back in the error, cut to a bound.
-func (w *workspace) goRun(ctx context.Context, proxy string, args ...string) error {
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = w.src
+// goRun runs the Go command in the source without a network.
+func (w *workspace) goRun(ctx context.Context, args ...string) error {
+	return w.goCommand(ctx, "", args...)
+}
+
+// goCommand runs the Go command in the source with an environment that is ours alone, and
+// with a network when it is given the folder that has the SDK. It writes the caches that
+// are the hub's, which is why it runs as the hub's user: nothing of the source runs.
+func (w *workspace) goCommand(ctx context.Context, proxy string, args ...string) error {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT", "GOCACHE", "GOPROXY").Output()
+	said := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if err != nil || len(said) != 3 {
+		return overtime(ctx, "go env", fmt.Errorf("build: go env: %w", err))
+	}
+	root, cache := said[0], said[1]
 	// The module cache is the hub's own, and another for each SDK: while the SDK is
 	// developed, its content changes under one version.
 	modules := filepath.Join(w.b.cfg.CacheDir, "go-"+sdk.Sum()[:12])
-	cmd.Env = append(goEnv(), "GOPROXY="+proxy, "GOMODCACHE="+modules, "GOTMPDIR="+w.dir, "TMPDIR="+w.dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
-	out := &capped{left: outputMax}
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Run(); err != nil {
-		return overtime(ctx, "go "+args[0],
-			protocol.Errorf(protocol.CodeBadInput, "go %s: %w\n%s", args[0], err, tail(out.Bytes())))
+	c := command{
+		what: "go " + args[0], argv: append([]string{filepath.Join(root, "bin", "go")}, args...),
+		dir: w.inside(w.src), reads: []string{root}, writes: []string{modules, cache}, asHub: true,
+		env: append(goEnv(), "PATH="+filepath.Join(root, "bin")+":/usr/bin:/bin", "GOCACHE="+cache,
+			"GOMODCACHE="+modules, "GOTMPDIR="+w.inside(w.dir), "TMPDIR="+w.inside(w.dir), "HOME="+w.inside(w.dir)),
 	}
-	return nil
+	from := "off"
+	if proxy != "" {
+		from, c.network = "file://"+filepath.ToSlash(proxy)+","+said[2], true
+		for one := range strings.SplitSeq(from, ",") {
+			if dir, ok := strings.CutPrefix(one, "file://"); ok {
+				c.reads = append(c.reads, filepath.FromSlash(dir))
+			}
+		}
+		c.env = append(c.env, proxies()...)
+	}
+	c.env = append(c.env, "GOPROXY="+from)
+	return w.run(ctx, c)
 }
 
 // overtime returns err, or what is behind it when ctx has ended: a program that was
@@ -173,14 +184,14 @@ func overtime(ctx context.Context, what string, err error) error {
 	return protocol.Errorf(protocol.CodeDeadline, "%s: ended after its time: %w", what, ctx.Err())
 }
 
-// goEnv passes on where the hub's user keeps Go's caches and nothing else.
+// goEnv passes on whom the hub's user believes about checksums and nothing else.
 func goEnv() []string {
 	env := []string{
 		"GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOTOOLCHAIN=local",
 		"GOFLAGS=-mod=readonly -modcacherw", "GOWORK=off",
 		"GOENV=off", "GO111MODULE=on", "GONOSUMDB=" + sdk.Module, "GOVCS=*:off",
 	}
-	for _, name := range []string{"PATH", "HOME", "GOCACHE", "GOPATH", "GOROOT", "XDG_CACHE_HOME", "GOSUMDB"} {
+	for _, name := range []string{"GOPATH", "GOSUMDB"} {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)
 		}

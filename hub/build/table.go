@@ -11,7 +11,7 @@ import (
 
 // builders is the table of languages, a row each. Nothing else in this repository knows
 // which languages there are: a new one is a new row (P-03).
-var builders = []*language{goLanguage(), javascript(), typescript()}
+var builders = []*language{goLanguage(), rustLanguage(), javascript(), typescript()}
 
 // planned are names that a manifest may use before there is a row: a manifest is read and
 // kept whole before anybody asks whether it can be built here.
@@ -120,12 +120,12 @@ func (l *language) toolchain(ctx context.Context) (string, error) {
 }
 
 // notes is what a release says of how it was built.
-func (l *language) notes() []string {
+func (l *language) notes(confined string) []string {
 	code := "no code of the source is run natively"
 	if l.runsSource {
-		code = "code of the source was run"
+		code = "build scripts of the source may have run"
 	}
-	return []string{"unsandboxed build: dependencies locked by " + l.locked + ", " + code}
+	return []string{"build " + confined, code, "dependencies locked by " + l.locked}
 }
 
 // look probes within toolchainMax.

@@ -1,4 +1,4 @@
-// Sdkpack packs the Go SDK for the hub, which serves it to builds without a network,
+// Sdkpack packs the SDKs for the hub, which serves it to builds without a network,
 // and writes the SDK's sums into the go.sum of every plugin of this repository. It is
 // run at the top of the repository; with -check it changes nothing and fails when it
 // would have to.
@@ -21,6 +21,11 @@ func run(args []string, out, errs io.Writer) int {
 		return 2
 	}
 	changed, err := pack(".", *check)
+	if err == nil {
+		var rust []string
+		rust, err = packRust(".", *check)
+		changed = append(changed, rust...)
+	}
 	if err != nil {
 		fmt.Fprintln(errs, "sdkpack:", err)
 		return 1

@@ -1,0 +1,336 @@
+package build
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/stavily/stavily/hub/build/sdk"
+	"github.com/stavily/stavily/protocol"
+)
+
+// rustHint is how to get what the row needs.
+const rustHint = "run `rustup target add wasm32-wasip1`, or on Debian " +
+	"`apt-get install cargo libstd-rust-dev-wasm32 lld` (Debian 13: rust-llvm instead of lld)"
+
+// rustLanguage is the row for Rust: cargo for wasm32-wasip1. Build scripts and procedural
+// macros are programs of the source that run on the hub, so a build is confined.
+func rustLanguage() *language {
+	return &language{
+		name: "rust", title: "Rust",
+		needs: []need{
+			{name: "rustc", probe: rustVersion("rustc"), hint: "install Rust, and " + rustHint},
+			{name: "cargo", probe: rustVersion("cargo"), hint: "install Rust, and " + rustHint},
+			{name: "wasm32-wasip1", probe: rustTarget, hint: rustHint},
+		},
+		locked:     "Cargo.lock by checksum; the SDK comes from this hub or stands in the source",
+		artifacts:  "wasm for every platform",
+		runsSource: true,
+		flags: func() string {
+			return strings.Join(append(slices.Clone(rustProfile), "sdk", sdk.RustSum()), " ")
+		},
+		fetch: rustFetch,
+		build: rustBuild,
+		test:  rustTest,
+	}
+}
+
+// rustProfile is how modules are compiled, whatever the source's own profiles say.
+var rustProfile = []string{
+	"CARGO_PROFILE_RELEASE_OPT_LEVEL=3", "CARGO_PROFILE_RELEASE_LTO=fat", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1",
+	"CARGO_PROFILE_RELEASE_PANIC=abort", "CARGO_PROFILE_RELEASE_STRIP=symbols", "CARGO_PROFILE_RELEASE_DEBUG=0",
+	"CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=false", "CARGO_PROFILE_RELEASE_INCREMENTAL=false",
+	"CARGO_PROFILE_TEST_DEBUG=0", "CARGO_PROFILE_DEV_DEBUG=0", "CARGO_INCREMENTAL=0", "SOURCE_DATE_EPOCH=0",
+}
+
+func rustVersion(tool string) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		out, err := exec.CommandContext(ctx, tool, "--version").Output()
+		return strings.TrimSpace(string(out)), err
+	}
+}
+
+// rustTargets are the names that the target has: the second until rustc 1.83, and the only
+// one before 1.78.
+var rustTargets = []string{"wasm32-wasip1", "wasm32-wasi"}
+
+// rustTarget finds the target whose standard library is installed.
+func rustTarget(ctx context.Context) (string, error) {
+	home, err := rustSysroot(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, target := range rustTargets {
+		found, err := filepath.Glob(filepath.Join(home, "lib/rustlib", target, "lib/libstd-*.rlib"))
+		if err == nil && len(found) > 0 {
+			return target, nil
+		}
+	}
+	return "", fmt.Errorf("no standard library for it in %s", home)
+}
+
+func rustSysroot(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "rustc", "--print", "sysroot").Output()
+	if err != nil {
+		return "", fmt.Errorf("rustc --print sysroot: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// cargo is one installed toolchain.
+type cargo struct {
+	sysroot, bin, target string
+}
+
+func findCargo(ctx context.Context) (cargo, error) {
+	home, err := rustSysroot(ctx)
+	if err != nil {
+		return cargo{}, err
+	}
+	target, err := rustTarget(ctx)
+	if err != nil {
+		return cargo{}, err
+	}
+	c := cargo{sysroot: home, bin: filepath.Join(home, "bin"), target: target}
+	// rustup's own cargo and rustc read the source's wishes for a toolchain; those that
+	// they stand for do not.
+	if _, err := os.Stat(filepath.Join(c.bin, "cargo")); err == nil {
+		return c, nil
+	}
+	path, err := exec.LookPath("cargo")
+	if err != nil {
+		return cargo{}, fmt.Errorf("cargo: %w", err)
+	}
+	c.bin = filepath.Dir(path)
+	return c, nil
+}
+
+// rustFetch checks the lock and brings the packages that it names into the workspace, by
+// checksum. It runs nothing of the source. Without such packages no network is asked.
+func rustFetch(ctx context.Context, w *workspace) error {
+	if err := os.RemoveAll(filepath.Join(w.src, ".cargo")); err != nil { // it could name programs to run
+		return fmt.Errorf("build: %w", err)
+	}
+	lock, err := readCargoLock(w.tree)
+	if err != nil {
+		return err
+	}
+	for _, dir := range []string{"cargo", "target", "home"} {
+		if err := os.MkdirAll(filepath.Join(w.dir, dir), 0o700); err != nil {
+			return fmt.Errorf("build: %w", err)
+		}
+	}
+	if err := sdk.WriteRust(filepath.Join(w.dir, "sdk")); err != nil {
+		return err
+	}
+	if lock.packages == 0 {
+		return nil
+	}
+	vendor := w.inside(filepath.Join(w.dir, "vendor"))
+	out := &capped{left: outputMax} // what to write into a configuration, which is ours alone
+	return w.cargo(ctx, cargoCall{args: []string{"vendor", "--locked", "--versioned-dirs", vendor}, fetch: true, stdout: out})
+}
+
+func rustBuild(ctx context.Context, w *workspace) ([]Output, error) {
+	c, err := findCargo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = w.cargo(ctx, cargoCall{args: []string{
+		"build", "--release", "--locked", "--offline", "--bins", "--target", c.target,
+	}})
+	if err != nil {
+		return nil, err
+	}
+	at := filepath.Join("target", c.target, "release")
+	found, err := fs.Glob(os.DirFS(filepath.Join(w.dir, at)), "*.wasm")
+	if err != nil || len(found) != 1 {
+		return nil, protocol.Errorf(protocol.CodeBadInput, "cargo build: binaries %q: want one program, src/main.rs", found)
+	}
+	module, err := w.read(filepath.Join(at, found[0]), protocol.ArtifactMax)
+	if err != nil {
+		return nil, err
+	}
+	return []Output{{Platform: protocol.PlatformWASM, Bytes: module}}, nil
+}
+
+// testModuleMax bounds the module of one test binary, which nobody has optimized.
+const testModuleMax = 64 << 20
+
+// rustTest compiles the tests to modules and runs them in wasmhost. Coverage is not
+// measured: the compiler brings nothing for it that runs in WebAssembly.
+func rustTest(ctx context.Context, w *workspace, _ string) (tested, error) {
+	c, err := findCargo(ctx)
+	if err != nil {
+		return tested{}, err
+	}
+	plan := &capped{left: 1 << 20}
+	err = w.cargo(ctx, cargoCall{stdout: plan, args: []string{
+		"test", "--no-run", "--locked", "--offline", "--message-format=json-render-diagnostics", "--target", c.target,
+	}})
+	if err != nil {
+		return tested{}, err
+	}
+	count := 0
+	for _, binary := range testBinaries(plan.Bytes()) {
+		rel, err := filepath.Rel(w.inside(w.dir), binary)
+		if err != nil {
+			return tested{}, fmt.Errorf("test: %w", err)
+		}
+		module, err := w.read(rel, testModuleMax)
+		if err != nil {
+			return tested{}, err
+		}
+		out, err := w.runTests(ctx, module, ".", "--color=never")
+		if err != nil {
+			return tested{}, err
+		}
+		count += bytes.Count(out, []byte("... ok\n"))
+	}
+	if count == 0 {
+		return tested{}, fmt.Errorf("the crate has no #[test]: %w", ErrNoTests)
+	}
+	return tested{said: fmt.Sprintf("%d tests passed", count)}, nil
+}
+
+// testBinaries reads what cargo says of the programs that it made.
+func testBinaries(said []byte) []string {
+	var out []string
+	lines := bufio.NewScanner(bytes.NewReader(said))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var m struct {
+			Executable string `json:"executable"`
+		}
+		if json.Unmarshal(lines.Bytes(), &m) == nil && strings.HasSuffix(m.Executable, ".wasm") {
+			out = append(out, m.Executable)
+		}
+	}
+	return out
+}
+
+// cargoCall is one call of cargo in the source.
+type cargoCall struct {
+	args   []string
+	fetch  bool
+	stdout *capped
+}
+
+func (w *workspace) cargo(ctx context.Context, call cargoCall) error {
+	if w.room == nil && !w.b.cfg.AllowUnconfined {
+		return protocol.Errorf(protocol.CodeUnavailable, "build: Rust runs build scripts of the source, and this "+
+			"machine cannot confine them: %w", w.b.unconfined)
+	}
+	c, err := findCargo(ctx)
+	if err != nil {
+		return err
+	}
+	in := func(name string) string { return w.inside(filepath.Join(w.dir, name)) }
+	argv := []string{filepath.Join(c.bin, "cargo")}
+	if patched, err := wantsOurSDK(w.tree); err != nil {
+		return err
+	} else if patched {
+		argv = append(argv, "--config", fmt.Sprintf("patch.crates-io.%s.path=%q", sdk.RustCrate, in("sdk")))
+	}
+	if _, err := os.Stat(filepath.Join(w.dir, "vendor")); err == nil && !call.fetch {
+		argv = append(argv, "--config", `source.crates-io.replace-with="hub"`,
+			"--config", fmt.Sprintf("source.hub.directory=%q", in("vendor")))
+	}
+	env := append([]string{
+		"PATH=" + c.bin + ":/usr/bin:/bin", "RUSTC=" + filepath.Join(c.bin, "rustc"), "HOME=" + in("home"),
+		"CARGO_HOME=" + in("cargo"), "CARGO_TARGET_DIR=" + in("target"), "CARGO_TERM_COLOR=never", "LC_ALL=C",
+		"CARGO_ENCODED_RUSTFLAGS=--remap-path-prefix=" + in("") + "=/build",
+	}, rustProfile...)
+	if call.fetch {
+		env = append(env, proxies()...)
+	}
+	return w.run(ctx, command{
+		what: "cargo " + call.args[0], argv: append(argv, call.args...), env: env, dir: in("src"),
+		reads: []string{c.sysroot}, network: call.fetch, stdout: call.stdout,
+	})
+}
+
+// proxies passes on how the hub's user reaches the network.
+func proxies() []string {
+	var out []string
+	for _, name := range []string{
+		"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
+		"CARGO_HTTP_CAINFO", "CARGO_HTTP_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
+	} {
+		if v, ok := os.LookupEnv(name); ok {
+			out = append(out, name+"="+v)
+		}
+	}
+	return out
+}
+
+// cargoLock is what a Cargo.lock says.
+type cargoLock struct {
+	packages int // that come from elsewhere
+	ours     bool
+}
+
+const cargoLockMax = 4 << 20
+
+var cargoField = regexp.MustCompile(`(?m)^(name|version|source|checksum) = "([^"\n]*)"$`)
+
+// readCargoLock wants a lock in which each package from elsewhere has a checksum.
+func readCargoLock(tree fs.FS) (cargoLock, error) {
+	text, err := fs.ReadFile(tree, "Cargo.lock")
+	if errors.Is(err, fs.ErrNotExist) {
+		return cargoLock{}, protocol.Errorf(protocol.CodeBadInput,
+			"Cargo.lock: the source has none: run `cargo generate-lockfile` and commit it")
+	}
+	if err != nil {
+		return cargoLock{}, fmt.Errorf("build: %w", err)
+	}
+	if len(text) > cargoLockMax {
+		return cargoLock{}, protocol.Errorf(protocol.CodeLimit, "Cargo.lock: %d bytes, limit %d", len(text), cargoLockMax)
+	}
+	var lock cargoLock
+	for _, part := range strings.Split(string(text), "[[package]]")[1:] {
+		field := map[string]string{}
+		for _, m := range cargoField.FindAllStringSubmatch(part, -1) {
+			field[m[1]] = m[2]
+		}
+		name := fmt.Sprintf("package %q %s", field["name"], field["version"])
+		switch source := field["source"]; {
+		case source == "":
+			lock.ours = lock.ours || field["name"] == sdk.RustCrate
+		case !strings.HasPrefix(source, "registry+") && !strings.HasPrefix(source, "sparse+"):
+			return lock, protocol.Errorf(protocol.CodeBadInput, "Cargo.lock: %s: source %q: want a registry's, which is "+
+				"locked by a checksum", name, source)
+		case field["checksum"] == "":
+			return lock, protocol.Errorf(protocol.CodeBadInput, "Cargo.lock: %s: no checksum", name)
+		default:
+			lock.packages++
+		}
+	}
+	return lock, nil
+}
+
+// ownSDK is a dependency on the SDK that says where it stands, so that it is the source's.
+var ownSDK = regexp.MustCompile(`(?m)^\s*stavily\s*=.*\bpath\b|^\[dependencies\.stavily\](\s*[^\[\s].*)*\n\s*path\b`)
+
+// wantsOurSDK says whether the source takes the SDK from whoever builds it.
+func wantsOurSDK(tree fs.FS) (bool, error) {
+	lock, err := readCargoLock(tree)
+	if err != nil || !lock.ours {
+		return false, err
+	}
+	manifest, err := fs.ReadFile(tree, "Cargo.toml")
+	if err != nil {
+		return false, protocol.Errorf(protocol.CodeBadInput, "Cargo.toml: the source has none at its top")
+	}
+	return !ownSDK.Match(manifest), nil
+}
