@@ -33,6 +33,15 @@ type duplex struct {
 	dozing  bool // the guest waits for stdin or for its time to be over
 	eof     bool // stdin ends after what is in it
 	gone    bool // the guest has ended, or must: its calls do not return
+
+	rests func() // called in the guest's goroutine when it begins to wait; may be nil; set before it runs
+}
+
+// pause tells who counts how long the guest runs that it does not. d.mu is held.
+func (d *duplex) pause() {
+	if d.rests != nil {
+		d.rests()
+	}
 }
 
 func newDuplex() *duplex {
@@ -158,6 +167,9 @@ func (g guestIn) Read(p []byte) (int, error) {
 			d.waiting = true
 			d.cond.Broadcast()
 		}
+		if !waited {
+			d.pause()
+		}
 		waited = true
 		d.cond.Wait()
 	}
@@ -194,8 +206,14 @@ func (g guestIn) await(most time.Duration) (n int, eof, came bool) {
 		case d.gone:
 			panic(sys.NewExitError(exitEnded))
 		case late:
+			if d.dozing && g.woke != nil {
+				g.woke()
+			}
 			d.waiting = false
 			return 0, false, false
+		}
+		if !d.dozing {
+			d.pause()
 		}
 		d.dozing, d.waiting = true, d.waiting || most < 0
 		d.cond.Broadcast()

@@ -51,6 +51,7 @@ type tank struct {
 	given       uint64            // all that was ever given
 	cores       float64
 	resumed     time.Time     // when the guest began to run
+	paused      time.Time     // when it began to wait; before resumed while it runs
 	ahead       time.Duration // how far it is ahead of its share
 }
 
@@ -87,23 +88,36 @@ func (t *tank) out(in *instance) {
 	t.rest(in)
 }
 
-// rest holds the guest to its share of cores: what it ran longer it waits (M-18).
+// rest holds the guest to its share of cores: what it ran longer it waits (M-18). What it
+// is ahead it stays ahead, over many short requests too, until it has waited as long.
 func (t *tank) rest(in *instance) {
 	now := in.clock()
-	ran := now.Sub(t.resumed)
-	t.resumed = now
-	if t.cores <= 0 || t.cores >= 1 || ran < 0 {
-		return
-	}
-	t.ahead += time.Duration(float64(ran) * (1/t.cores - 1))
+	t.charge(now)
 	if t.ahead < restAfter {
 		return
 	}
 	in.sleep(t.ahead)
-	after := in.clock()
-	t.ahead -= after.Sub(now)
-	t.resumed = after
+	t.resume(in.clock())
 }
 
-// resume notes that the guest begins to run after it has waited.
-func (t *tank) resume(now time.Time) { t.resumed, t.ahead = now, 0 }
+// limited reports whether the guest has less than a core.
+func (t *tank) limited() bool { return t.cores > 0 && t.cores < 1 }
+
+// charge counts what the guest has run until now.
+func (t *tank) charge(now time.Time) {
+	ran := now.Sub(t.resumed)
+	t.resumed, t.paused = now, now
+	if !t.limited() || ran < 0 {
+		return
+	}
+	t.ahead += time.Duration(float64(ran) * (1/t.cores - 1))
+}
+
+// resume notes that the guest begins to run after it has waited since it was charged. Who
+// has waited longer than it had to has no credit from that beyond one rest.
+func (t *tank) resume(now time.Time) {
+	if idle := now.Sub(t.paused); idle > 0 && !t.paused.IsZero() {
+		t.ahead = max(t.ahead-idle, -restAfter)
+	}
+	t.resumed, t.paused = now, now
+}

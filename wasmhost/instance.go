@@ -63,6 +63,9 @@ func newInstance(b blueprint) (*instance, error) {
 		return nil, protocol.Errorf(protocol.CodeUnverified, "instantiate: %w", err)
 	}
 	in.tank = newTank(in.module, b.limits.CPUCores)
+	if in.tank.limited() {
+		in.duplex.rests = in.rests
+	}
 	in.tank.resume(in.clock())
 	go in.run(ctx)
 	return in, nil
@@ -84,6 +87,7 @@ func (in *instance) config(h *Host) wazero.ModuleConfig {
 			return int64(in.clock().Sub(born) + time.Second)
 		}, sys.ClockResolution(time.Microsecond)).
 		WithNanosleep(func(ns int64) {
+			in.rests()
 			in.sleep(time.Duration(ns))
 			in.woke()
 			if in.ended() {
@@ -113,7 +117,10 @@ func (in *instance) run(ctx context.Context) {
 }
 
 // woke notes that the guest goes on: what it waited is not time that it ran.
-func (in *instance) woke() { in.tank.resumed = in.clock() }
+func (in *instance) woke() { in.tank.resume(in.clock()) }
+
+// rests notes that the guest begins to wait.
+func (in *instance) rests() { in.tank.charge(in.clock()) }
 
 // sleep waits, but not longer than the guest may live.
 func (in *instance) sleep(d time.Duration) {

@@ -21,7 +21,9 @@ import (
 var nobody = Compile{Command: []string{"/bin/false"}}
 
 // small is a module with code of its own for each number: it stores that.
-func small(n byte) []byte { return tiny{pages: 1, body: []byte{0x41, 0, 0x41, n & 63, 0x36, 2, 0}}.wasm() }
+func small(n byte) []byte {
+	return tiny{pages: 1, body: []byte{0x41, 0, 0x41, n & 63, 0x36, 2, 0}}.wasm()
+}
 
 // counting returns a command that leaves a line in a file for each child.
 func counting(t *testing.T) (Compile, func() int) {

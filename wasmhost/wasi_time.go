@@ -219,6 +219,7 @@ func (w *world) wait(subs []subscription) {
 // sleep waits, and ends with the guest.
 func (w *world) sleep(d time.Duration) {
 	if w.tape == nil || !w.tape.replaying {
+		w.in.rests()
 		w.in.sleep(d)
 		w.in.woke()
 	}

@@ -1,0 +1,68 @@
+//go:build linux
+
+package wasmhost
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// everySecond asks for the minute that M-18 names; without it a few seconds are measured.
+const everySecond = "STAVILY_EVERY_ROW"
+
+// TestShareOfCores: what a plugin may use of a processor it gets and no more, whether it
+// works through one long request or many short ones. M-18.
+func TestShareOfCores(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds by the clock")
+	}
+	long, off := 2*time.Second, 0.25
+	if os.Getenv(everySecond) != "" {
+		long, off = time.Minute, 0.10
+	}
+	for _, c := range []struct {
+		name  string
+		cores float64
+		work  func(*testing.T, *Plugin, time.Duration)
+	}{
+		{"one request", 0.5, func(t *testing.T, p *Plugin, d time.Duration) {
+			r := work(t, "1")
+			r.TimeoutMS = d.Milliseconds()
+			if a := p.Call(context.Background(), r); protocol.CodeOf(asError(a)) != protocol.CodeDeadline {
+				t.Errorf("got %v", a.Error)
+			}
+		}},
+		{"many requests", 0.2, func(t *testing.T, p *Plugin, d time.Duration) {
+			for began := time.Now(); time.Since(began) < d; {
+				if a := p.Call(context.Background(), work(t, "1")); a.Error != nil {
+					t.Fatal(a.Error)
+				}
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := "loop"
+			if c.name == "many requests" {
+				file = "busy"
+			}
+			s := hostileSpec(t, file, false)
+			s.Manifest.Limits.CPUCores, s.Manifest.Limits.Seconds = c.cores, 300
+			p := load(t, newHost(t, Config{}), s)
+			began, before := time.Now(), processorTime()
+			c.work(t, p, long)
+			took, used := time.Since(began), processorTime()-before
+			got := float64(used) / float64(took)
+			t.Logf("%.3f of a core over %v, %v were allowed", got, took.Round(time.Millisecond), c.cores)
+			if got > c.cores*(1+off) {
+				t.Errorf("%.3f of a core, want %v within %v", got, c.cores, off)
+			}
+			if got < c.cores*(1-off) {
+				t.Logf("less than its share: the machine had no more to give")
+			}
+		})
+	}
+}
