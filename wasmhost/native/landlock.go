@@ -88,8 +88,8 @@ func (o *order) landlockRules(ruleset int, all uint64) error {
 	if o.Jail {
 		rules = []pathRule{{pluginDir, landlockRun}, {tmpDir, all &^ unix.LANDLOCK_ACCESS_FS_EXECUTE}}
 	}
-	if o.Proc {
-		rules = append(rules, pathRule{"/proc", landlockRead})
+	if o.Proc && o.Jail {
+		rules = append(rules, pathRule{"/proc", landlockRead}, pathRule{"/sys", landlockRead})
 	}
 	for _, d := range devices {
 		rules = append(rules, pathRule{d, landlockFile})

@@ -37,16 +37,34 @@ func (o *order) enter(s *status) error {
 		return fmt.Errorf("tmp: %w", err)
 	}
 	if o.Proc {
-		proc := filepath.Join(o.Root, "proc")
-		if err := os.Mkdir(proc, 0o755); err != nil {
+		if err := o.showFigures(s, closed|unix.MS_RDONLY); err != nil {
 			return err
-		}
-		err := unix.Mount("proc", proc, "proc", closed|unix.MS_RDONLY, "")
-		if s.Proc = err == nil; err != nil {
-			s.Notes = append(s.Notes, "proc: "+err.Error())
 		}
 	}
 	return o.pivot(closed)
+}
+
+// sensors are where the kernel shows temperatures and the like.
+var sensors = []string{"/sys/class/hwmon", "/sys/class/thermal", "/sys/devices"}
+
+// showFigures lets the machine's figures be read: a /proc of the jail's own processes,
+// and sensors. What a system does not let be shown is noted.
+func (o *order) showFigures(s *status, flags uintptr) error {
+	proc := filepath.Join(o.Root, "proc")
+	if err := os.Mkdir(proc, 0o755); err != nil {
+		return err
+	}
+	err := unix.Mount("proc", proc, "proc", flags, "")
+	if s.Proc = err == nil; err != nil {
+		s.Notes = append(s.Notes, "proc: "+err.Error())
+	}
+	for _, dir := range sensors {
+		err := o.bring(dir, dir, unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			s.Notes = append(s.Notes, err.Error())
+		}
+	}
+	return nil
 }
 
 // furnish puts the plugin's folder, the devices and what is bound into the new root.

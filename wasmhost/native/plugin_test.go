@@ -138,6 +138,12 @@ func TestFigures(t *testing.T) {
 	if got := tell(t, p, "list", "/proc", 0); strings.Contains(got, " 2 ") || !strings.HasPrefix(got, "1 ") {
 		t.Errorf("sees the processes %.40s", got)
 	}
+	if got := tell(t, p, "list", "/sys/devices", 0); !strings.Contains(got, "system") {
+		t.Errorf("with metrics.read, /sys/devices: %s", got)
+	}
+	if got := tell(t, p, "list", "/sys/kernel", 0); !strings.Contains(got, "no such file") {
+		t.Errorf("sees /sys/kernel: %s", got)
+	}
 	if got := tell(t, p, "write", "/proc/self/comm", 1); got == "done" {
 		t.Error("writes to /proc")
 	}
