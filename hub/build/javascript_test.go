@@ -36,7 +36,7 @@ func tree(files map[string]string) sources {
 	return s
 }
 
-func needEngine(t *testing.T, name string) {
+func needEngine(t testing.TB, name string) {
 	t.Helper()
 	if _, err := FindEngine(name); err != nil {
 		t.Skipf("%v: make engines", err)
@@ -51,7 +51,7 @@ func scriptRequest(language string, files map[string]string) Request {
 	return Request{Tree: src, TreeDigest: protocol.DigestOf(fmt.Append(nil, src.MapFS)), Manifest: m}
 }
 
-func scriptBuilder(t *testing.T, client *http.Client) *Builder {
+func scriptBuilder(t testing.TB, client *http.Client) *Builder {
 	t.Helper()
 	b, err := New(Config{CacheDir: t.TempDir(), Log: slog.New(slog.DiscardHandler), Client: client})
 	if err != nil {

@@ -20,12 +20,17 @@ import (
 	"time"
 
 	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost"
 )
 
 // Target is what is held to the contract: a module or a program.
 type Target struct {
 	Wasm    []byte   // a module, metered or not
 	Command []string // or a native program with its arguments. It runs unconfined
+	// Args and Mounts are for a module that is an engine: what it is started with, its script
+	// among it.
+	Args   []string
+	Mounts []wasmhost.Mount
 	// Manifest is what the plugin says of itself. Nil takes type and name from its hello
 	// and lets it make every host call that there is.
 	Manifest *protocol.Manifest

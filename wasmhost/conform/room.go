@@ -55,6 +55,10 @@ func (s *suite) openWasm(ctx context.Context, e engine) (room, error) {
 	if err != nil {
 		return nil, errors.Join(err, h.Close(ctx))
 	}
+	if err := module.See(s.target.Args, s.target.Mounts); err != nil {
+		module.Close(ctx)
+		return nil, errors.Join(err, h.Close(ctx))
+	}
 	limits := s.manifest.Limits.WithDefaults()
 	limits.CPUCores = 1 // what is looked at is what it says, not how long it is made to wait
 	return &wasmRoom{h, module, limits}, nil

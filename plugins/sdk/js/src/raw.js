@@ -13,12 +13,8 @@ export class Raw {
 
 	// get returns what stands under a key of a map, undefined for nothing.
 	get(key) {
-		for (const [name, value] of members(this.text)) {
-			if (name === key) {
-				return new Raw(value);
-			}
-		}
-		return undefined;
+		const found = members(this.text, key);
+		return found.length > 0 ? new Raw(found[0][1]) : undefined;
 	}
 
 	// items returns the items of an array, or the values of a map.
@@ -54,9 +50,9 @@ export function stringify(value) {
 	}
 }
 
-// members returns the [key, text] of each value in an array or a map, of a text that
-// JSON.parse has taken before.
-function members(text) {
+// members returns the [key, text] of each value in an array or a map, or only that of one
+// key, of a text that JSON.parse has taken before.
+function members(text, only) {
 	const out = [];
 	let at = skip(text, 0);
 	const isMap = text[at] === "{";
@@ -65,14 +61,19 @@ function members(text) {
 	}
 	at = skip(text, at + 1);
 	while (at < text.length && text[at] !== "}" && text[at] !== "]") {
-		let key = out.length;
+		let key = null;
 		if (isMap) {
 			const end = endOf(text, at);
 			key = JSON.parse(text.slice(at, end));
 			at = skip(text, skip(text, end) + 1);
 		}
 		const end = endOf(text, at);
-		out.push([key, text.slice(at, end)]);
+		if (only === undefined || key === only) {
+			out.push([key, text.slice(at, end)]);
+		}
+		if (only !== undefined && key === only) {
+			return out;
+		}
 		at = skip(text, end);
 		if (text[at] === ",") {
 			at = skip(text, at + 1);
@@ -88,38 +89,44 @@ function skip(text, at) {
 	return at;
 }
 
-// endOf returns where the value that begins at at ends.
+// What a value can end at, and what is met within a map or an array.
+const after = /[,\]}\s]|$/g;
+const within = /["{}[\]]/g;
+
+// endOf returns where the value that begins at at ends. It leaps from one mark to the next:
+// on a small device the engine is interpreted itself.
 function endOf(text, at) {
-	let depth = 0;
-	for (; at < text.length; at++) {
-		const c = text[at];
+	if (text[at] === '"') {
+		return endOfString(text, at) + 1;
+	}
+	if (text[at] !== "{" && text[at] !== "[") {
+		after.lastIndex = at;
+		return after.exec(text).index;
+	}
+	within.lastIndex = at;
+	for (let depth = 0, met; (met = within.exec(text)) !== null; ) {
+		const c = met[0];
 		if (c === '"') {
-			at = endOfString(text, at);
-			if (depth === 0) {
-				return at + 1;
-			}
+			within.lastIndex = endOfString(text, met.index) + 1;
 		} else if (c === "{" || c === "[") {
 			depth++;
-		} else if (c === "}" || c === "]") {
-			if (depth === 0) {
-				return at;
-			}
-			if (--depth === 0) {
-				return at + 1;
-			}
-		} else if (depth === 0 && ", \t\n\r".includes(c)) {
-			return at;
+		} else if (--depth === 0) {
+			return within.lastIndex;
 		}
 	}
-	return at;
+	return text.length;
 }
 
 // endOfString returns where the closing quote is.
 function endOfString(text, at) {
-	for (at++; text[at] !== '"'; at++) {
-		if (text[at] === "\\") {
-			at++;
+	for (;;) {
+		at = text.indexOf('"', at + 1);
+		let slash = at;
+		while (text[slash - 1] === "\\") {
+			slash--;
+		}
+		if (at < 0 || (at - slash) % 2 === 0) {
+			return at < 0 ? text.length : at;
 		}
 	}
-	return at;
 }
