@@ -80,6 +80,8 @@ guests: ## build the C guests of wasmhost/testdata anew, with clang-14 and lld-1
 	cd wasmhost/testdata/c && $(CWASM) -DKIND=1 -o trigger.wasm plugin.c
 	cd wasmhost/testdata/c && $(CWASM) -DKIND=2 -o action.wasm plugin.c
 	cd wasmhost/testdata/c && $(CWASM) -DKIND=3 -o output.wasm plugin.c
+	cd wasmhost/testdata/c && $(CWASM) -o extism.wasm extism.c
+	chmod 644 wasmhost/testdata/c/*.wasm
 
 .PHONY: engines
 engines: ## make the engines for scripts from pinned sources into dist/engines

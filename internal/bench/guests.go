@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/wasmhost/meter"
@@ -18,12 +19,13 @@ const guestSDK = "github.com/stavily/stavily/plugins/sdk/go"
 
 // The languages of the guests.
 const (
-	inC  = "C"
-	inGo = "Go"
+	inC    = "C"
+	inRust = "Rust"
+	inGo   = "Go"
 )
 
 // buildGuests makes a trigger, an action and an output as the hub does, stripped and
-// metered: of the Go SDK, or of C without any SDK. They lie in the row's folder.
+// metered: of the Go SDK, of the Rust SDK, or of C without any SDK. They lie in the row's folder.
 func (b *bench) buildGuests(language string) error {
 	if _, err := os.Stat(b.guestFile(language, protocol.Output)); err == nil {
 		return nil // built for another line of the row
@@ -32,7 +34,7 @@ func (b *bench) buildGuests(language string) error {
 		return b.buildGoGuests()
 	}
 	for _, kind := range guestKinds {
-		plain, err := os.ReadFile(filepath.Join("wasmhost/testdata/c", string(kind)+".wasm"))
+		plain, err := os.ReadFile(filepath.Join("wasmhost/testdata", strings.ToLower(language), string(kind)+".wasm"))
 		if err != nil {
 			return err
 		}
@@ -96,20 +98,28 @@ func (b *bench) meterGuest(plain []byte, file string) error {
 }
 
 // guestManifest is what the guest of a kind says of itself.
-func guestManifest(kind protocol.PluginType) protocol.Manifest {
+func guestManifest(language string, kind protocol.PluginType) protocol.Manifest {
+	name := "bench-" + string(kind)
+	if language == inRust {
+		name = string(kind)
+	}
 	return protocol.Manifest{
 		Plugin: protocol.PluginInfo{
-			Name: protocol.PluginName("bench-" + string(kind)), Version: "1.0.0", Type: kind, Description: "x",
+			Name: protocol.PluginName(name), Version: "1.0.0", Type: kind, Description: "x",
 		},
 		Runtime: protocol.Runtime{Language: "go"},
-		Limits:  protocol.Limits{MemoryMB: 64, Seconds: 30, CPUCores: 1}.WithDefaults(),
+		Limits:  guestLimits(),
 	}
+}
+
+func guestLimits() protocol.Limits {
+	return protocol.Limits{MemoryMB: 64, Seconds: 30, CPUCores: 1}.WithDefaults()
 }
 
 // guestStep is the step of a kind in the workflow; the trigger gives events each time
 // and is woken again after a while.
 func guestStep(kind protocol.PluginType, release protocol.Digest, events, everyMS int) protocol.Step {
-	s := protocol.Step{Name: protocol.StepName(kind), Release: release, Limits: guestManifest(kind).Limits}
+	s := protocol.Step{Name: protocol.StepName(kind), Release: release, Limits: guestLimits()}
 	if kind == protocol.Trigger {
 		s.Config = protocol.MustMarshal(map[string]int{"events": events, "every_ms": everyMS})
 	}

@@ -48,6 +48,8 @@ func rows() []row {
 		{"N13", durablePut},
 		{"N14", reportBytes},
 		{"N16", planning},
+		{"W1", warmCall},
+		{"W2", instanceMemory},
 	}
 }
 

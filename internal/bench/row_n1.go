@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/stavily/stavily/protocol"
@@ -21,7 +20,7 @@ const (
 // alone, without an agent.
 func eventCPU(b *bench) ([]line, error) {
 	var out []line
-	for _, language := range []string{inC, inGo} {
+	for _, language := range []string{inRust, inGo} {
 		c, err := b.newCourse(language, wakeEvents, 1)
 		if err != nil {
 			return out, err
@@ -43,7 +42,7 @@ func eventCPU(b *bench) ([]line, error) {
 // 20, where each event is alone.
 func eventDelay(b *bench) ([]line, error) {
 	var out []line
-	for _, language := range []string{inC, inGo} {
+	for _, language := range []string{inRust, inGo} {
 		for _, everyMS := range []int{2, 50} {
 			lines, err := b.delaysAt(language, everyMS)
 			out = append(out, lines...)
@@ -175,14 +174,7 @@ func (c *course) pluginRound() (r round, err error) {
 
 func (c *course) loadAll(engine *wasmhost.Host) (plugins []*wasmhost.Plugin, err error) {
 	for _, kind := range guestKinds {
-		wasm, err := os.ReadFile(c.guestFile(c.language, kind))
-		if err != nil {
-			return nil, err
-		}
-		p, err := engine.Load(c.ctx, wasmhost.Spec{
-			Manifest: guestManifest(kind), Wasm: wasm, Digest: protocol.DigestOf(wasm),
-			Step: guestStep(kind, protocol.Digest{}, c.events, 1), Workflow: benchWorkflow,
-		})
+		p, err := c.loadGuest(engine, c.language, kind, c.events)
 		if err != nil {
 			return nil, err
 		}

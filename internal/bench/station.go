@@ -193,7 +193,7 @@ func (b *bench) newNearHub(language string, events, everyMS int) (*nearHub, erro
 	of := protocol.Assignment{Workflow: benchWorkflow}
 	d := protocol.Desired{Address: agentAt(0), Epoch: 1, Revision: 1, Issued: time.Now().UnixMilli()}
 	for _, kind := range guestKinds {
-		ref, err := h.release(b.guestFile(language, kind), kind)
+		ref, err := h.release(b.guestFile(language, kind), guestManifest(language, kind))
 		if err != nil {
 			return nil, err
 		}
@@ -217,7 +217,7 @@ func (b *bench) newNearHub(language string, events, everyMS int) (*nearHub, erro
 	return h, err
 }
 
-func (h *nearHub) release(file string, kind protocol.PluginType) (ref protocol.ReleaseRef, err error) {
+func (h *nearHub) release(file string, m protocol.Manifest) (ref protocol.ReleaseRef, err error) {
 	wasm, err := os.ReadFile(file)
 	if err != nil {
 		return ref, err
@@ -225,7 +225,7 @@ func (h *nearHub) release(file string, kind protocol.PluginType) (ref protocol.R
 	h.put(wasm)
 	artifact := protocol.NewArtifact(protocol.PlatformWASM, wasm)
 	artifact.Metered = true
-	r := protocol.Release{Manifest: guestManifest(kind), Artifacts: []protocol.Artifact{artifact}}
+	r := protocol.Release{Manifest: m, Artifacts: []protocol.Artifact{artifact}}
 	key := benchKey(protocol.RoleRelease)
 	sealed, err := protocol.Seal(protocol.ContextRelease, key, protocol.MustMarshal(r))
 	if err != nil {
