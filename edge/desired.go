@@ -78,8 +78,9 @@ func (a *Agent) hint(payload []byte) error {
 	if a.next != nil && (a.next.hint.Digest == h.Digest || a.next.hint.Revision > h.Revision) {
 		return nil
 	}
-	if r := a.report.refused; r != nil && r.Revision == h.Revision && !passing(r.Error.Code) {
-		return nil
+	if r := a.report.refused; r != nil && r.Revision == h.Revision &&
+		(!passing(r.Error.Code) || a.now.Before(a.report.again)) {
+		return nil // the hub says it again after each report: not a reason to try at once
 	}
 	a.follow(h)
 	return nil

@@ -54,3 +54,43 @@ func TestLanesWaitBehindOneThatTheLineDoesNotTake(t *testing.T) {
 		t.Fatalf("%d lanes reached the hub", got)
 	}
 }
+
+// A hub says after each report which revision is the newest. One that was refused for
+// what may pass is not tried again at once: that would be a storm.
+func TestRefusedRevisionIsTriedAgainAfterAWhile(t *testing.T) {
+	w := newWorld(t)
+	w.hub.standard()
+	w.boot()
+	w.online()
+	d := w.hub.desired(1, w.hub.workflow("one"))
+	art := w.hub.art["work"].Digest
+	body := w.hub.files[art]
+	delete(w.hub.files, art)
+	w.hub.deploy(d)
+	w.drain()
+	tries := func() (n int) {
+		for _, f := range w.hub.fetches {
+			if f.Digest == art {
+				n++
+			}
+		}
+		return n
+	}
+	if tries() != 1 {
+		t.Fatalf("asked %d times for what is not there, want once", tries())
+	}
+	for range 20 {
+		w.hub.sayHint()
+		w.drain()
+	}
+	if tries() != 1 {
+		t.Fatalf("asked %d times at one moment, want once", tries())
+	}
+	w.hub.files[art] = body
+	w.pass(10 * time.Minute)
+	w.hub.sayHint()
+	w.pass(time.Second)
+	if got := w.hub.reported().Revision; got != 1 {
+		t.Fatalf("holds revision %d, want 1", got)
+	}
+}

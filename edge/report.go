@@ -20,6 +20,8 @@ type report struct {
 	hold     time.Time // not before: the line took nothing
 	beat     time.Time // the next report without a change
 	refused  *protocol.Refusal
+	again    time.Time // refused for what may pass: not tried again before
+	tries    int       // of the refused revision
 }
 
 func (r *report) connected() {
@@ -145,8 +147,17 @@ func brief(err *protocol.Error) *protocol.Error {
 // refuse notes a revision that was not taken, and why. An older one never hides a
 // newer one.
 func (a *Agent) refuse(revision uint64, err error) {
-	if r := a.report.refused; r != nil && r.Revision > revision {
+	r := a.report.refused
+	if r != nil && r.Revision > revision {
 		return
+	}
+	if a.report.tries++; r == nil || r.Revision != revision {
+		a.report.tries = 0
+	}
+	a.report.again = a.now.Add(a.pause(a.report.tries))
+	code := protocol.CodeOf(err)
+	if r != nil && r.Revision == revision && r.Error.Code == code && !passing(code) {
+		return // the hub knows
 	}
 	a.report.refused = &protocol.Refusal{Revision: revision, Error: *protocol.AsError(err)}
 	a.report.touch(a.now)

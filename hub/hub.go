@@ -146,8 +146,11 @@ func (h *Hub) reported(now time.Time, from protocol.Address, r protocol.Reported
 		}
 		// Whole documents are compared, never differences: an agent that holds
 		// another one is told again, whatever it was told before.
-		if agent.Desired.Revision == 0 || r.Digest == agent.Desired.Digest {
+		switch {
+		case r.Digest == agent.Desired.Digest:
 			return nil
+		case r.Revision > 0 && r.Revision >= agent.Desired.Revision && r.Revision < revisionMax:
+			return h.overtake(tx, now, &agent, r.Revision)
 		}
 		h.hint(now, &agent)
 		return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/stavily/stavily/hub/api"
@@ -161,6 +162,22 @@ func (h *Hub) revise(tx *store.Tx, now time.Time, agent *fleet.Agent, content *d
 	change.Revision, change.Digest, change.Changed = doc.Revision, agent.Desired.Digest, true
 	h.hint(now, agent)
 	return change, nil
+}
+
+// revisionMax bounds the revisions that an agent is believed to hold, so that there is
+// always one above.
+const revisionMax = 1 << 62
+
+// overtake gives an agent a new revision above the one that it says it holds and that
+// the books do not know: they were put back from a backup, and the agent refuses what is
+// not above its own.
+func (h *Hub) overtake(tx *store.Tx, now time.Time, agent *fleet.Agent, held uint64) error {
+	h.log.Warn("agent holds a revision that the books do not know: it gets one above",
+		slog.String("agent", agent.Address.String()), slog.Uint64("held", held),
+		slog.Uint64("known", agent.Desired.Revision))
+	agent.Desired = fleet.Desired{Revision: held}
+	_, err := h.plan(tx, now, []fleet.Agent{*agent}, "")
+	return err
 }
 
 // hint tells an agent which desired document is its newest.
