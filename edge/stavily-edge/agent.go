@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,7 +53,7 @@ func runAgent(ctx context.Context, o *options, _, logTo io.Writer) error {
 	}
 	h := &house{
 		state: o.state, log: log, store: store, enrolment: e, inbox: edge.NewInbox(), clock: &clock{},
-		wantsNative: o.native, compileHere: o.compileHere,
+		wantsNative: o.native, nativeNeed: strings.Split(o.nativeNeed, ","), compileHere: o.compileHere,
 	}
 	return h.live(ctx, id)
 }
@@ -75,6 +76,7 @@ type house struct {
 	agent     *edge.Agent
 	// wantsNative says that native artifacts may run here.
 	wantsNative bool
+	nativeNeed  []string // what must be enforced of them
 	// compileHere says that this device has no room for a second process that compiles.
 	compileHere bool
 	cacheKey    []byte

@@ -25,7 +25,7 @@ type nativeHost struct {
 
 func newNative(ctx context.Context, h *house) (*nativeHost, error) {
 	host, err := native.New(ctx, native.Config{
-		Calls: h.engine, Dir: filepath.Join(h.state, "native"), Log: h.log,
+		Calls: h.engine, Dir: filepath.Join(h.state, "native"), Log: h.log, Need: h.nativeNeed,
 	})
 	if err != nil {
 		return nil, err

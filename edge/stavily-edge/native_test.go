@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 // tells the log of each plugin how it is confined.
 func TestNative(t *testing.T) {
 	o, err := parseOptions("run", []string{"--native"})
-	if err != nil || !o.native {
+	if err != nil || !o.native || o.nativeNeed != "namespaces,seccomp" {
 		t.Fatalf("--native: %v, %+v", err, o)
 	}
 	program := filepath.Join(t.TempDir(), "guest")

@@ -104,7 +104,11 @@ func (h *Host) refuse(m *protocol.Manifest, rules Confinement) error {
 			"sandbox_mode false: the policy of this device runs no native plugin outside a sandbox")
 	}
 	for _, field := range h.cfg.Need {
-		if r := rules.Of(field); !r.Enforced {
+		r := rules.Of(field)
+		if r.Field == "" {
+			return protocol.Errorf(protocol.CodeRefused, "the policy of this device needs %q: no such field", field)
+		}
+		if !r.Enforced {
 			return protocol.Errorf(protocol.CodeRefused, "sandbox_mode: %s: not enforced: %s; "+
 				"the policy of this device needs it", field, r.By)
 		}

@@ -232,6 +232,17 @@ func TestWithoutLayers(t *testing.T) {
 	}
 }
 
+// A policy may need more than the default, and what it misspells is not passed over.
+func TestNeed(t *testing.T) {
+	for field, text := range map[string]string{"cgroup": "cgroup: not enforced: memory: not used", "namespaces ": "no such field"} {
+		h := newHost(t, Config{Need: []string{field}, Without: []string{LayerCgroup}})
+		_, err := h.Load(context.Background(), spec(action(), probe(t)))
+		if protocol.CodeOf(err) != protocol.CodeRefused || !strings.Contains(err.Error(), text) {
+			t.Errorf("need %q: %v", field, err)
+		}
+	}
+}
+
 // Every SDK says in a jail what it says as a module: the same cases, each with the answer
 // that must come, in both encodings.
 func TestConformance(t *testing.T) {
