@@ -33,7 +33,9 @@ const (
 // files is one plugin's data directory. Nothing in it is followed out of it (os.Root),
 // nothing but regular files is opened, and no file stays open between two host calls.
 type files struct {
-	dir string // "" when this host has no place for files
+	dir  string // "" when this host has no place for files
+	in   string // the folder of all plugins' folders
+	name string // in it
 
 	mu      sync.Mutex // guards the fields below, and is held while a file is used
 	root    *os.Root   // nil until the first use
@@ -49,7 +51,8 @@ func (h *Host) filesOf(name protocol.PluginName) *files {
 	if f == nil {
 		f = &files{}
 		if h.cfg.DataDir != "" {
-			f.dir = filepath.Join(h.cfg.DataDir, string(name))
+			f.in, f.name = h.cfg.DataDir, string(name)
+			f.dir = filepath.Join(f.in, f.name)
 		}
 		h.files[name] = f
 	}
@@ -64,10 +67,18 @@ func (f *files) open() error {
 	case f.dir == "":
 		return protocol.Errorf(protocol.CodeUnavailable, "files: this host keeps none for plugins")
 	}
-	if err := os.MkdirAll(f.dir, 0o700); err != nil {
+	if err := os.MkdirAll(f.in, 0o700); err != nil {
 		return storage(err)
 	}
-	root, err := os.OpenRoot(f.dir)
+	parent, err := os.OpenRoot(f.in)
+	if err != nil {
+		return storage(err)
+	}
+	defer func() { _ = parent.Close() }()
+	if err := parent.Mkdir(f.name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return storage(err)
+	}
+	root, err := parent.OpenRoot(f.name) // follows no link out of the parent
 	if err != nil {
 		return storage(err)
 	}
@@ -110,8 +121,12 @@ func storage(err error) *protocol.Error {
 		err = of.Err
 	}
 	code := protocol.CodeStorage
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		code = protocol.CodeNotFound
+	case strings.HasSuffix(err.Error(), "path escapes from parent"): // os.Root has no name for it
+		code = protocol.CodeDenied
+		err = errors.New("a link on the way leads out of the data directory")
 	}
 	return protocol.Errorf(code, "files: %w", err)
 }
@@ -193,16 +208,30 @@ type fileArgs struct {
 	From int64  `cbor:"from"`
 }
 
-// fileCall reads the arguments, and calls do with the directory open and locked.
-func fileCall(r *request, args protocol.Raw, do func(f *files, in fileArgs) (any, error)) (any, error) {
+// fileDo does a call in a directory that is open and locked.
+type fileDo = func(f *files, in fileArgs) (any, error)
+
+// fileCall reads the arguments and does the call. A path that would lead out counts as a
+// denial of the capability.
+func fileCall(r *request, capability string, args protocol.Raw, do fileDo) (any, error) {
 	var in fileArgs
 	if err := readArgs(args, &in); err != nil {
 		return nil, err
 	}
+	out, err := r.p.files.do(in, do)
+	if protocol.CodeOf(err) == protocol.CodeDenied {
+		r.denied++
+		r.p.mu.Lock()
+		defer r.p.mu.Unlock()
+		r.p.counts.deny(capability, in.Path)
+	}
+	return out, err
+}
+
+func (f *files) do(in fileArgs, do fileDo) (any, error) {
 	if err := local(in.Path); err != nil {
 		return nil, err
 	}
-	f := r.p.files
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.open(); err != nil {
@@ -212,7 +241,7 @@ func fileCall(r *request, args protocol.Raw, do func(f *files, in fileArgs) (any
 }
 
 func callRead(r *request, args protocol.Raw) (any, error) {
-	return fileCall(r, args, func(f *files, in fileArgs) (any, error) {
+	return fileCall(r, protocol.CapRead, args, func(f *files, in fileArgs) (any, error) {
 		most := int64(FileReadMax)
 		if in.Max > 0 && in.Max < most {
 			most = in.Max
@@ -237,7 +266,7 @@ func callRead(r *request, args protocol.Raw) (any, error) {
 }
 
 func callList(r *request, args protocol.Raw) (any, error) {
-	return fileCall(r, args, func(f *files, in fileArgs) (any, error) {
+	return fileCall(r, protocol.CapRead, args, func(f *files, in fileArgs) (any, error) {
 		if info, err := f.root.Stat(in.Path); err != nil {
 			return nil, storage(err)
 		} else if !info.IsDir() {
@@ -267,7 +296,7 @@ func callList(r *request, args protocol.Raw) (any, error) {
 }
 
 func callAppend(r *request, args protocol.Raw) (any, error) {
-	return fileCall(r, args, func(f *files, in fileArgs) (any, error) {
+	return fileCall(r, protocol.CapWrite, args, func(f *files, in fileArgs) (any, error) {
 		if err := f.room(in.Path, int64(len(in.Data))); err != nil {
 			return nil, err
 		}
@@ -292,7 +321,7 @@ func callAppend(r *request, args protocol.Raw) (any, error) {
 // callWrite puts the new content beside the old and swaps them, so that a power cut
 // leaves one of both whole.
 func callWrite(r *request, args protocol.Raw) (any, error) {
-	return fileCall(r, args, func(f *files, in fileArgs) (any, error) {
+	return fileCall(r, protocol.CapWrite, args, func(f *files, in fileArgs) (any, error) {
 		if err := f.room(in.Path, int64(len(in.Data))); err != nil {
 			return nil, err
 		}

@@ -121,7 +121,9 @@ func TestRecordingIsBounded(t *testing.T) {
 
 // TestRecordingHasNoSecret: it ends before the plugin is told one.
 func TestRecordingHasNoSecret(t *testing.T) {
-	tell := func(context.Context, Grants, protocol.Raw) (any, error) { return map[string]string{"value": "hunter2"}, nil }
+	tell := func(context.Context, Grants, protocol.Raw) (any, error) {
+		return map[string]string{"value": "hunter2"}, nil
+	}
 	s := asking(t, "kv", "secret.use:mail")
 	h := newHost(t, Config{Calls: map[string]HostCall{protocol.CapSecret: tell}})
 	answers, r := recorded(t, load(t, h, s), 0, work(t, `{"calls":[{"name":"kv.get","args":{"key":"a"}},
