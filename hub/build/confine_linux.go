@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-
 )
 
 // room is how programs are confined on this machine: in namespaces of their own, as no user

@@ -104,14 +104,22 @@ func TestRustRefuses(t *testing.T) {
 		want []string
 	}{
 		{"no lock", crate.with("Cargo.lock", ""), []string{"Cargo.lock: the source has none: run `cargo generate-lockfile`"}},
-		{"git", crate.with("Cargo.lock", lockText+"\n[[package]]\nname = \"x\"\nversion = \"0.1.0\"\nsource = \"git+https://example.com/x#0\"\n"),
-			[]string{`Cargo.lock: package "x" 0.1.0: source "git+https://example.com/x#0"`}},
-		{"no checksum", crate.with("Cargo.lock", lockText+"\n[[package]]\nname = \"x\"\nversion = \"0.1.0\"\nsource = \"registry+https://example.com/i\"\n"),
-			[]string{`Cargo.lock: package "x" 0.1.0: no checksum`}},
-		{"stale lock", crate.with("Cargo.lock", strings.Replace(lockText, "dependencies = [\n \"stavily\",\n]\n", "", 1)),
-			[]string{"cargo build", "--locked"}},
-		{"type error", plainCrate.with("src/main.rs", "fn main() {\n    let n: i64 = \"two\";\n}\n"),
-			[]string{"cargo build", "src/main.rs:2:18", "expected `i64`, found `&str`"}},
+		{
+			"git", crate.with("Cargo.lock", lockText+"\n[[package]]\nname = \"x\"\nversion = \"0.1.0\"\nsource = \"git+https://example.com/x#0\"\n"),
+			[]string{`Cargo.lock: package "x" 0.1.0: source "git+https://example.com/x#0"`},
+		},
+		{
+			"no checksum", crate.with("Cargo.lock", lockText+"\n[[package]]\nname = \"x\"\nversion = \"0.1.0\"\nsource = \"registry+https://example.com/i\"\n"),
+			[]string{`Cargo.lock: package "x" 0.1.0: no checksum`},
+		},
+		{
+			"stale lock", crate.with("Cargo.lock", strings.Replace(lockText, "dependencies = [\n \"stavily\",\n]\n", "", 1)),
+			[]string{"cargo build", "--locked"},
+		},
+		{
+			"type error", plainCrate.with("src/main.rs", "fn main() {\n    let n: i64 = \"two\";\n}\n"),
+			[]string{"cargo build", "src/main.rs:2:18", "expected `i64`, found `&str`"},
+		},
 		{"no manifest", crate.with("Cargo.toml", ""), []string{"Cargo.toml: the source has none at its top"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -162,9 +170,9 @@ func TestRustUnconfined(t *testing.T) {
 // The author's own copy of the SDK is not replaced.
 func TestWantsOurSDK(t *testing.T) {
 	for text, want := range map[string]bool{
-		"[dependencies]\nstavily = \"0.1\"\n":                                  true,
-		"[dependencies]\nstavily = { version = \"0.1\" }\n":                     true,
-		"[dependencies]\nstavily = { path = \"stavily\" }\n":                    false,
+		"[dependencies]\nstavily = \"0.1\"\n":                                    true,
+		"[dependencies]\nstavily = { version = \"0.1\" }\n":                      true,
+		"[dependencies]\nstavily = { path = \"stavily\" }\n":                     false,
 		"[dependencies.stavily]\nversion = \"0.1\"\npath = \"stavily\"\n":        false,
 		"[dependencies.stavily]\nversion = \"0.1\"\n\n[lib]\npath = \"src/x\"\n": true,
 	} {

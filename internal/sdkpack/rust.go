@@ -37,7 +37,7 @@ func collectRust(fsys fs.FS) (*txtar.Archive, error) {
 	crate, _, _ := bytes.Cut(manifest, []byte("\n[workspace]\n"))
 	a.Files = append(a.Files, txtar.File{Name: "Cargo.toml", Data: crate})
 	err = fs.WalkDir(fsys, "src", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || path.Ext(name) != ".rs" {
+		if err != nil || entry.IsDir() || path.Ext(name) != ".rs" || name == "src/tests.rs" {
 			return err
 		}
 		data, err := fs.ReadFile(fsys, name)

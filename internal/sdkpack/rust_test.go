@@ -17,7 +17,7 @@ func TestRustCommitted(t *testing.T) {
 func TestCollectRust(t *testing.T) {
 	a, err := collectRust(fstest.MapFS{
 		"Cargo.toml": {Data: []byte("[package]\n\n[workspace]\nmembers = []\n")}, "src/lib.rs": {Data: []byte("// x\n")},
-		"src/notes.txt": {Data: []byte("x\n")}, "samples/hello/src/main.rs": {Data: []byte("x\n")},
+		"src/notes.txt": {Data: []byte("x\n")}, "src/tests.rs": {Data: []byte("x\n")}, "samples/hello/src/main.rs": {Data: []byte("x\n")},
 	})
 	if err != nil || len(a.Files) != 2 || string(a.Files[0].Data) != "[package]\n" || a.Files[1].Name != "src/lib.rs" {
 		t.Errorf("got %v, %v", a, err)

@@ -45,6 +45,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod batch;
 mod cbor;
 mod codec;
 mod context;
@@ -55,6 +56,8 @@ mod network;
 mod plugin;
 mod request;
 pub mod testing;
+#[cfg(test)]
+mod tests;
 #[doc(hidden)]
 pub mod value;
 

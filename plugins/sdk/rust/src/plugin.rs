@@ -1,3 +1,4 @@
+use crate::batch::{Together, Worker, BATCH_MAX};
 use crate::codec::Codec;
 use crate::context::{too_long, Context};
 use crate::conversation::{Broken, Conversation, Talk};
@@ -30,6 +31,7 @@ pub struct Plugin<C> {
     name: String,
     job: Job<C>,
     check: Option<Box<Check<C>>>,
+    together: Option<Box<Together<C>>>,
     codec: &'static dyn Codec,
     config: Option<C>,
     init: Init,
@@ -39,7 +41,7 @@ type Check<C> = dyn FnMut(&mut Context<'_>, &C) -> Result<()>;
 
 type Work<C, I, O> = Box<dyn FnMut(&mut Context<'_>, &C, I) -> Result<O>>;
 
-enum Job<C> {
+pub(crate) enum Job<C> {
     Trigger(Work<C, Wake, Fired>),
     Action(Work<C, Run, Value>),
     Output(Work<C, Run, ()>),
@@ -78,7 +80,7 @@ impl<C: Config + 'static> Plugin<C> {
         let codec = &crate::json::Json;
         #[cfg(not(feature = "json"))]
         let codec = &crate::cbor::Cbor;
-        Plugin { name: name.to_string(), job, check: None, codec, config: None, init: Init::default() }
+        Plugin { name: name.to_string(), job, check: None, together: None, codec, config: None, init: Init::default() }
     }
 
     /// What the self-check does: no error means that the plugin could do its work on this
@@ -89,6 +91,20 @@ impl<C: Config + 'static> Plugin<C> {
         F: FnMut(&mut Context<'_>, &C) -> Result<()> + 'static,
     {
         self.check = Some(Box::new(check));
+        self
+    }
+
+    /// How an action or an output works on several events at once, which pays where one write
+    /// or one request serves many: the host may ask so when a queue has built up. It returns
+    /// an outcome for each of the events, in order. It may return fewer, for as many as it
+    /// came to: the host asks for the rest again. Without it the function for one event is
+    /// called for one event after another. For an output, the value is passed over.
+    #[must_use]
+    pub fn batch<F>(mut self, batch: F) -> Plugin<C>
+    where
+        F: FnMut(&mut Context<'_>, &C, Vec<Run>) -> Vec<Result<Value>> + 'static,
+    {
+        self.together = Some(Box::new(batch));
         self
     }
 
@@ -134,6 +150,7 @@ impl<C: Config + 'static> Plugin<C> {
             .with("type", self.kind())
             .with("plugin", self.name.as_str())
             .with("sdk", SDK);
+        let hello = if self.asks().is_empty() { hello } else { hello.with("batch", BATCH_MAX) };
         Value::map().with("hello", hello)
     }
 
@@ -142,6 +159,15 @@ impl<C: Config + 'static> Plugin<C> {
             Job::Trigger(_) => "trigger",
             Job::Action(_) => "action",
             Job::Output(_) => "output",
+        }
+    }
+
+    /// The kind of request that the plugin works on.
+    fn asks(&self) -> &'static str {
+        match self.job {
+            Job::Trigger(_) => "",
+            Job::Action(_) => "run",
+            Job::Output(_) => "deliver",
         }
     }
 
@@ -196,6 +222,9 @@ impl<C: Config + 'static> Plugin<C> {
             None => return Ok(Err(self.not_mine("a kind that this plugin does not know"))),
         };
         let now_ms = body.get("now_ms").and_then(|n| n.read().ok()).unwrap_or(0);
+        if kind == "batch" && body.get("kind").and_then(Value::as_str) != Some(self.asks()) {
+            return Ok(Err(self.not_mine("batch")));
+        }
         let mut context = Context::new(talk, &self.init, now_ms);
         let answer = match (kind, &mut self.job) {
             ("wake", Job::Trigger(wake)) => {
@@ -209,6 +238,9 @@ impl<C: Config + 'static> Plugin<C> {
                 Ok(r) => deliver(&mut context, config, r).map(|()| Value::map()),
                 Err(e) => return Err(Broken(format!("read: deliver: {}", e))),
             },
+            ("batch", job) => {
+                Worker { config, job, together: &mut self.together, codec: self.codec }.answer(&mut context, body)
+            }
             ("check", _) => match &mut self.check {
                 Some(check) => check(&mut context, config).map(|()| Value::map()),
                 None => Ok(Value::map()),
@@ -228,7 +260,7 @@ impl<C: Config + 'static> Plugin<C> {
 
 /// Takes the body of a request out of its message.
 fn kind_of(message: &mut Value) -> Option<(&'static str, Value)> {
-    for kind in ["wake", "run", "deliver", "check"] {
+    for kind in ["run", "deliver", "wake", "batch", "check"] {
         let body = message.take(kind);
         if !body.is_null() {
             return Some((kind, body));
@@ -253,6 +285,6 @@ fn configured<C: Config>(config: Value) -> std::result::Result<C, String> {
     Ok(config)
 }
 
-fn said(code: &str, text: &str) -> Value {
+pub(crate) fn said(code: &str, text: &str) -> Value {
     Value::map().with("code", code).with("text", clip(text))
 }

@@ -200,7 +200,7 @@ impl FromValue for Span {
         match value {
             Value::Text(text) => span(text)
                 .map(Span)
-                .ok_or_else(|| format!("duration {:?}: want a number with a unit, such as 30s, 5m or 250ms", text)),
+                .ok_or_else(|| format!("want a number with a unit, such as 30s, 5m or 250ms, got {:?}", text)),
             other => Err(format!("want a duration such as \"30s\", got {}", other.kind())),
         }
     }

@@ -1,0 +1,207 @@
+use crate::cbor::Cbor;
+use crate::codec::{Codec, Fault};
+use crate::json::{parse, put, Json};
+use crate::network::{decode64, encode64};
+use crate::prelude::*;
+use crate::testing::Host;
+use std::io::{Read, Write};
+use std::time::Duration;
+
+fn json(text: &str) -> Value {
+    parse(text.as_bytes()).unwrap()
+}
+
+fn text(value: &Value) -> String {
+    let mut out = Vec::new();
+    put(value, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn json_comes_back_as_it_went() {
+    for line in [
+        "null", "true", "[]", "{}", "0", "-1", "18446744073709551615", "-9223372036854775808", "1.0", "-0.5", "1.5e+300",
+        "5e-324", "1e-7", "100000000000000000000.0", "1.0e+21", "\"a\\u0000\\b\\f\\n\\r\\t\\\"\\\\ü😀\"",
+        "{\"\":[1,{\"a\":null}]}",
+    ] {
+        let again = text(&json(line));
+        assert!(again == line || json(&again) == json(line), "{} became {}", line, again);
+    }
+    assert_eq!(text(&json("\"\\ud83d\\ude00\\/\\u2028\"")), "\"😀/\\u2028\"");
+    assert_eq!(json("\"\\ud83d\""), Value::Text("\u{fffd}".to_string()));
+}
+
+#[test]
+fn json_that_is_none() {
+    for line in [
+        "", "nul", "[1", "[1,]", "{\"a\"}", "{\"a\":1,}", "{1:2}", "\"a", "\"\\x\"", "\"\\u12\"", "1 2", "-", "1e999", "+1",
+        "\"\u{1}\"",
+    ] {
+        assert!(parse(line.as_bytes()).is_err(), "{:?} is read", line);
+    }
+    assert!(parse("[".repeat(99).as_bytes()).is_err());
+    assert!(parse(b"\"\xff\"").is_err());
+}
+
+#[test]
+fn cbor_comes_back_as_it_went() {
+    let all = json("[null,true,false,0,23,24,255,256,65535,65536,4294967296,-1,-256,1.5,0.1,\"ü\",[],{\"a\":{}}]");
+    for value in [all, Value::Big(u64::MAX), Value::Int(i64::MIN), Value::Float(1e300)] {
+        let mut out = vec![];
+        Cbor.encode(&value, &mut out);
+        assert_eq!(Cbor.decode(&out), Ok((value.clone(), out.len())));
+        for cut in 0..out.len() {
+            assert_eq!(Cbor.decode(&out[..cut]), Err(Fault::More), "{:?} cut to {}", value, cut);
+        }
+    }
+    assert_eq!(Cbor.decode(&[0xf9, 0x3c, 0x00]), Ok((Value::Float(1.0), 3)));
+    assert_eq!(Cbor.decode(&[0xf9, 0x00, 0x01]), Ok((Value::Float(2f64.powi(-24)), 3)));
+}
+
+#[test]
+fn cbor_that_is_none() {
+    for bytes in [
+        &[0x41, 0][..], &[0xc0, 0], &[0x5f], &[0x9f], &[0xf7], &[0xf9, 0x7c, 0], &[0xfb, 0x7f, 0xf0, 0, 0, 0, 0, 0, 0],
+        &[0x61, 0xff], &[0xa1, 1, 1], &[0x9b, 255, 255, 255, 255, 255, 255, 255, 255], &[0xf8, 32],
+    ] {
+        assert!(matches!(Cbor.decode(bytes), Err(Fault::Bad(_))), "{:?} is read", bytes);
+    }
+    assert!(matches!(Cbor.decode(&[0x81; 99]), Err(Fault::Bad(_))));
+}
+
+/// Whatever comes in, nothing panics, and what is read is written again.
+#[test]
+fn any_bytes() {
+    let mut seed = 1u32;
+    let mut random = move || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 24) as u8
+    };
+    for _ in 0..20_000 {
+        let bytes: Vec<u8> = (0..random() % 24).map(|_| random()).collect();
+        for codec in [&Cbor as &dyn Codec, &Json] {
+            if let Ok((value, _)) = codec.decode(&bytes) {
+                let mut out = Vec::new();
+                codec.encode(&value, &mut out);
+                assert_eq!(codec.decode(&out), Ok((value, out.len())));
+            }
+        }
+    }
+}
+
+record! {
+    #[derive(Debug)]
+    struct Inner { a: u8, list: Vec<f64> }
+}
+
+record! {
+    #[derive(Debug)]
+    struct Outer { inner: Option<Inner>, flag: bool = true, every: Span }
+}
+
+impl Config for Outer {}
+
+#[test]
+fn records() {
+    let outer: Outer = json("{\"inner\":{\"a\":7,\"list\":[1,2.5]},\"more\":1,\"every\":\"1h30m250ms\"}").read().unwrap();
+    assert!(outer.flag);
+    assert_eq!(outer.every.0, Duration::from_millis(5_400_250));
+    assert_eq!(outer.inner.map(|i| (i.a, i.list)), Some((7, vec![1.0, 2.5])));
+    for (bad, why) in [
+        ("{\"inner\":{\"a\":300}}", "inner.a: want a number of u8, got 300"),
+        ("{\"inner\":{\"list\":[1,\"x\"]}}", "inner.list[1]: want number, got text"),
+        ("{\"flag\":1}", "flag: want bool, got number"),
+        ("[]", "want map, got list"),
+        ("{\"every\":\"soon\"}", "every: want a number with a unit, such as 30s, 5m or 250ms, got \"soon\""),
+    ] {
+        assert_eq!(json(bad).read::<Outer>().unwrap_err().text(), why);
+    }
+    let plugin = || Plugin::action("a", |_, _: &Outer, _| Ok(()));
+    let refused = Host::start(plugin, json("{\"inner\":{\"b\":1}}")).err().unwrap();
+    assert_eq!(refused.text(), "config: inner: unknown key \"b\"");
+}
+
+fn batch(kind: &str) -> String {
+    let item = "{\"event\":{\"data\":D},\"key\":\"k\"}";
+    let items: Vec<String> = (1..4).map(|n| item.replace('D', &n.to_string())).collect();
+    format!("{{\"id\":1,\"batch\":{{\"kind\":\"{}\",\"deadline_ms\":1000,\"now_ms\":5,\"items\":[{}]}}}}\n", kind, items.join(","))
+}
+
+/// What a plugin says to one request in JSON.
+fn says(plugin: Plugin<()>, request: &str) -> String {
+    let input = format!("{{\"init\":{{}}}}\n{}", request);
+    let mut out = Vec::new();
+    plugin.json().serve(input.as_bytes(), &mut out).unwrap();
+    String::from_utf8(out).unwrap().lines().nth(2).unwrap_or("").to_string()
+}
+
+#[test]
+fn batches() {
+    let one = Plugin::action("a", |_, _: &(), run| match run.event.decode::<i64>()? {
+        2 => Err(Error::retryable("busy")),
+        n => Ok(n * run.deadline_ms),
+    });
+    assert_eq!(
+        says(one, &batch("run")),
+        "{\"id\":1,\"answer\":{\"items\":[{\"data\":1000},{\"error\":{\"code\":\"retryable\",\"text\":\"busy\"}},{\"data\":3000}]}}"
+    );
+    for (count, want) in [(1, "{\"items\":[{\"data\":0}]}"), (0, "batch: 0 outcomes for 3 events"), (4, "batch: 4 outcomes for 3 events")] {
+        let all = Plugin::action("a", |_, _: &(), _| Ok(())).batch(move |_, _, _| (0..count).map(|n| Ok(Value::Int(n))).collect());
+        let said = says(all, &batch("run"));
+        assert!(said.contains(want), "{}", said);
+    }
+    let output = || Plugin::output("o", |_, _: &(), _| Ok(()));
+    assert!(says(output(), &batch("deliver")).contains("{\"items\":[{},{},{}]}"));
+    assert!(says(output(), &batch("run")).contains("not one for output"));
+    let large = Plugin::action("a", |_, _: &(), _| Ok("x".repeat(50_000)));
+    assert_eq!(says(large, &batch("run")).matches("{\"data\":").count(), 2);
+    let huge = Plugin::action("a", |_, _: &(), _| Ok("x".repeat(100_000)));
+    assert_eq!(says(huge, &batch("run")).matches("message too long").count(), 3);
+}
+
+#[test]
+fn conversations_that_break() {
+    for input in ["{}\n", "{\"init\":{}}\n{\"id\":0}\n", "{\"init\":{}}\nx\n", "{\"init\":{}}\n{\"id\":1", "{\"init\":[]}\n"] {
+        let served = Plugin::action("a", |_, _: &(), _| Ok(())).json().serve(input.as_bytes(), Vec::new());
+        assert!(served.is_err(), "{:?} is taken", input);
+    }
+    let mut calls = Plugin::action("a", |ctx, _: &(), _| ctx.kv_get::<Value>("k")).json();
+    let input = "{\"init\":{}}\n{\"id\":1,\"run\":{}}\n{\"reply\":{\"n\":2,\"ok\":{}}}\n";
+    let broken = calls.serve(input.as_bytes(), Vec::new()).unwrap_err();
+    assert_eq!(broken.to_string(), "read: message: want the reply to call 1");
+}
+
+#[test]
+fn base64() {
+    for bytes in [&b""[..], b"a", b"ab", b"abc", b"\x00\xff\xfe\x80"] {
+        assert_eq!(decode64(&encode64(bytes)).unwrap(), bytes);
+    }
+    assert_eq!((encode64(b"ab").as_str(), decode64("a"), decode64("a*==")), ("YWI=", None, None));
+}
+
+#[test]
+fn network() {
+    let plugin = || {
+        Plugin::action("net", |ctx, _: &(), _| {
+            let request = HttpRequest { url: "http://a/".to_string(), body: vec![0xff], ..HttpRequest::default() };
+            let answer = ctx.http(request)?;
+            let mut conn = ctx.dial("a", 502, true)?;
+            conn.write_all(b"ask")?;
+            let mut heard = String::new();
+            conn.read_to_string(&mut heard)?;
+            Ok(format!("{} {} {}", answer.status, String::from_utf8_lossy(&answer.body), heard))
+        })
+    };
+    let mut host = Host::start(plugin, ()).unwrap();
+    host.answer("http.request", |args| {
+        assert_eq!(args.get("body_base64"), Some(&Value::Text("/w==".to_string())));
+        Ok(json("{\"status\":204,\"headers\":{},\"body\":\"b\",\"truncated\":false}"))
+    });
+    host.answer("tcp.connect", |_| Ok(json("{\"conn\":7,\"address\":\"192.0.2.1:502\"}")));
+    host.answer("tcp.write", |_| Ok(json("{\"size\":3}")));
+    let mut left = vec![json("{\"data_base64\":\"\",\"eof\":true}"), json("{\"data_base64\":\"YWI=\"}")];
+    host.answer("tcp.read", move |_| left.pop().ok_or_else(|| "closed".into()));
+    host.answer("tcp.close", |_| Ok(Value::map()));
+    assert_eq!(host.run(()).unwrap(), Value::Text("204 b ab".to_string()));
+    assert_eq!(host.calls.last().map(|(name, _)| name.as_str()), Some("tcp.close"));
+}
