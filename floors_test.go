@@ -196,7 +196,7 @@ var floors = []floor{
 	},
 	{
 		"hub/api",
-		[]string{"protocol", "hub/document", "hub/fleet", "hub/registry", "hub/runs"},
+		[]string{"protocol", "hub/deploy", "hub/document", "hub/fleet", "hub/registry", "hub/runs"},
 		[]string{mochi, goGit},
 		"what the hub is asked by HTTP is shared with those who ask",
 	},

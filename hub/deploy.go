@@ -28,34 +28,39 @@ type deployed struct {
 // Deploy checks a workflow, resolves its plugins to releases, plans, and sends every
 // agent whose content changed its new revision. All of it happens, or nothing. Errors
 // of the text carry line and column.
-func (h *Hub) Deploy(now time.Time, file string, text []byte) (*api.Deployed, error) {
+func (h *Hub) Deploy(now time.Time, file string, text []byte) (out *api.Deployed, err error) {
 	w, err := workflow.Parse(file, text)
 	if err != nil {
 		return nil, err
 	}
-	out := &api.Deployed{Workflow: w.Name, At: now}
 	err = h.Operate(func(tx *store.Tx) error {
-		d, err := h.resolve(tx, w, out)
-		if err != nil {
-			return err
-		}
-		agents, err := fleet.List(tx)
-		if err != nil {
-			return err
-		}
-		if err := deploy.Check(d, planned(agents)); err != nil {
-			return err
-		}
-		if err := keepDeployment(tx, now, file, d); err != nil {
-			return err
-		}
-		out.Agents, err = h.plan(tx, now, agents, w.Name)
+		out, err = h.deploy(tx, now, file, w)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+func (h *Hub) deploy(tx *store.Tx, now time.Time, file string, w *workflow.Workflow) (*api.Deployed, error) {
+	out := &api.Deployed{Workflow: w.Name, At: now}
+	d, err := h.resolve(tx, w, out)
+	if err != nil {
+		return nil, err
+	}
+	agents, err := fleet.List(tx)
+	if err != nil {
+		return nil, err
+	}
+	if err := deploy.Check(d, planned(agents)); err != nil {
+		return nil, err
+	}
+	if err := keepDeployment(tx, now, file, d); err != nil {
+		return nil, err
+	}
+	out.Agents, err = h.plan(tx, now, agents, w.Name)
+	return out, err
 }
 
 // Undeploy ends a workflow on all agents.
@@ -111,6 +116,7 @@ func (h *Hub) release(digest protocol.Digest) (deploy.Release, error) {
 	}
 	for _, a := range r.Artifacts {
 		out.Platforms = append(out.Platforms, a.Platform)
+		out.Sizes = append(out.Sizes, a.Size)
 	}
 	return out, nil
 }

@@ -102,6 +102,7 @@ func (s *server) routes() http.Handler {
 	handle("POST", api.PathWorkflows, s.deployWorkflow)
 	handle("GET", api.PathWorkflow, s.showWorkflow)
 	handle("DELETE", api.PathWorkflow, s.removeWorkflow)
+	handle("GET", api.PathExplain, s.explain)
 	handle("GET", api.PathAgents, s.listAgents)
 	handle("GET", api.PathAgent, s.showAgent)
 	handle("PATCH", api.PathAgent, s.labelAgent)
@@ -268,8 +269,23 @@ func (s *server) deployWorkflow(r *http.Request) (out any, err error) {
 		return nil, err
 	}
 	err = s.ask(r.Context(), func(now time.Time) (err error) {
-		out, err = s.hub.Deploy(now, in.File, []byte(in.Text))
+		if in.DryRun {
+			out, err = s.hub.Rehearse(now, in.File, []byte(in.Text))
+		} else {
+			out, err = s.hub.Deploy(now, in.File, []byte(in.Text))
+		}
 		return err
+	})
+	return out, err
+}
+
+func (s *server) explain(r *http.Request) (out any, err error) {
+	name, agent := protocol.WorkflowName(r.PathValue("x")), protocol.AgentName(r.URL.Query().Get("agent"))
+	err = s.ask(r.Context(), func(time.Time) error {
+		return s.hub.Operate(func(tx *store.Tx) error {
+			out, err = s.hub.Explain(tx, name, agent)
+			return err
+		})
 	})
 	return out, err
 }

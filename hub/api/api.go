@@ -9,6 +9,7 @@ package api
 import (
 	"time"
 
+	"github.com/stavily/stavily/hub/deploy"
 	"github.com/stavily/stavily/hub/document"
 	"github.com/stavily/stavily/hub/fleet"
 	"github.com/stavily/stavily/hub/registry"
@@ -18,17 +19,18 @@ import (
 
 // The paths. {x} is a name.
 const (
-	PathStatus    = "/v1/status"               // GET: Status
-	PathPlugins   = "/v1/plugins"              // GET: []registry.Plugin; POST AddPlugin: registry.Plugin
-	PathPlugin    = "/v1/plugins/{x}"          // GET: Plugin; DELETE
-	PathReleases  = "/v1/plugins/{x}/releases" // POST Publish: Progress, a line each
-	PathWorkflows = "/v1/workflows"            // GET: []Workflow; POST Deploy: Deployed
-	PathWorkflow  = "/v1/workflows/{x}"        // GET: Workflow; DELETE: []AgentChange
-	PathAgents    = "/v1/agents"               // GET: []fleet.Agent
-	PathAgent     = "/v1/agents/{x}"           // GET: fleet.Agent; PATCH Labels: fleet.Agent; DELETE
-	PathTokens    = "/v1/tokens"               // POST NewToken: Token
-	PathRuns      = "/v1/runs"                 // GET ?workflow&agent&status&limit: []runs.Run
-	PathRun       = "/v1/runs/{x}"             // GET: runs.Run; x may be the beginning of an ID
+	PathStatus    = "/v1/status"                // GET: Status
+	PathPlugins   = "/v1/plugins"               // GET: []registry.Plugin; POST AddPlugin: registry.Plugin
+	PathPlugin    = "/v1/plugins/{x}"           // GET: Plugin; DELETE
+	PathReleases  = "/v1/plugins/{x}/releases"  // POST Publish: Progress, a line each
+	PathWorkflows = "/v1/workflows"             // GET: []Workflow; POST Deploy: Deployed
+	PathWorkflow  = "/v1/workflows/{x}"         // GET: Workflow; DELETE: []AgentChange
+	PathExplain   = "/v1/workflows/{x}/explain" // GET ?agent: Explained
+	PathAgents    = "/v1/agents"                // GET: []fleet.Agent
+	PathAgent     = "/v1/agents/{x}"            // GET: fleet.Agent; PATCH Labels: fleet.Agent; DELETE
+	PathTokens    = "/v1/tokens"                // POST NewToken: Token
+	PathRuns      = "/v1/runs"                  // GET ?workflow&agent&status&limit: []runs.Run
+	PathRun       = "/v1/runs/{x}"              // GET: runs.Run; x may be the beginning of an ID
 )
 
 // Status is how a hub is.
@@ -79,6 +81,8 @@ type Progress struct {
 type Deploy struct {
 	File string `json:"file"` // stands in errors
 	Text string `json:"text"`
+	// DryRun asks what it would mean and changes nothing.
+	DryRun bool `json:"dry_run,omitempty"`
 }
 
 // Deployed is what a deployment did.
@@ -97,6 +101,23 @@ type AgentChange struct {
 	Changed  bool               `json:"changed"`
 	Assigned bool               `json:"assigned"`
 	Excluded *protocol.Error    `json:"excluded,omitempty"`
+	Cost     *Cost              `json:"cost,omitempty"` // of a dry run, where Changed
+}
+
+// Cost is what a new desired document asks of an agent.
+type Cost struct {
+	DownloadB int64 `json:"download_b"` // documents, releases and artifacts that it was not sent before
+	MemoryMB  int64 `json:"memory_mb"`  // the limits of all its steps together
+	DeviceMB  int64 `json:"device_mb"`  // the memory that it says it has; 0: not known
+}
+
+// Explained answers why an agent runs a workflow or does not. The last rule that is not
+// ok is the reason.
+type Explained struct {
+	Workflow protocol.WorkflowName `json:"workflow"`
+	Agent    protocol.AgentName    `json:"agent"`
+	Placed   bool                  `json:"placed"`
+	Rules    []deploy.Rule         `json:"rules"`
 }
 
 // Workflow is a deployed workflow.

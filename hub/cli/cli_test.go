@@ -149,6 +149,12 @@ func TestStory(t *testing.T) {
 		!strings.Contains(out, "no agent  is named by it now") {
 		t.Errorf("deploy: %q", out)
 	}
+	if out := runs(t, "deploy", "--dry-run", file); !strings.Contains(out, "would deploy  watch  tick@1.0.0 -> ") {
+		t.Errorf("dry run: %q", out)
+	}
+	if code, _, errs := run(t, "explain", "watch", "nobody"); code != cli.ExitFailed || !strings.Contains(errs, `agent "nobody"`) {
+		t.Errorf("explain: %d, %q", code, errs)
+	}
 	if out := runs(t, "workflow", "show", "watch"); !strings.HasSuffix(out, workflowText) {
 		t.Errorf("show: %q", out)
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 func deployCommand(c *connection) *cobra.Command {
-	var checkOnly bool
+	var checkOnly, dry bool
 	cmd := &cobra.Command{
 		Use:   "deploy WORKFLOW.yaml",
 		Short: "Check a workflow and send it to its agents",
@@ -33,11 +33,16 @@ func deployCommand(c *connection) *cobra.Command {
 			if _, err := workflow.Parse(args[0], text); err != nil || checkOnly {
 				return err
 			}
-			in := api.Deploy{File: args[0], Text: string(text)}
-			return ask(cmd, c, question{http.MethodPost, api.PathWorkflows, in}, showDeployed)
+			in := api.Deploy{File: args[0], Text: string(text), DryRun: dry}
+			show := showDeployed
+			if dry {
+				show = showRehearsed
+			}
+			return ask(cmd, c, question{http.MethodPost, api.PathWorkflows, in}, show)
 		},
 	}
 	cmd.Flags().BoolVar(&checkOnly, "check", false, "check the text only; no hub is asked")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "say who would get what and what it costs; nothing is sent")
 	return cmd
 }
 

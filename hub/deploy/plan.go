@@ -24,7 +24,19 @@ type Release struct {
 	Manifest protocol.Manifest
 	// Platforms are those of its artifacts; protocol.PlatformWASM runs anywhere.
 	Platforms []string
-	Schema    []byte // JSON Schema of the configuration, nil for none
+	Sizes     []int64 // of those artifacts, bytes
+	Schema    []byte  // JSON Schema of the configuration, nil for none
+}
+
+// SizeFor returns the bytes of the artifact that an agent of that platform fetches, 0 when
+// there is none: its own, or else WASM.
+func (r *Release) SizeFor(platform string) int64 {
+	for _, wanted := range []string{platform, protocol.PlatformWASM} {
+		if i := slices.Index(r.Platforms, wanted); i >= 0 && i < len(r.Sizes) {
+			return r.Sizes[i]
+		}
+	}
+	return 0
 }
 
 // Agent is an agent as the plan needs it.

@@ -1,0 +1,71 @@
+package deploy
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/stavily/stavily/hub/workflow"
+	"github.com/stavily/stavily/protocol"
+)
+
+// Rule is one question that decides whether an agent gets a workflow, and its answer.
+type Rule struct {
+	Name string `json:"name"` // target, assignments, platform
+	OK   bool   `json:"ok"`
+	Text string `json:"text"` // what was wanted and what is
+}
+
+// Explain asks the rules by which a plan places d on a, in the plan's order, up to and
+// with the first that fails (T-06). assigned counts the workflows that the agent gets
+// before this one.
+func Explain(d *Deployment, a *Agent, assigned int) []Rule {
+	rules := []Rule{{"target", watches(a, d.Workflow.Trigger.Target), aim(a, d.Workflow.Trigger.Target)}}
+	if !rules[0].OK {
+		return rules
+	}
+	if bad := exclude(a, d, assigned); bad != nil {
+		name := "platform"
+		if bad.Step == "" {
+			name = "assignments"
+		} else {
+			rules = append(rules, room(assigned))
+		}
+		return append(rules, Rule{name, false, bad.Error.Text})
+	}
+	platform := a.Platform
+	if platform == "" {
+		platform = "not known yet, so nothing is excluded"
+	}
+	return append(rules, room(assigned), Rule{"platform", true, platform})
+}
+
+func room(assigned int) Rule {
+	return Rule{
+		"assignments", true, fmt.Sprintf("%d before this one, limit %d", assigned, protocol.AssignmentsMax),
+	}
+}
+
+// aim says what a trigger's target wants of the agent and what it finds.
+func aim(a *Agent, t workflow.Target) string {
+	switch t.Kind {
+	case workflow.OneAgent:
+		return fmt.Sprintf("agent %q is wanted, this is %q", t.Agent, a.Address.Agent)
+	case workflow.Group:
+		var found []string
+		for _, l := range t.Group {
+			have, ok := a.Labels[l.Key]
+			switch {
+			case !ok:
+				found = append(found, fmt.Sprintf("label %s=%s is wanted, there is no %s", l.Key, l.Value, l.Key))
+			case have != l.Value:
+				found = append(found, fmt.Sprintf("label %s=%s is wanted, it is %s", l.Key, l.Value, have))
+			}
+		}
+		if len(found) == 0 {
+			return "the agent has the labels " + t.Group.String()
+		}
+		return strings.Join(found, "; ")
+	default:
+		return t.String() + " is not placed by this version"
+	}
+}

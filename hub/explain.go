@@ -1,0 +1,196 @@
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stavily/stavily/hub/api"
+	"github.com/stavily/stavily/hub/deploy"
+	"github.com/stavily/stavily/hub/fleet"
+	"github.com/stavily/stavily/hub/store"
+	"github.com/stavily/stavily/hub/workflow"
+	"github.com/stavily/stavily/protocol"
+)
+
+// errRehearsed ends a deployment that was to be looked at only: nothing of it is kept.
+var errRehearsed = errors.New("rehearsed")
+
+// Rehearse is Deploy without a deployment: it says what each agent would get, load and
+// need, and leaves books and agents as they are.
+func (h *Hub) Rehearse(now time.Time, file string, text []byte) (out *api.Deployed, err error) {
+	w, err := workflow.Parse(file, text)
+	if err != nil {
+		return nil, err
+	}
+	err = h.Operate(func(tx *store.Tx) error {
+		held, err := h.held(tx)
+		if err != nil {
+			return err
+		}
+		if out, err = h.deploy(tx, now, file, w); err != nil {
+			return err
+		}
+		if err := h.costs(tx, held, out.Agents); err != nil {
+			return err
+		}
+		return errRehearsed
+	})
+	if !errors.Is(err, errRehearsed) {
+		return nil, err
+	}
+	return out, nil
+}
+
+// held returns the releases that each agent was sent last.
+func (h *Hub) held(tx *store.Tx) (map[protocol.AgentName][]protocol.ReleaseRef, error) {
+	agents, err := fleet.List(tx)
+	out := map[protocol.AgentName][]protocol.ReleaseRef{}
+	for i := range agents {
+		if agents[i].Desired.Revision == 0 {
+			continue
+		}
+		doc, err := h.document(tx, agents[i].Address.Agent)
+		if err != nil {
+			return nil, err
+		}
+		out[agents[i].Address.Agent] = doc.Releases
+	}
+	return out, err
+}
+
+// document opens the newest desired document of an agent.
+func (h *Hub) document(tx *store.Tx, name protocol.AgentName) (doc protocol.Desired, err error) {
+	sealed, err := fleet.Document(tx, name)
+	if err != nil {
+		return doc, err
+	}
+	payload, err := protocol.Open(protocol.ContextDesired, h.keys.Ring, sealed)
+	if err != nil {
+		return doc, err
+	}
+	return doc, protocol.UnmarshalExact(payload, &doc)
+}
+
+// costs says of each agent that is sent a new document what it would load and need.
+func (h *Hub) costs(tx *store.Tx, held map[protocol.AgentName][]protocol.ReleaseRef, out []api.AgentChange) error {
+	releases, err := h.releases(tx)
+	if err != nil {
+		return err
+	}
+	for i := range out {
+		c := &out[i]
+		if !c.Changed {
+			continue
+		}
+		agent, err := fleet.Get(tx, c.Agent)
+		if err != nil {
+			return err
+		}
+		doc, err := h.document(tx, c.Agent)
+		if err != nil {
+			return err
+		}
+		c.Cost = &api.Cost{
+			DownloadB: agent.Desired.Size, MemoryMB: memoryOf(&doc), DeviceMB: int64(agent.Device.MemoryMB),
+		}
+		for _, ref := range doc.Releases {
+			if r := releases[ref.Digest]; r != nil && !slices.Contains(held[c.Agent], ref) {
+				c.Cost.DownloadB += ref.Size + r.SizeFor(agent.Device.Platform)
+			}
+		}
+	}
+	return nil
+}
+
+// memoryOf sums the limits of all that a document runs, in MiB.
+func memoryOf(doc *protocol.Desired) (sum int64) {
+	for i := range doc.Assignments {
+		a := &doc.Assignments[i]
+		sum += int64(a.Trigger.Limits.MemoryMB)
+		for _, s := range slices.Concat(a.Actions, a.Outputs) {
+			sum += int64(s.Limits.MemoryMB)
+		}
+	}
+	return sum
+}
+
+// releases returns what is deployed, by digest.
+func (h *Hub) releases(tx *store.Tx) (map[protocol.Digest]*deploy.Release, error) {
+	deployments, err := h.deployments(tx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[protocol.Digest]*deploy.Release{}
+	for i := range deployments {
+		for k := range deployments[i].Releases {
+			out[deployments[i].Releases[k].Ref.Digest] = &deployments[i].Releases[k]
+		}
+	}
+	return out, nil
+}
+
+// Explain answers why an agent runs a workflow or does not: the rules of the plan, and
+// how far the agent itself is.
+func (h *Hub) Explain(tx *store.Tx, name protocol.WorkflowName, of protocol.AgentName) (*api.Explained, error) {
+	agent, err := fleet.Get(tx, of)
+	if err != nil {
+		return nil, err
+	}
+	deployments, err := h.deployments(tx)
+	if err != nil {
+		return nil, err
+	}
+	a := planned([]fleet.Agent{agent})[0]
+	before := 0
+	for i := range deployments {
+		d := &deployments[i]
+		rules := deploy.Explain(d, &a, before)
+		placed := rules[len(rules)-1].OK
+		if d.Workflow.Name == name {
+			out := &api.Explained{Workflow: name, Agent: of, Placed: placed, Rules: rules}
+			if placed {
+				out.Rules = append(out.Rules, progress(&agent, name)...)
+			}
+			return out, nil
+		}
+		if placed {
+			before++
+		}
+	}
+	return nil, protocol.Errorf(protocol.CodeNotFound, "workflow %q: not deployed", name)
+}
+
+// progress says how far an agent is with a workflow that it is to run.
+func progress(agent *fleet.Agent, name protocol.WorkflowName) []deploy.Rule {
+	r := agent.Reported
+	if r == nil {
+		return []deploy.Rule{{Name: "reported", Text: "the agent has not reported yet"}}
+	}
+	if r.Refused != nil && r.Refused.Revision == agent.Desired.Revision {
+		return []deploy.Rule{{
+			Name: "taken", Text: fmt.Sprintf("the agent refuses revision %d: %s: %s", r.Refused.Revision,
+				r.Refused.Error.Code, r.Refused.Error.Text),
+		}}
+	}
+	line := "connected"
+	if !agent.Presence.Online {
+		line = "away since " + agent.LastSeen.UTC().Format(time.RFC3339)
+	}
+	rules := []deploy.Rule{{
+		Name: "taken", OK: r.Digest == agent.Desired.Digest,
+		Text: fmt.Sprintf("revision %d is wanted, the agent holds %d, %s", agent.Desired.Revision, r.Revision, line),
+	}}
+	for _, s := range r.Assignments {
+		if s.Workflow != name {
+			continue
+		}
+		text := s.Phase.String()
+		if s.Error != nil {
+			text += ": " + s.Error.Code.String() + ": " + s.Error.Text
+		}
+		return append(rules, deploy.Rule{Name: "running", OK: s.Phase == protocol.PhaseRunning, Text: text})
+	}
+	return append(rules, deploy.Rule{Name: "running", Text: "the agent does not speak of it yet"})
+}
