@@ -6,14 +6,20 @@ import "github.com/stavily/stavily/protocol"
 // those that the hub tells it of, except when its books were put back.
 type revisionsCheck struct {
 	rule
-	held map[*device]newest // never walked through
+	held map[*device]holding // never walked through
 	told map[*device]newest
+}
+
+// holding is what an agent held last.
+type holding struct {
+	newest
+	digest protocol.Digest
 }
 
 func newRevisionsCheck(w *World) *revisionsCheck {
 	return &revisionsCheck{
 		rule: rule{w: w, name: "revisions", text: "revisions only rise"},
-		held: map[*device]newest{}, told: map[*device]newest{},
+		held: map[*device]holding{}, told: map[*device]newest{},
 	}
 }
 
@@ -22,14 +28,23 @@ func (n newest) below(o newest) bool {
 }
 
 func (c *revisionsCheck) applied(d *device, facts []fact) {
+	now := c.held[d]
+	was := now
 	for i := range facts {
-		if f := &facts[i]; f.kind == factNewest {
-			was := c.held[d]
-			c.holds(was.below(f.newest), d, "holds revision %d of epoch %d after revision %d of epoch %d",
-				f.newest.Revision, f.newest.Epoch, was.Revision, was.Epoch)
-			c.held[d] = f.newest
+		switch f := &facts[i]; f.kind {
+		case factNewest:
+			now.newest = f.newest
+		case factCurrent:
+			now.digest = f.digest
+		default:
 		}
 	}
+	if now == was {
+		return
+	}
+	c.holds(was.below(now.newest), d, "holds revision %d of epoch %d (%s) after revision %d of epoch %d (%s)", now.Revision, now.Epoch,
+		now.digest.Short(), was.Revision, was.Epoch, was.digest.Short())
+	c.held[d] = now
 }
 
 func (c *revisionsCheck) said(d *device, k protocol.Kind, payload []byte) {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -26,6 +27,8 @@ type device struct {
 	boots   uint64      // starts so far
 	ticks   uint64      // counts plans to tick: only the last one counts
 	tickAt  int64       // 0: no tick is planned
+	spun    int64       // the moment of the last tick
+	spins   int         // ticks at that moment
 	busy    int64       // until then the disk is at work and the agent with it
 	off     int         // faults that keep it off
 	slow    float64     // how many times slower it computes than it should
@@ -112,6 +115,9 @@ func (d *device) power() {
 	d.line.retry()
 }
 
+// spinsMax bounds the ticks of one agent at one moment.
+const spinsMax = 1000
+
 // restartTime is how long a process takes to be started again.
 const restartTime = 2 * time.Second
 
@@ -171,6 +177,13 @@ func (d *device) tick(n uint64) {
 	d.tickAt = 0
 	if d.busy > d.w.now {
 		d.plan(d.busy)
+		return
+	}
+	if d.spins++; d.w.now != d.spun {
+		d.spun, d.spins = d.w.now, 0
+	}
+	if d.spins > spinsMax {
+		d.w.broken(fmt.Errorf("agent %s: wants to be called again and again at one moment", d.addr))
 		return
 	}
 	d.w.trace.note(d.w.now, d, "tick", nil)

@@ -18,6 +18,7 @@ const (
 	factRunGone                     // a run does not any more
 	factLane                        // a lane's account
 	factNewest                      // the highest revision ever held
+	factCurrent                     // the document that is held
 )
 
 // fact is what one change on an agent's disk says to those who check.
@@ -35,6 +36,7 @@ type fact struct {
 	// account is what the disk says of a lane now and before, newest of revisions.
 	account, before account
 	newest          newest
+	digest          protocol.Digest
 }
 
 // account and newest are how an agent keeps them; body and the rest are as much of a
@@ -99,6 +101,10 @@ func (w *World) factOf(c *edge.Change, was []byte) (fact, bool) {
 	case c.Key == "gen/newest":
 		f := fact{kind: factNewest}
 		w.decode(c.Value, &f.newest)
+		return f, true
+	case c.Key == "gen/current":
+		f := fact{kind: factCurrent}
+		w.decode(c.Value, &f.digest)
 		return f, true
 	default:
 		return fact{}, false

@@ -33,6 +33,11 @@ func simulate(t testing.TB, text string, o Options) *report.Result {
 
 func once(t testing.TB, text string, o Options) *report.Result {
 	t.Helper()
+	return runOnce(t, parse(t, text), o)
+}
+
+func runOnce(t testing.TB, s *scenario.Scenario, o Options) *report.Result {
+	t.Helper()
 	if os.Getenv("SIM_LOG") != "" {
 		f, err := os.Create(os.Getenv("SIM_LOG"))
 		if err != nil {
@@ -41,7 +46,7 @@ func once(t testing.TB, text string, o Options) *report.Result {
 		defer f.Close()
 		o.Log = f
 	}
-	r, err := Run(t.Context(), parse(t, text), o)
+	r, err := Run(t.Context(), s, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +66,11 @@ func held(t testing.TB, r *report.Result) {
 	}
 	for _, p := range r.Pending[:min(len(r.Pending), 10)] {
 		t.Errorf("pending: %s: %s", p.Agent, p.Why)
+	}
+	for _, i := range r.Invariants {
+		if i.Checked == 0 {
+			t.Logf("%s was never looked at", i.Name)
+		}
 	}
 	t.Logf("%s: %d agents, %s virtual in %s (%.0fx), %d events, %+v", r.Scenario, r.Agents,
 		time.Duration(r.LastMS)*time.Millisecond, r.Wall.Round(time.Millisecond),

@@ -1,0 +1,30 @@
+package sim
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/stavily/stavily/sim/scenario"
+)
+
+// Each scenario is an example and a test: it holds, and the same seed gives the same
+// run.
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("scenarios/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d scenarios, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			s, err := scenario.Load(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first := runOnce(t, s, Options{})
+			if again := runOnce(t, s, Options{}); again.Trace != first.Trace {
+				t.Errorf("the same seed gave %s and then %s", first.Trace, again.Trace)
+			}
+			held(t, first)
+		})
+	}
+}
