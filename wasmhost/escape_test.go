@@ -197,9 +197,6 @@ func TestEscapes(t *testing.T) {
 		p := load(t, h, asking(t, c.grants...))
 		o.plant(t)
 		for _, e := range waysOut {
-			if c.mask == "1111" { // else what is left of another case is as good
-				o.plant(t)
-			}
 			path := strings.NewReplacer("SECRET", filepath.Join(o.dir, "secret"), "ROOM", o.room).Replace(e.path)
 			name, err := json.Marshal(path)
 			must(t, err)
@@ -221,6 +218,9 @@ func TestEscapes(t *testing.T) {
 					strings.Contains(text, o.dir) && !strings.Contains(path, o.dir) {
 					t.Errorf("%s, %s: told %s", e.name, fileCalls[i], text)
 				}
+			}
+			if c.mask == "1111" && strings.Contains(e.want[2:], "k") {
+				o.plant(t) // the case has changed what the next is to find
 			}
 		}
 		if after := o.state(t); after != before {
