@@ -36,7 +36,7 @@ func (p *Plugin) CallBatch(ctx context.Context, rs []Request) []Answer {
 	case <-ctx.Done():
 		return refuseAll(out, len(rs), errCancelled)
 	}
-	defer func() { <-p.turn }()
+	defer p.yield()
 	b := batching{p: p, ctx: ctx}
 	for len(out) < len(rs) {
 		switch n := b.together(rs[len(out):]); {

@@ -98,7 +98,7 @@ func engineWASI(ctx context.Context, r wazero.Runtime) error {
 
 func startCommand(code *code, h *Host, c *Command, out *output) (*instance, error) {
 	in := &instance{
-		duplex: newDuplex(), clock: time.Now, memory: newMemory(uint64(c.MemoryMB) << 20),
+		duplex: newDuplex(), clock: time.Now, memory: newMemory(uint64(c.MemoryMB)<<20, nil),
 		ending: make(chan struct{}), done: make(chan struct{}),
 	}
 	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), instanceKey{}, in))

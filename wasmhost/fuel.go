@@ -19,6 +19,8 @@ const (
 	// restAfter is the CPU time that a guest may be ahead of its share of cores before
 	// it is made to rest, so that short answers are never slowed down.
 	restAfter = 20 * time.Millisecond
+	// creditMax bounds what a guest gets back for having been woken late.
+	creditMax = time.Second
 )
 
 type instanceKey struct{}
@@ -53,6 +55,7 @@ type tank struct {
 	resumed     time.Time     // when the guest began to run
 	paused      time.Time     // when it began to wait; before resumed while it runs
 	ahead       time.Duration // how far it is ahead of its share
+	lap         lap
 }
 
 func newTank(m api.Module, cores float64) tank {
@@ -88,20 +91,46 @@ func (t *tank) out(in *instance) {
 	t.rest(in)
 }
 
+// lap is what is known of the time since fuel ran out before.
+type lap struct {
+	thread int           // that the guest was on then
+	used   time.Duration // what that had used of a processor then
+	ran    time.Duration // by the clock, since
+}
+
 // rest holds the guest to its share of cores: what it ran longer it waits (M-18). What it
 // is ahead it stays ahead, over many short requests too, until it has waited as long.
 func (t *tank) rest(in *instance) {
 	now := in.clock()
 	t.charge(now)
+	if !t.limited() {
+		return
+	}
+	t.correct(in.processor)
 	if t.ahead < restAfter {
 		return
 	}
 	in.sleep(t.ahead)
-	t.resume(in.clock())
+	after := in.clock()
+	// Who was woken late gets that back.
+	t.ahead = max(t.ahead-after.Sub(now), -creditMax)
+	t.resumed, t.paused = after, after
+	t.lap = lap{}
+	t.correct(in.processor)
 }
 
-// limited reports whether the guest has less than a core.
-func (t *tank) limited() bool { return t.cores > 0 && t.cores < 1 }
+// correct takes back what was charged for the time in which the machine had something
+// else to do than to run the guest.
+func (t *tank) correct(processor func() (thread int, used time.Duration)) {
+	if processor == nil {
+		return
+	}
+	thread, used := processor()
+	if thread == t.lap.thread {
+		t.ahead -= t.owed(max(0, t.lap.ran-(used-t.lap.used)))
+	}
+	t.lap = lap{thread: thread, used: used}
+}
 
 // charge counts what the guest has run until now.
 func (t *tank) charge(now time.Time) {
@@ -110,14 +139,24 @@ func (t *tank) charge(now time.Time) {
 	if !t.limited() || ran < 0 {
 		return
 	}
-	t.ahead += time.Duration(float64(ran) * (1/t.cores - 1))
+	t.ahead += t.owed(ran)
+	t.lap.ran += ran
+}
+
+// limited reports whether the guest has less than a core.
+func (t *tank) limited() bool { return t.cores > 0 && t.cores < 1 }
+
+// owed returns how long who ran so long has to wait.
+func (t *tank) owed(ran time.Duration) time.Duration {
+	return time.Duration(float64(ran) * (1/t.cores - 1))
 }
 
 // resume notes that the guest begins to run after it has waited since it was charged. Who
-// has waited longer than it had to has no credit from that beyond one rest.
+// has waited longer than it had to has no credit from that.
 func (t *tank) resume(now time.Time) {
 	if idle := now.Sub(t.paused); idle > 0 && !t.paused.IsZero() {
-		t.ahead = max(t.ahead-idle, -restAfter)
+		t.ahead = max(t.ahead-idle, min(t.ahead, 0))
 	}
 	t.resumed, t.paused = now, now
+	t.lap = lap{} // it may go on on another thread
 }

@@ -63,6 +63,8 @@ type Config struct {
 	// Compile says how modules are compiled that nobody has compiled before. Zero: in this
 	// process, held only by the limits on a module's shape.
 	Compile Compile
+	// Pool says how long instances are kept that wait for a request.
+	Pool Pool
 	// Interpreter runs guests in the interpreter even where there is a compiler.
 	Interpreter bool
 	// Clock tells the time to guests and measures. Nil: the machine's clock.
@@ -93,6 +95,9 @@ type Verdicts interface {
 type Host struct {
 	cfg    Config
 	engine *engine
+	held   held // by all instances
+	// realTime says that the clock is the machine's.
+	realTime bool
 
 	mu      sync.Mutex // guards the fields below
 	plugins map[*Plugin]struct{}
@@ -106,14 +111,15 @@ func New(_ context.Context, cfg Config) (*Host, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Clock == nil {
+	realTime := cfg.Clock == nil
+	if realTime {
 		cfg.Clock = time.Now
 	}
 	if cfg.Random == nil {
 		cfg.Random = rand.Reader
 	}
 	h := &Host{
-		cfg: cfg, engine: cfg.engine, plugins: map[*Plugin]struct{}{},
+		cfg: cfg, engine: cfg.engine, realTime: realTime, plugins: map[*Plugin]struct{}{},
 		files: map[protocol.PluginName]*files{}, budgets: map[protocol.PluginName]*budget{},
 	}
 	if h.engine != nil {

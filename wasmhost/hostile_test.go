@@ -74,6 +74,7 @@ var corpus = []struct {
 	// Harmless, because there is nothing to be had.
 	{"lies-about-lengths", protocol.CodeOK, "", false},
 	{"busy", protocol.CodeOK, "", false},
+	{"hoards", protocol.CodeOK, "", false},
 	{"descriptors", protocol.CodeOK, "", false}, // F10
 	{"fifo", protocol.CodeOK, "", false},        // F10
 }

@@ -25,11 +25,13 @@ type instance struct {
 	tank   tank
 	world  *world // what it has besides memory; nil in a command
 	clock  func() time.Time
-	errs   *lineWriter   // stderr
-	ending chan struct{} // closed when the guest must end
-	done   chan struct{} // closed when it has ended
-	exit   error         // how; set before done is closed
-	cancel context.CancelFunc
+	// processor says what the thread that calls it has used; nil where time is not the machine's.
+	processor func() (thread int, used time.Duration)
+	errs      *lineWriter   // stderr
+	ending    chan struct{} // closed when the guest must end
+	done      chan struct{} // closed when it has ended
+	exit      error         // how; set before done is closed
+	cancel    context.CancelFunc
 
 	mu    sync.Mutex      // guards the field below
 	cause *protocol.Error // why the host ended it
@@ -48,7 +50,7 @@ type blueprint struct {
 func newInstance(b blueprint) (*instance, error) {
 	in := &instance{
 		duplex: newDuplex(), clock: b.host.cfg.Clock, errs: b.log,
-		memory: newMemory(uint64(b.limits.MemoryMB) << 20),
+		memory: newMemory(uint64(b.limits.MemoryMB)<<20, &b.host.held),
 		ending: make(chan struct{}), done: make(chan struct{}),
 	}
 	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), instanceKey{}, in))
@@ -65,6 +67,9 @@ func newInstance(b blueprint) (*instance, error) {
 	in.tank = newTank(in.module, b.limits.CPUCores)
 	if in.tank.limited() {
 		in.duplex.rests = in.rests
+		if b.host.realTime {
+			in.processor = threadTime
+		}
 	}
 	in.tank.resume(in.clock())
 	go in.run(ctx)

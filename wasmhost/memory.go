@@ -10,6 +10,7 @@ import (
 // for beyond makes memory.grow fail in the guest.
 type memory struct {
 	limit  uint64 // bytes
+	count  *held  // of all instances; may be nil
 	all    []byte // the reserved range, nil when memory grows by copying
 	free   func()
 	size   atomic.Uint64 // bytes in use
@@ -18,8 +19,8 @@ type memory struct {
 
 // newMemory reserves limit bytes of address space. Nothing of it costs memory before
 // the guest writes to it, and growing never moves it.
-func newMemory(limit uint64) *memory {
-	m := &memory{limit: limit}
+func newMemory(limit uint64, count *held) *memory {
+	m := &memory{limit: limit, count: count}
 	if all, free, err := reserve(int(limit)); err == nil {
 		m.all, m.free = all, free
 	}
@@ -35,14 +36,13 @@ func (m *memory) Reallocate(size uint64) []byte {
 		m.denied.Store(true)
 		return nil
 	}
+	m.count.add(int64(size - m.size.Swap(size)))
 	if m.free != nil {
-		m.size.Store(size)
 		return m.all[:size:size]
 	}
 	grown := make([]byte, size)
 	copy(grown, m.all)
 	m.all = grown
-	m.size.Store(size)
 	return grown
 }
 
@@ -50,6 +50,9 @@ func (m *memory) Reallocate(size uint64) []byte {
 func (m *memory) Free() {
 	if m.free != nil {
 		m.free()
+	}
+	if m.limit > 0 {
+		m.count.add(-int64(m.size.Load()))
 	}
 	m.free, m.all = nil, nil
 	m.limit = 0

@@ -43,10 +43,11 @@ type Plugin struct {
 	files  *files
 	budget *budget
 
-	turn chan struct{} // holds one value while a call is under way, which guards the three below
-	live *instance     // nil: the next call starts one
-	conv *conversation // with live
-	script script      // records or replays the instance; nil for neither, as nearly always
+	turn   chan struct{} // holds one value while a call is under way, which guards the four below
+	live   *instance     // nil: the next call starts one
+	conv   *conversation // with live
+	warm   warm          // with live
+	script script        // records or replays the instance; nil for neither, as nearly always
 
 	mu     sync.Mutex // guards the fields below
 	ending *instance  // live, for Close
@@ -100,7 +101,7 @@ func (h *Host) load(ctx context.Context, s Spec) (*Plugin, error) {
 	}
 	p.turn <- struct{}{}
 	err = p.begin(ctx)
-	<-p.turn
+	p.yield()
 	if err != nil {
 		p.Close(ctx)
 		return nil, err
@@ -218,6 +219,7 @@ func (p *Plugin) begin(ctx context.Context) error {
 		return protocol.Errorf(cause.Code, "start: %w", cause)
 	}
 	p.conv = conv
+	p.warm.ready(p.host.cfg.Clock(), in.memory.size.Load())
 	if p.script != nil {
 		p.script.started(p.start, in.tank.spent())
 	}
@@ -303,7 +305,7 @@ func (p *Plugin) Call(ctx context.Context, r Request) Answer {
 	case <-ctx.Done():
 		return Answer{Error: errCancelled}
 	}
-	defer func() { <-p.turn }()
+	defer p.yield()
 	return p.answer(ctx, r)
 }
 

@@ -29,7 +29,7 @@ func TestShareOfCores(t *testing.T) {
 		cores float64
 		work  func(*testing.T, *Plugin, time.Duration)
 	}{
-		{"one request", 0.5, func(t *testing.T, p *Plugin, d time.Duration) {
+		{"one request", 0.1, func(t *testing.T, p *Plugin, d time.Duration) {
 			r := work(t, "1")
 			r.TimeoutMS = d.Milliseconds()
 			if a := p.Call(context.Background(), r); protocol.CodeOf(asError(a)) != protocol.CodeDeadline {
