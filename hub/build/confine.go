@@ -108,3 +108,9 @@ func (b *Builder) confinement(ctx context.Context) (*room, error) {
 	b.looked.Do(func() { b.room, b.unconfined = openRoom(ctx) })
 	return b.room, b.unconfined
 }
+
+// CanConfine says whether builds on this machine are confined, and why not.
+func CanConfine(ctx context.Context) error {
+	_, err := openRoom(ctx)
+	return err
+}

@@ -47,7 +47,7 @@ func Root(version string, more ...*cobra.Command) *cobra.Command {
 	root.PersistentFlags().StringVarP(&c.output, "output", "o", "table", "table or json")
 	root.SetFlagErrorFunc(usage)
 	root.AddCommand(statusCommand(c), pluginCommand(c), deployCommand(c), explainCommand(c), workflowCommand(c),
-		agentCommand(c), runCommand(c))
+		agentCommand(c), runCommand(c), doctorCommand(c))
 	root.AddCommand(more...)
 	for _, cmd := range root.Commands() {
 		strictArgs(cmd)
