@@ -84,7 +84,7 @@ guests: ## build the C guests of wasmhost/testdata anew, with clang-14 and lld-1
 	chmod 644 wasmhost/testdata/c/*.wasm
 
 .PHONY: engines
-engines: ## make the engines for scripts from pinned sources into dist/engines
+engines: ## make the engines for scripts from pinned sources; ENGINES=quickjs only that
 	bash plugins/engines/make.sh dist/engines $(ENGINES)
 
 .PHONY: wasm

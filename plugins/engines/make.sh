@@ -102,7 +102,8 @@ keep() {
 
 mkdir "$work/made"
 shift $(($# > 0 ? 1 : 0))
-for engine in "${@:-quickjs}"; do
+[ $# -gt 0 ] || set -- quickjs cpython
+for engine; do
 	[ -e "$here/$engine/make.sh" ] || { echo "engines: no engine $engine" >&2; exit 2; }
 	compiler
 	# shellcheck source=/dev/null
