@@ -133,6 +133,7 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 	h.engine, err = wasmhost.New(ctx, wasmhost.Config{
 		Log: h.log, Lines: h.inbox.Line, Verdicts: h.store.Verdicts(buildID()),
 		Compile:  compileBounds(h.compileHere),
+		Pool:     wasmhost.Pool{MemoryMB: warmMB()},
 		CacheDir: filepath.Join(h.state, "cache"), CacheKey: h.cacheKey, DataDir: filepath.Join(h.state, "data"),
 		Calls: map[string]wasmhost.HostCall{
 			protocol.CapMetrics: func(ctx context.Context, _ wasmhost.Grants, args protocol.Raw) (any, error) {

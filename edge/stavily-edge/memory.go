@@ -5,6 +5,8 @@ import (
 	"os"
 	"runtime/debug"
 	"time"
+
+	"github.com/stavily/stavily/edge/sysinfo"
 )
 
 // gcPercent is how much garbage the agent lets lie, in percent of what it needs. Its
@@ -21,6 +23,10 @@ func saveMemory() {
 		debug.SetGCPercent(gcPercent)
 	}
 }
+
+// warmMB is what plugins that wait may hold together: half of the machine, because it has
+// other work too. 0, no bound, where nobody knows how much it has.
+func warmMB() int { return int(sysinfo.Device(version, nil).MemoryMB) / 2 }
 
 // tidier gives memory back to the system when plugins came or went: loading one needs
 // several times the memory that it then has.
