@@ -3,11 +3,8 @@
 package native
 
 import (
-	"archive/tar"
 	"bytes"
 	"encoding/binary"
-	"errors"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -21,12 +18,8 @@ const (
 	unpackedBytesMax = 512 << 20
 )
 
-// elfMagic begins a program, tarMagic stands in a tar at tarMagicAt.
-const (
-	elfMagic   = "\x7fELF"
-	tarMagic   = "ustar"
-	tarMagicAt = 257
-)
+// elfMagic begins a program.
+const elfMagic = "\x7fELF"
 
 // unpack puts an artifact into an empty folder: a program as "main", or the files of a
 // tar. It says whether the program needs a loader and libraries.
@@ -38,63 +31,52 @@ func unpack(artifact []byte, dir string) (dynamic bool, err error) {
 	defer root.Close()
 	switch {
 	case bytes.HasPrefix(artifact, []byte(elfMagic)):
-		return needsLoader(artifact), put(root, entryName, 0o555, bytes.NewReader(artifact))
-	case len(artifact) > tarMagicAt && bytes.HasPrefix(artifact[tarMagicAt:], []byte(tarMagic)):
+		return needsLoader(artifact), put(root, entryName, 0o555, artifact)
+	case isTar(artifact):
 		if err := unpackTar(artifact, root); err != nil {
 			return false, err
 		}
 		head, err := root.ReadFile(entryName)
 		return err == nil && needsLoader(head), nil
 	}
-	return false, protocol.Errorf(protocol.CodeUnverified, "artifact: neither an ELF program nor a tar")
+	return false, protocol.Errorf(protocol.CodeUnverified, "artifact: neither an ELF program nor a POSIX tar")
 }
 
-// unpackTar unpacks regular files and folders, nothing else and nothing out of root.
+// unpackTar unpacks files and folders, nothing else and nothing out of root.
 func unpackTar(artifact []byte, root *os.Root) error {
-	files, total := 0, int64(0)
-	for r := tar.NewReader(bytes.NewReader(artifact)); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return protocol.Errorf(protocol.CodeUnverified, "artifact: %w", err)
-		}
-		name := path.Clean(h.Name)
-		files, total = files+1, total+h.Size
+	files, total := 0, 0
+	return readTar(artifact, func(f tarFile) error {
+		files, total = files+1, total+len(f.body)
+		name := path.Clean(f.name)
 		switch {
 		case files > unpackedFilesMax || total > unpackedBytesMax:
 			return protocol.Errorf(protocol.CodeLimit, "artifact: %q: more than %d files or %d bytes",
-				h.Name, unpackedFilesMax, unpackedBytesMax)
+				f.name, unpackedFilesMax, unpackedBytesMax)
 		case !filepath.IsLocal(name):
-			return protocol.Errorf(protocol.CodeUnverified, "artifact: %q: leads out of it", h.Name)
-		case h.Typeflag == tar.TypeDir:
-			err = root.MkdirAll(name, 0o755)
-		case h.Typeflag == tar.TypeReg:
-			mode := os.FileMode(0o444)
-			if h.Mode&0o111 != 0 {
-				mode = 0o555
+			return protocol.Errorf(protocol.CodeUnverified, "artifact: %q: leads out of it", f.name)
+		case f.dir:
+			if err := root.MkdirAll(name, 0o755); err != nil {
+				return protocol.Errorf(protocol.CodeUnverified, "artifact: %w", err)
 			}
-			err = put(root, name, mode, r)
-		case h.Typeflag == tar.TypeXGlobalHeader:
-		default:
-			return protocol.Errorf(protocol.CodeUnverified, "artifact: %q: want files and folders only", h.Name)
+			return nil
 		}
-		if err != nil {
-			return err
+		mode := os.FileMode(0o444)
+		if f.mode&0o111 != 0 {
+			mode = 0o555
 		}
-	}
+		return put(root, name, mode, f.body)
+	})
 }
 
-func put(root *os.Root, name string, mode os.FileMode, from io.Reader) error {
+func put(root *os.Root, name string, mode os.FileMode, body []byte) error {
 	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
-		return protocol.Errorf(protocol.CodeStorage, "unpack: %w", err)
+		return protocol.Errorf(protocol.CodeUnverified, "artifact: %w", err)
 	}
 	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return protocol.Errorf(protocol.CodeUnverified, "artifact: %w", err)
 	}
-	_, err = io.Copy(f, from)
+	_, err = f.Write(body)
 	if closing := f.Close(); err == nil {
 		err = closing
 	}
