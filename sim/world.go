@@ -19,7 +19,6 @@ import (
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/sim/report"
 	"github.com/stavily/stavily/sim/scenario"
-	"github.com/stavily/stavily/wasmhost"
 )
 
 const (
@@ -63,12 +62,12 @@ type World struct {
 	trace *trace
 	hub   *hubside
 	ring  protocol.Keyring
-	host  *wasmhost.Host // made when a real module is loaded first
 
 	devices   []*device
 	byAddress map[protocol.Address]*device
 	byName    map[string]*device
 
+	guests   guests
 	code     map[protocol.Digest]behaviour       // by the digest of the module
 	releases map[protocol.Digest]protocol.Digest // sealed: their modules
 	bad      map[string]int                      // plugins whose release is bad now
@@ -246,8 +245,8 @@ func (w *World) logs(d *device) slog.Handler {
 
 func (w *World) close() error {
 	err := w.hub.close()
-	if w.host != nil {
-		err = errors.Join(err, w.host.Close(context.WithoutCancel(w.ctx)))
+	if w.guests.host != nil {
+		err = errors.Join(err, w.guests.host.Close(context.WithoutCancel(w.ctx)))
 	}
 	return err
 }
