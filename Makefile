@@ -87,6 +87,10 @@ guests: ## build the C guests of wasmhost/testdata anew, with clang-14 and lld-1
 engines: ## make the engines for scripts from pinned sources; ENGINES=quickjs only that
 	bash plugins/engines/make.sh dist/engines $(ENGINES)
 
+.PHONY: rust
+rust: ## run the tests of the Rust SDK and its samples
+	cd plugins/sdk/rust && CARGO_TARGET_DIR="$(CURDIR)/dist/rust" cargo test --quiet --locked --offline --workspace --lib --bins
+
 .PHONY: wasm
 wasm: ## build the Rust guests anew: wasmhost/testdata/rust/{trigger,action,output,threshold,counter}.wasm
 	@for dir in wasmhost/testdata/rust plugins/sdk/rust; do (cd $$dir && \
