@@ -188,14 +188,14 @@ func (h *Hub) changed(tx *store.Tx, now time.Time, agent *fleet.Agent) error {
 
 func (h *Hub) records(now time.Time, from protocol.Address, b protocol.Batch) error {
 	return h.write(func(tx *store.Tx) error {
-		agent, err := known(tx, from)
+		epoch, err := fleet.EpochAt(tx, from)
 		if err != nil {
 			return err
 		}
-		if b.Epoch != agent.Epoch {
+		if b.Epoch != epoch {
 			return protocol.Errorf(protocol.CodeStale, "records of %s: enrolment %d, the agent of that name is "+
 				"enrolment %d",
-				from, b.Epoch, agent.Epoch)
+				from, b.Epoch, epoch)
 		}
 		ack, fresh, err := runs.Accept(tx, from, b, now)
 		if err != nil {

@@ -114,6 +114,13 @@ func TestEpochOutlivesTheAgent(t *testing.T) {
 		if epoch := mustEnrol(t, tx, second); epoch != 2 {
 			t.Errorf("epoch %d, want 2", epoch)
 		}
+		if epoch, err := EpochAt(tx, gate); epoch != 2 || err != nil {
+			t.Errorf("epoch %d, %v, want 2", epoch, err)
+		}
+		_, err := EpochAt(tx, protocol.Address{Site: "harbour", Agent: gate.Agent})
+		wants(t, err, protocol.CodeNotFound, `it is at "plant"`)
+		_, err = EpochAt(tx, protocol.Address{Site: "plant", Agent: "none"})
+		wants(t, err, protocol.CodeNotFound, "")
 		a := mustGet(t, tx, gate.Agent)
 		if a.Desired != (Desired{}) || len(a.Labels) != 0 || a.Presence.Boot != 0 {
 			t.Errorf("inherited %+v", a)

@@ -70,6 +70,22 @@ func Seen(tx *store.Tx, from protocol.Address, now time.Time) error {
 	return changed(n, err, from.Agent)
 }
 
+// EpochAt returns the epoch of the agent that is enrolled at an address, and reads no more
+// than that: it is asked for every batch of records. The error has CodeNotFound.
+func EpochAt(tx *store.Tx, from protocol.Address) (uint64, error) {
+	var site protocol.Site
+	var epoch int64
+	err := tx.QueryRow("SELECT site, epoch FROM agent WHERE name = ?", string(from.Agent)).Scan(&site, &epoch)
+	switch {
+	case store.None(err):
+		return 0, notFound(from.Agent)
+	case err == nil && site != from.Site:
+		return 0, protocol.Errorf(protocol.CodeNotFound, "agent %q: not found at site %q, it is at %q", from.Agent,
+			from.Site, site)
+	}
+	return store.Unsigned(epoch), err
+}
+
 // AllOffline says that no agent is connected, as when the hub has started with its own
 // broker: every agent connects anew, in its next session. Boots and sessions stay, so
 // that what is still said of older sessions is known to be older.
