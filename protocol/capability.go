@@ -9,8 +9,8 @@ import (
 // manifest's permission is one of these, perhaps with a scope after a colon.
 const (
 	CapProcess = "process.execute"  // scopes: programs by name or absolute path
-	CapRead    = "filesystem.read"  // the plugin's own data directory
-	CapWrite   = "filesystem.write" // the plugin's own data directory
+	CapRead    = "filesystem.read"  // scopes: files or folders in the plugin's own data directory
+	CapWrite   = "filesystem.write" // scopes: the same
 	CapMetrics = "metrics.read"
 	CapKV      = "kv"
 	CapResolve = "dns.resolve"  // scopes: host names
@@ -90,8 +90,10 @@ func (m *Manifest) Wishes() ([]Grant, error) {
 }
 
 // Intersect returns what both a and b allow, in ascending order of capabilities. A
-// grant without scopes allows any scope, so that the other side's remain. Chain it
-// over manifest, site policy and approval, and end with Effective.
+// grant without scopes allows any scope, so that the other side's remain. Scopes meet by
+// what they mean and not as text: "*.example.com:443" and "www.example.com:*" have
+// "www.example.com:443" in common, "10.0.0.0/8:502" and "10.1.0.0/16:502" the narrower of
+// both. Chain it over manifest, site policy and approval, and end with Effective.
 func Intersect(a, b []Grant) []Grant {
 	var out []Grant
 	for _, g := range a {
@@ -99,7 +101,7 @@ func Intersect(a, b []Grant) []Grant {
 		if i < 0 {
 			continue
 		}
-		both, ok := intersectScopes(g.Scopes, b[i].Scopes)
+		both, ok := intersectScopes(g, b[i].Scopes)
 		if ok {
 			out = append(out, Grant{Capability: g.Capability, Scopes: both})
 		}
@@ -108,16 +110,18 @@ func Intersect(a, b []Grant) []Grant {
 	return out
 }
 
-func intersectScopes(a, b []string) (both []string, ok bool) {
+func intersectScopes(g Grant, b []string) (both []string, ok bool) {
 	switch {
-	case len(a) == 0:
+	case len(g.Scopes) == 0:
 		return slices.Clone(b), true
 	case len(b) == 0:
-		return slices.Clone(a), true
+		return slices.Clone(g.Scopes), true
 	}
-	for _, s := range a {
-		if slices.Contains(b, s) {
-			both = append(both, s)
+	for _, s := range g.Scopes {
+		for _, o := range b {
+			if c, some := common(g.Capability, s, o); some && !slices.Contains(both, c) {
+				both = append(both, c)
+			}
 		}
 	}
 	return both, len(both) > 0

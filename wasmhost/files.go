@@ -218,6 +218,10 @@ func fileCall(r *request, capability string, args protocol.Raw, do fileDo) (any,
 	if err := readArgs(args, &in); err != nil {
 		return nil, err
 	}
+	grants, _ := r.p.use("", "")
+	if scopes, _ := grants.Scopes(capability); len(scopes) > 0 && !inScopes(scopes, in.Path) {
+		return nil, r.refuse(capability, in.Path)
+	}
 	out, err := r.p.files.do(in, do)
 	if protocol.CodeOf(err) == protocol.CodeDenied {
 		r.denied++
@@ -226,6 +230,11 @@ func fileCall(r *request, capability string, args protocol.Raw, do fileDo) (any,
 		r.p.counts.deny(capability, in.Path)
 	}
 	return out, err
+}
+
+// inScopes reports whether a path is one of the scopes or lies below one.
+func inScopes(scopes []string, name string) bool {
+	return slices.ContainsFunc(scopes, func(s string) bool { return protocol.InFolder(s, name) })
 }
 
 func (f *files) do(in fileArgs, do fileDo) (any, error) {
