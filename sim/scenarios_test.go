@@ -7,6 +7,9 @@ import (
 	"github.com/stavily/stavily/sim/scenario"
 )
 
+// scaled are the sizes of the groups of scenarios that are larger than a test should be.
+var scaled = map[string][]int{"reconnect-storm.yaml": {100}}
+
 // Each scenario is an example and a test: it holds, and the same seed gives the same
 // run.
 func TestScenarios(t *testing.T) {
@@ -18,6 +21,9 @@ func TestScenarios(t *testing.T) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			s, err := scenario.Load(file)
 			if err != nil {
+				t.Fatal(err)
+			}
+			if s, err = s.Cut(scenario.Cut{Counts: scaled[filepath.Base(file)]}); err != nil {
 				t.Fatal(err)
 			}
 			first := runOnce(t, s, Options{})

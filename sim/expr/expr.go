@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 )
 
 const (
@@ -155,7 +156,7 @@ func format(k Kind, v Value) string {
 	case Bool:
 		return strconv.FormatBool(v.Num != 0)
 	case Duration:
-		return num + "s"
+		return time.Duration(v.Num * float64(time.Second)).Round(time.Millisecond).String()
 	case Share:
 		return strconv.FormatFloat(v.Num*100, 'g', 6, 64) + "%"
 	case Bytes:

@@ -131,7 +131,7 @@ func TestValuesAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Named{
-		{"outbox.max_age", "90s"},
+		{"outbox.max_age", "1m30s"},
 		{"fleet.active('freezer')", "100%"},
 		{"n", "7"},
 		{"agent.up", "true"},

@@ -169,7 +169,7 @@ func wavesChart(r *Result) string {
 				p.rect(box{p.x(d.AtMS), y, max(2, p.x(d.AtMS+reached)-p.x(d.AtMS)), rowHeight - 6, "c1 half", title})
 			}
 		}
-		words := fmt.Sprintf("%s   %s of %s", name, count(uint64(d.Reached)), count(uint64(d.Agents)))
+		words := fmt.Sprintf("%s · %s of %s", name, count(uint64(d.Reached)), count(uint64(d.Agents)))
 		if x := p.x(end) + 8; x < plotRight-300 {
 			p.text(point{x, y + 13}, "axis", words)
 		} else {

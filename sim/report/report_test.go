@@ -244,6 +244,7 @@ func TestWords(t *testing.T) {
 		{size(1_900_000), "1.9 MB"},
 		{size(999_600), "1 MB"},
 		{took(-1), "never"},
+		{took(0), "0s"},
 		{took(250), "250ms"},
 		{took(3400), "3.4s"},
 		{took(220_000), "3m40s"},

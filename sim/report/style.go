@@ -16,7 +16,7 @@ h2 small{color:var(--soft);font-weight:400;font-size:13px}
 .sub{color:var(--soft);margin:4px 0 0}
 .pill{margin:0;padding:6px 18px;border-radius:999px;color:#fff;font-weight:600;letter-spacing:.02em}
 .held{background:var(--good)}.broken{background:var(--bad)}
-.kpis{display:grid;grid-template-columns:repeat(auto-fit,minmax(115px,1fr));gap:10px;margin-bottom:14px}
+.kpis{display:grid;grid-template-columns:repeat(4,1fr);gap:10px;margin-bottom:14px}
 .kpis div,.card{background:var(--card);border:1px solid var(--line);border-radius:10px}
 .kpis div{padding:12px 14px}.kpis b{display:block;font-size:20px;font-variant-numeric:tabular-nums}
 .kpis span{color:var(--soft);font-size:13px}
@@ -46,5 +46,5 @@ code{display:block;color:var(--soft)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
 th{color:var(--soft);font-weight:500}th,td{text-align:right;padding:5px 8px;border-top:1px solid var(--line);white-space:nowrap}
 thead th{border-top:0}th:first-child,td:first-child{text-align:left}
-@media (max-width:600px){header{align-items:flex-start}h1{font-size:21px}main{padding:16px 12px}}
+@media (max-width:600px){.kpis{grid-template-columns:repeat(2,1fr)}header{align-items:flex-start}h1{font-size:21px}main{padding:16px 12px}}
 `

@@ -56,6 +56,8 @@ func took(ms int64) string {
 	switch {
 	case ms < 0:
 		return "never"
+	case ms == 0:
+		return "0s"
 	case ms < 1000:
 		return fmt.Sprintf("%dms", ms)
 	case d < time.Minute:

@@ -1,0 +1,206 @@
+package sim
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stavily/stavily/sim/report"
+	"github.com/stavily/stavily/sim/scenario"
+)
+
+// small is a scenario that fails for one of its two faults in one of its two groups.
+const small = `stavily: sim/v1
+name: small
+seed: 3
+duration: 40m
+settle: 5m
+sample: 1m
+fleet:
+  - {group: a, count: 3, labels: {env: production}}
+  - {group: b, count: 2, labels: {env: test}}
+plugins:
+  timer: {model: timer}
+  pass: {model: pass}
+  sink: {model: sink}
+deploy:
+  - at: 1m
+    workflow:
+      workflow: beat
+      trigger: {plugin: timer@1, with: {every: 5m}, at: {group: {env: production}}}
+      actions: [{plugin: pass@1}]
+      outputs: [{plugin: sink@1}]
+faults:
+  - {at: 10m, for: 5m, what: partition, where: "group == 'a' && sample(1)"}
+  - {at: 12m, for: 2m, what: partition, where: "group == 'b'"}
+expect:
+  - always: "time.since_start < 2m || agent.group == 'b' || agent.online"
+`
+
+// within runs the commands in a folder of their own that holds small.yaml.
+func within(t *testing.T) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("small.yaml", []byte(small), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// command runs "stavily sim" with args and returns what it prints.
+func command(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	cmd := Command()
+	var out bytes.Buffer
+	cmd.SetArgs(args)
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	err := cmd.ExecuteContext(t.Context())
+	return out.String(), err
+}
+
+func exitOf(err error) int {
+	var own interface{ CommandExit() int }
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &own):
+		return own.CommandExit()
+	}
+	return 1
+}
+
+func TestExitCodes(t *testing.T) {
+	within(t)
+	held := strings.Replace(small, "agent.online", "!agent.online || agent.online", 1)
+	wrong := strings.NewReplacer("count: 3", "cuont: 3", "at: 10m", "at: 50m").Replace(small)
+	workflow := strings.Replace(small, "with: {every: 5m},", "wiht: {every: 5m},", 1)
+	for name, text := range map[string]string{"held.yaml": held, "wrong.yaml": wrong, "workflow.yaml": workflow} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		args string
+		code int
+		want []string
+	}{
+		{"run held.yaml", 0, []string{"small  seed 3", "held      exit 0"}},
+		{"run small.yaml", 99, []string{"FAIL      expect[0] on line 25", "again: stavily sim run small.yaml --seed 3", "exit 99"}},
+		{"run small.yaml --until 9m", 0, []string{"held"}},
+		{"run wrong.yaml", 2, []string{
+			`wrong.yaml:8:16: fleet[0].cuont: unknown key "cuont"; did you mean "count"?`, "wrong.yaml:22:10: faults[0].at: 50m is after the end",
+			"    8 |   - {group: a, cuont: 3",
+		}},
+		{"run workflow.yaml", 2, nil},
+		{"run small.yaml --until soon", 2, nil},
+		{"run none.yaml", 1, nil},
+		{"run held.yaml --seeds 2", 0, []string{"2 of 2 seeds held"}},
+		{"run small.yaml --seeds 2 --until 13m", 99, []string{"seed 3  expect[0]", "again: stavily sim run small.yaml --seed 4 --until 13m", "0 of 2 seeds held"}},
+		{"run held.yaml --seed 9 --count 1 --until 5m", 0, []string{"seed 9", "2 agents"}},
+	} {
+		out, err := command(t, strings.Fields(c.args)...)
+		if got := exitOf(err); got != c.code {
+			t.Errorf("%s: exit %d, want %d: %v\n%s", c.args, got, c.code, err, out)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: want %q in\n%s", c.args, want, out)
+			}
+		}
+	}
+	_, err := command(t, "run", "workflow.yaml")
+	if err == nil || !strings.Contains(err.Error(), "workflow.yaml:18:") {
+		t.Errorf("the workflow's error has no place in the scenario: %v", err)
+	}
+}
+
+func TestRunWritesEveryForm(t *testing.T) {
+	within(t)
+	if _, err := command(t, "run", "small.yaml", "--json", "out/r.json", "--junit", "out/j.xml", "--html", "out/p.html",
+		"--trace", "out/t.txt"); exitOf(err) != 99 {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{
+		"out/r.json": `"scenario": "small"`, "out/j.xml": "<testsuites", "out/p.html": "<svg", "out/t.txt": "a/a-0 connect",
+	} {
+		if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s: %v, want %q", file, err, want)
+		}
+	}
+	text, err := os.ReadFile("out/r.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := report.ReadJSON(text)
+	if err != nil || r.Seed != 3 || len(r.Expects) != 1 || r.Expects[0].Held {
+		t.Errorf("%v: %+v", err, r)
+	}
+	out, err := command(t, "replay", "out/r.json", "--to", "11m", "--agent", "a-1")
+	if err != nil || !strings.Contains(out, "a-1 of site a, group a, linux-amd64") || !strings.Contains(out, "beat: running") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// What is left is one agent, one fault, and it fails still.
+func TestShrink(t *testing.T) {
+	within(t)
+	out, err := command(t, "shrink", "small.yaml")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	s, err := scenario.Load("small-small.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Agents()) != 1 || len(s.Faults) != 1 || len(s.Deploys) != 0 || len(s.Fleet) != 1 {
+		t.Errorf("%s\n%s", s.Text(), out)
+	}
+	if _, err := command(t, "run", "small-small.yaml"); exitOf(err) != 99 {
+		t.Errorf("the smaller one does not fail: %v", err)
+	}
+	if _, err := command(t, "shrink", "small.yaml", "--seed", "5", "--write", filepath.Join(t.TempDir(), "x", "y.yaml"), "--runs", "1"); err == nil {
+		t.Error("written into a folder that is not there")
+	}
+}
+
+// What is written for a beginner is right and holds.
+func TestNewRuns(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if out, err := command(t, "new", "cold"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := command(t, "run", "cold.yaml"); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if _, err := command(t, "new", "cold"); err == nil {
+		t.Error("written over")
+	}
+	if _, err := command(t, "new", "Bad Name"); exitOf(err) != 2 {
+		t.Errorf("a bad name: %v", err)
+	}
+	if out, err := command(t, "new", "--schema"); err != nil || !strings.Contains(out, "json-schema.org") {
+		t.Errorf("%v\n%.200s", err, out)
+	}
+}
+
+func TestShow(t *testing.T) {
+	within(t)
+	out, err := command(t, "show", "small.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"5 agents  40m", "a-0 .. a-2", "+1m   deploy beat", "partition for 5m                 1 of 5 agents: group == 'a' && sample(1)", "all converge within 5m",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("want %q in\n%s", want, out)
+		}
+	}
+	if out, err := command(t, "show", "--figures"); err != nil || !strings.Contains(out, "fleet.active('workflow')") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
