@@ -53,66 +53,66 @@ var rustProfile = []string{
 	"CARGO_PROFILE_TEST_DEBUG=0", "CARGO_PROFILE_DEV_DEBUG=0", "CARGO_INCREMENTAL=0", "SOURCE_DATE_EPOCH=0",
 }
 
+// rustVersion asks one of the toolchain's programs what it calls itself.
 func rustVersion(tool string) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
-		out, err := exec.CommandContext(ctx, tool, "--version").Output()
+		c, err := findCargo(ctx)
+		if c.bin == "" {
+			return "", err
+		}
+		out, err := exec.CommandContext(ctx, filepath.Join(c.bin, tool), "--version").Output()
 		return strings.TrimSpace(string(out)), err
 	}
 }
 
-// rustTargets are the names that the target has: the second until rustc 1.83, and the only
-// one before 1.78.
-var rustTargets = []string{"wasm32-wasip1", "wasm32-wasi"}
-
-// rustTarget finds the target whose standard library is installed.
 func rustTarget(ctx context.Context) (string, error) {
-	home, err := rustSysroot(ctx)
-	if err != nil {
-		return "", err
-	}
-	for _, target := range rustTargets {
-		found, err := filepath.Glob(filepath.Join(home, "lib/rustlib", target, "lib/libstd-*.rlib"))
-		if err == nil && len(found) > 0 {
-			return target, nil
-		}
-	}
-	return "", fmt.Errorf("no standard library for it in %s", home)
+	c, err := findCargo(ctx)
+	return c.target, err
 }
 
-func rustSysroot(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "rustc", "--print", "sysroot").Output()
-	if err != nil {
-		return "", fmt.Errorf("rustc --print sysroot: %w", err)
-	}
-	return strings.TrimSpace(string(out)), nil
-}
+// rustTargets are the names that the target has: the first since rustc 1.78, the second
+// until 1.83.
+var rustTargets = []string{"wasm32-wasip1", "wasm32-wasi"}
 
 // cargo is one installed toolchain.
 type cargo struct {
 	sysroot, bin, target string
 }
 
+// findCargo finds the toolchain that has the target: that of PATH, or else the system's
+// own. The error is about the first, which comes with it as far as it is there.
 func findCargo(ctx context.Context) (cargo, error) {
-	home, err := rustSysroot(ctx)
+	first, err := cargoOf(ctx, "rustc")
+	if err == nil {
+		return first, nil
+	}
+	if second, err := cargoOf(ctx, "/usr/bin/rustc"); err == nil {
+		return second, nil
+	}
+	return first, err
+}
+
+func cargoOf(ctx context.Context, rustc string) (cargo, error) {
+	path, err := exec.LookPath(rustc)
 	if err != nil {
 		return cargo{}, err
 	}
-	target, err := rustTarget(ctx)
+	out, err := exec.CommandContext(ctx, path, "--print", "sysroot").Output()
 	if err != nil {
-		return cargo{}, err
+		return cargo{}, fmt.Errorf("rustc --print sysroot: %w", err)
 	}
-	c := cargo{sysroot: home, bin: filepath.Join(home, "bin"), target: target}
+	home := strings.TrimSpace(string(out))
 	// rustup's own cargo and rustc read the source's wishes for a toolchain; those that
 	// they stand for do not.
-	if _, err := os.Stat(filepath.Join(c.bin, "cargo")); err == nil {
-		return c, nil
+	c := cargo{sysroot: home, bin: filepath.Join(home, "bin")}
+	for _, target := range rustTargets {
+		found, err := filepath.Glob(filepath.Join(home, "lib/rustlib", target, "lib/libstd-*.rlib"))
+		if err == nil && len(found) > 0 {
+			c.target = target
+			return c, nil
+		}
 	}
-	path, err := exec.LookPath("cargo")
-	if err != nil {
-		return cargo{}, fmt.Errorf("cargo: %w", err)
-	}
-	c.bin = filepath.Dir(path)
-	return c, nil
+	return c, fmt.Errorf("no standard library for it in %s", home)
 }
 
 // rustFetch checks the lock and brings the packages that it names into the workspace, by
