@@ -117,6 +117,36 @@ func (a *Agent) Answered(now time.Time, in Answered) {
 	a.settle()
 }
 
+// answered takes answers of plugins that came together as one input: what follows from
+// all of them goes to the disk at once.
+func (a *Agent) answered(now time.Time, all []Answered) {
+	for len(all) > 0 {
+		n := a.steps(all)
+		if !a.begin(now) {
+			n = 1
+			a.keepAnswer(all[0])
+		} else {
+			for _, in := range all[:n] {
+				a.answer(in)
+			}
+			a.settle()
+		}
+		all = all[n:]
+	}
+}
+
+// steps counts the answers, from the first, that are a trigger's or a step's; 1 at least.
+func (a *Agent) steps(all []Answered) int {
+	n := slices.IndexFunc(all, func(in Answered) bool {
+		c := a.calls[in.ID]
+		return c != nil && c.kind != forWake && c.kind != forRun
+	})
+	if n < 0 {
+		n = len(all)
+	}
+	return max(n, 1)
+}
+
 // Online takes the state of the line. Going up makes the agent say what it is and
 // send what waits; nothing that runs is touched either way.
 func (a *Agent) Online(now time.Time, up bool) { a.online(now, up, a.session+1) }

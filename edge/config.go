@@ -25,6 +25,9 @@ type Config struct {
 	// RunsMax bounds the runs of one workflow that wait; at the bound its trigger is
 	// not woken until they drain.
 	RunsMax int
+	// RunsAtOnce is how many runs of one workflow are asked the same step together, when
+	// that many wait. 0 means one.
+	RunsAtOnce int
 	// LaneBytes bounds each lane's records on disk, in bytes; the oldest go first.
 	LaneBytes [protocol.LaneEnd]int64
 	// BatchBytes bounds one batch of records on the wire.
@@ -56,6 +59,7 @@ func DefaultConfig() Config {
 	c := Config{
 		Policy:     DefaultPolicy(),
 		RunsMax:    1024,
+		RunsAtOnce: 64,
 		BatchBytes: 64 << 10,
 		FetchAhead: 4,
 		AckWait:    20 * time.Second,

@@ -10,9 +10,9 @@ import (
 	"github.com/stavily/stavily/wasmhost"
 )
 
-// callsMax bounds the calls that wait for one instance. The agent has one under way,
-// and a load.
-const callsMax = 8
+// callsMax bounds the calls that wait for one instance. The agent has Config.RunsAtOnce
+// under way, and a load.
+const callsMax = 80
 
 // HostConfig is what a Host is made of.
 type HostConfig struct {
@@ -143,7 +143,7 @@ func (w *worker) run() {
 			return
 		case c := <-w.calls:
 			stop()
-			w.host.cfg.Answered(w.do(c))
+			w.serve(c)
 			w.audit()
 		case <-idle:
 			w.rest()
@@ -209,26 +209,88 @@ func (w *worker) end() {
 	}
 }
 
-func (w *worker) do(c Call) Answered {
-	out := Answered{ID: c.ID, Instance: c.Instance}
-	var err error
+// serve answers a call, and with it those that wait behind it.
+func (w *worker) serve(c Call) {
+	for next := &c; next != nil; {
+		var together []Call
+		together, next = w.gather(*next)
+		w.do(together)
+	}
+}
+
+// gather returns the first call with those that wait behind it and can be put as one with
+// it, and the one after them that cannot.
+func (w *worker) gather(first Call) (together []Call, next *Call) {
+	together = []Call{first}
+	for batches(first) {
+		select {
+		case c := <-w.calls:
+			if !batches(c) || c.Request.Kind != first.Request.Kind {
+				return together, &c
+			}
+			together = append(together, c)
+		default:
+			return together, nil
+		}
+	}
+	return together, nil
+}
+
+func batches(c Call) bool {
+	return c.Request != nil && (c.Request.Kind == wasmhost.Run || c.Request.Kind == wasmhost.Deliver)
+}
+
+// do answers a load, or requests that can be put as one.
+func (w *worker) do(together []Call) {
+	lost, err := w.prepare(together[0])
+	answers := make([]wasmhost.Answer, len(together))
+	switch {
+	case err != nil:
+		for i := range answers {
+			answers[i].Error = protocol.AsError(err)
+		}
+	case together[0].Load == nil:
+		answers = w.ask(together)
+		w.asked, w.next = true, time.Duration(answers[0].Next.AfterMS)*time.Millisecond
+	}
+	for i, c := range together {
+		w.host.cfg.Answered(Answered{ID: c.ID, Instance: c.Instance, Answer: answers[i], Lost: lost})
+	}
+}
+
+// prepare does a load, or makes sure that the plugin is there to be asked.
+func (w *worker) prepare(c Call) (lost bool, err error) {
 	switch {
 	case w.ctx.Err() != nil:
-		err = errStopped
+		return false, errStopped
 	case c.Load != nil:
-		err = w.load(c.Load)
+		return false, w.load(c.Load)
 	case w.of == nil:
-		err = protocol.Errorf(protocol.CodeUnavailable, "plugin is not loaded")
+		return false, protocol.Errorf(protocol.CodeUnavailable, "plugin is not loaded")
 	case w.plugin == nil:
 		err = w.load(w.of)
-		out.Lost = err != nil
+		return err != nil, err
 	}
-	if err != nil || c.Load != nil {
-		out.Answer.Error = protocol.AsError(err)
-		return out
+	return false, nil
+}
+
+// batcher is a plugin that takes several requests at once.
+type batcher interface {
+	CallBatch(ctx context.Context, rs []wasmhost.Request) []wasmhost.Answer
+}
+
+func (w *worker) ask(together []Call) []wasmhost.Answer {
+	if all, ok := w.plugin.(batcher); ok && len(together) > 1 {
+		rs := make([]wasmhost.Request, len(together))
+		for i, c := range together {
+			rs[i] = *c.Request
+		}
+		return all.CallBatch(w.ctx, rs)
 	}
-	out.Answer = w.plugin.Call(w.ctx, *c.Request)
-	w.asked, w.next = true, time.Duration(out.Answer.Next.AfterMS)*time.Millisecond
+	out := make([]wasmhost.Answer, len(together))
+	for i, c := range together {
+		out[i] = w.plugin.Call(w.ctx, *c.Request)
+	}
 	return out
 }
 
@@ -313,4 +375,7 @@ func (w *worker) audit() {
 	}
 }
 
-var _ Plugins = (*Host)(nil)
+var (
+	_ Plugins = (*Host)(nil)
+	_ batcher = (*wasmhost.Plugin)(nil)
+)

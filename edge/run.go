@@ -230,9 +230,7 @@ func (r *Runner) round() {
 	if m.line != nil {
 		r.Agent.online(time.Now(), m.line.up, m.line.session)
 	}
-	for _, in := range m.answers {
-		r.Agent.Answered(time.Now(), in)
-	}
+	r.Agent.answered(time.Now(), m.answers)
 	for _, in := range m.messages {
 		r.Agent.Handle(time.Now(), in)
 	}

@@ -31,19 +31,33 @@ type savedRun struct {
 	Tries   uint32            `cbor:"6,keyasint"` // of the next step
 }
 
-// step asks the next step of the first run that waits.
+// step asks the next step of the first run that waits, and with it of those behind it
+// that have come as far and are due too: a queue is worked off together. Nothing more is
+// asked before all of them are answered, so that no run gets ahead of the first by more
+// than one step.
 func (a *Agent) step(w *work) {
-	if len(w.runs) == 0 {
+	if w.asked > 0 || len(w.runs) == 0 {
 		return
 	}
-	r := w.runs[0]
-	if r.call != 0 || a.now.Before(r.at) {
-		return
+	together := slices.Clone(w.runs[:min(len(w.runs), max(a.cfg.RunsAtOnce, 1))])
+	for i, r := range together {
+		if r.Next != together[0].Next || a.now.Before(r.at) {
+			return
+		}
+		switch res := a.judge(w, r); {
+		case res == nil:
+			a.askStep(w, r)
+		case i == 0:
+			a.move(w, r, res)
+			return
+		default:
+			return // it is judged again when it comes first
+		}
 	}
-	if res := a.judge(w, r); res != nil {
-		a.move(w, r, res)
-		return
-	}
+}
+
+// askStep asks the next step of a run.
+func (a *Agent) askStep(w *work, r *run) {
 	n := int(r.Next) + 1
 	s := w.steps[n]
 	req := &wasmhost.Request{
@@ -53,16 +67,17 @@ func (a *Agent) step(w *work) {
 	if slotOf(&w.of, n) == protocol.Output {
 		req.Kind = wasmhost.Deliver
 	}
+	w.asked++
 	r.call = a.ask(w, n, forRun, req)
+	c := a.calls[r.call]
+	c.run = r
+	c.deadline = c.deadline.Add(time.Duration(w.asked-1) * w.timeout(n, req)) // it may wait for the others
 }
 
 // ended takes a step's answer: its result and how far the run is go to the disk
 // together. A retryable error has the step asked again, as often as it says.
-func (a *Agent) ended(w *work, ans wasmhost.Answer) {
-	if len(w.runs) == 0 {
-		return
-	}
-	r := w.runs[0]
+func (a *Agent) ended(w *work, r *run, ans wasmhost.Answer) {
+	w.asked--
 	s := w.steps[r.Next+1]
 	r.call = 0
 	if ans.Error != nil && ans.Error.Code == protocol.CodeUnavailable {
@@ -228,6 +243,6 @@ func (a *Agent) again(w *work) {
 	for _, r := range w.runs {
 		r.call = 0
 	}
-	w.trigger.call = 0
+	w.asked, w.trigger.call = 0, 0
 	a.load(w)
 }

@@ -32,7 +32,8 @@ type work struct {
 	tries      int       // loads of the whole assignment that went wrong in a row
 	loadAt     time.Time // when to load again; zero: not
 	trigger    trigger
-	runs       []*run // the first is under way
+	runs       []*run // some of the first are under way
+	asked      int    // how many of them
 	fired      uint64
 	failed     uint64
 	// filtered counts the events that the workflow's condition let go by.
@@ -74,6 +75,7 @@ type call struct {
 	kind     callKind
 	instance Instance
 	work     *work
+	run      *run // of a call for a step
 	trial    *candidate
 	deadline time.Time
 }
@@ -249,7 +251,7 @@ func (a *Agent) answer(in Answered) {
 	case forWake:
 		a.woken(c.work, in.Answer)
 	case forRun:
-		a.ended(c.work, in.Answer)
+		a.ended(c.work, c.run, in.Answer)
 	}
 }
 
@@ -318,7 +320,7 @@ func (w *work) due(runsMax int) time.Time {
 	if w.trigger.call == 0 && len(w.runs) < runsMax {
 		t = w.trigger.at
 	}
-	if len(w.runs) > 0 && w.runs[0].call == 0 {
+	if len(w.runs) > 0 && w.asked == 0 {
 		t = sooner(t, w.runs[0].at)
 	}
 	return t
@@ -352,12 +354,16 @@ func (a *Agent) wake(w *work) {
 // ask puts a request to the n-th step of w.
 func (a *Agent) ask(w *work, n int, kind callKind, req *wasmhost.Request) CallID {
 	c := &call{kind: kind, work: w, instance: Instance{w.of.Workflow, w.steps[n].Name}}
-	limit := time.Duration(req.TimeoutMS) * time.Millisecond
-	if limit == 0 {
-		limit = time.Duration(w.limits(n).Seconds) * time.Second
-	}
-	c.deadline = a.now.Add(limit + a.cfg.CallGrace)
+	c.deadline = a.now.Add(w.timeout(n, req) + a.cfg.CallGrace)
 	return a.start(c, Call{Instance: c.instance, Request: req})
+}
+
+// timeout returns how long the n-th step of w may take for a request.
+func (w *work) timeout(n int, req *wasmhost.Request) time.Duration {
+	if req.TimeoutMS > 0 {
+		return time.Duration(req.TimeoutMS) * time.Millisecond
+	}
+	return time.Duration(w.limits(n).Seconds) * time.Second
 }
 
 func (w *work) limits(n int) protocol.Limits {
