@@ -2,6 +2,7 @@ package wasmhost
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/stavily/stavily/protocol"
@@ -26,6 +28,15 @@ const (
 	// processPatience is how long a process that has ended is waited for when something
 	// that it started still holds its output.
 	processPatience = 200 * time.Millisecond
+
+	// processFilesMin and processMemoryMin are what a program gets at least of descriptors
+	// and of memory, in bytes: a plugin's own limits are tighter than what ordinary programs
+	// need to start.
+	processFilesMin  = 64
+	processMemoryMin = 256 << 20
+
+	// markName is the variable by which all that a program starts is known.
+	markName = "STAVILY_CALL"
 
 	// processPath is where programs are looked for by name, and all the PATH that they
 	// get. The host's own environment does not reach them.
@@ -63,7 +74,30 @@ func callProcess(r *request, args protocol.Raw) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return in.run(r.bounded(), r.p.host.cfg.Clock, program, dir)
+	ctx, clock := r.bounded(), r.p.host.cfg.Clock
+	return in.run(ctx, clock, launch{program: program, dir: dir, limits: r.p.processLimits(in.TimeoutMS)})
+}
+
+// processLimits is what one program may use, besides its time and its output.
+type processLimits struct {
+	files, memoryB, seconds, fileB uint64
+}
+
+// processLimits returns the limits of a program. The number of processes is not among them:
+// the kernel counts all of a user's, so it would bound the agent itself.
+func (p *Plugin) processLimits(timeoutMS int64) processLimits {
+	return processLimits{
+		files:   max(processFilesMin, uint64(p.limits.Files)),
+		memoryB: max(processMemoryMin, uint64(p.limits.MemoryMB)<<20),
+		seconds: uint64(timeoutMS/1000) + 1, // of CPU, should its end fail
+		fileB:   FileBytesMax,
+	}
+}
+
+// launch is how a program is started.
+type launch struct {
+	program, dir string
+	limits       processLimits
 }
 
 func (in *processArgs) check() error {
@@ -133,14 +167,15 @@ func (p *Plugin) workDir() (string, error) {
 	return p.files.dir, p.files.open()
 }
 
-func (in *processArgs) run(ctx context.Context, clock func() time.Time, program, dir string) (any, error) {
+func (in *processArgs) run(ctx context.Context, clock func() time.Time, l launch) (any, error) {
 	limit := time.Duration(in.TimeoutMS) * time.Millisecond
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, in.Argv[1:]...)
+	cmd := exec.CommandContext(ctx, l.program, in.Argv[1:]...)
 	cmd.Args[0] = in.Argv[0]
-	cmd.Dir = dir
-	cmd.Env = []string{"PATH=" + processPath, "LANG=C.UTF-8"}
+	cmd.Dir = l.dir
+	mark := markName + "=" + rand.Text()
+	cmd.Env = []string{"PATH=" + processPath, "LANG=C.UTF-8", mark}
 	cmd.Stdin = strings.NewReader(in.Stdin)
 	stdout, stderr := &output{left: int(in.OutputMax)}, &output{left: int(in.OutputMax)}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
@@ -152,9 +187,8 @@ func (in *processArgs) run(ctx context.Context, clock func() time.Time, program,
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	began := clock()
-	err := cmd.Run()
+	err := l.do(cmd, mark)
 	took := clock().Sub(began)
-	_ = endGroup(cmd)
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
@@ -171,4 +205,23 @@ func (in *processArgs) run(ctx context.Context, clock func() time.Time, program,
 		"exit": code, "stdout": stdout.text(), "stderr": stderr.text(),
 		"truncated": stdout.full() || stderr.full(), "took_ms": took.Milliseconds(),
 	}, nil
+}
+
+// do starts a program, waits for its end and ends all that it has started.
+func (l *launch) do(cmd *exec.Cmd, mark string) error {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	since := startOf(cmd.Process.Pid)
+	limited := restrict(cmd.Process.Pid, l.limits)
+	if limited != nil && !errors.Is(limited, syscall.ESRCH) { // it may have ended already
+		_ = endGroup(cmd)
+	}
+	err := cmd.Wait()
+	_ = endGroup(cmd)
+	sweep(mark, since)
+	if limited != nil && !errors.Is(limited, syscall.ESRCH) {
+		return limited
+	}
+	return err
 }
