@@ -23,8 +23,8 @@ func ChildCommand() []string {
 }
 
 // Child is all that the program does when args, without its own name, are those of a
-// child; else is is false. A main calls it before anything else and exits with the code.
-func Child(args []string, in io.Reader, out io.Writer) (code int, is bool) {
+// child; if not, mine is false. A main calls it first and exits with the code.
+func Child(args []string, in io.Reader, out io.Writer) (code int, mine bool) {
 	if len(args) == 0 || args[0] != wasmhost.CompileCommand {
 		return 0, false
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -100,8 +101,7 @@ func (e *engine) delegate(ctx context.Context, m module) error {
 		dir: e.shelf.root(), metered: m.metered, interpreter: e.interpreter,
 		seconds: seconds, memoryMB: memoryMB,
 	}
-	command := append(e.bounds.Command[1:len(e.bounds.Command):len(e.bounds.Command)], args.list()...)
-	cmd := exec.CommandContext(inner, e.bounds.Command[0], command...)
+	cmd := exec.CommandContext(inner, e.bounds.Command[0], slices.Concat(e.bounds.Command[1:], args.list())...)
 	var said bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(m.wasm), &short{to: &said}, &short{to: &said}
 	cmd.Env, cmd.Dir, cmd.WaitDelay = []string{}, "/", time.Second

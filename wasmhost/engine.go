@@ -46,8 +46,8 @@ type code struct {
 // newEngine makes an engine. The error has CodeStorage when CacheDir cannot be used.
 func newEngine(cfg *Config) (*engine, error) {
 	e := &engine{
-		interpreter: cfg.Interpreter, wasi: cfg.wasi, bounds: cfg.Compile, log: cfg.Log, turn: make(chan struct{}, 1),
-		runtimes: map[bool]wazero.Runtime{}, codes: map[protocol.Digest]*code{},
+		interpreter: cfg.Interpreter, wasi: cfg.wasi, bounds: cfg.Compile, log: cfg.Log,
+		turn: make(chan struct{}, 1), runtimes: map[bool]wazero.Runtime{}, codes: map[protocol.Digest]*code{},
 	}
 	if e.wasi == nil {
 		e.wasi = addWASI

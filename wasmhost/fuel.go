@@ -96,6 +96,7 @@ type lap struct {
 	thread int           // that the guest was on then
 	used   time.Duration // what that had used of a processor then
 	ran    time.Duration // by the clock, since
+	usual  time.Duration // what a slice of fuel took of a processor, when that was last known
 }
 
 // rest holds the guest to its share of cores: what it ran longer it waits (M-18). What it
@@ -115,7 +116,7 @@ func (t *tank) rest(in *instance) {
 	// Who was woken late gets that back.
 	t.ahead = max(t.ahead-after.Sub(now), -creditMax)
 	t.resumed, t.paused = after, after
-	t.lap = lap{}
+	t.lap = lap{usual: t.lap.usual}
 	t.correct(in.processor)
 }
 
@@ -127,9 +128,13 @@ func (t *tank) correct(processor func() (thread int, used time.Duration)) {
 	}
 	thread, used := processor()
 	if thread == t.lap.thread {
-		t.ahead -= t.owed(max(0, t.lap.ran-(used-t.lap.used)))
+		t.lap.usual = used - t.lap.used
 	}
-	t.lap = lap{thread: thread, used: used}
+	// On another thread it was put aside and has run no longer than it does otherwise.
+	if t.lap.thread != 0 && t.lap.usual > 0 {
+		t.ahead -= t.owed(max(0, t.lap.ran-t.lap.usual))
+	}
+	t.lap = lap{thread: thread, used: used, usual: t.lap.usual}
 }
 
 // charge counts what the guest has run until now.
@@ -158,5 +163,5 @@ func (t *tank) resume(now time.Time) {
 		t.ahead = max(t.ahead-idle, min(t.ahead, 0))
 	}
 	t.resumed, t.paused = now, now
-	t.lap = lap{} // it may go on on another thread
+	t.lap = lap{usual: t.lap.usual} // another thread may run it next
 }

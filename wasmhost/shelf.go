@@ -154,7 +154,7 @@ func (s *shelf) take(
 	list, err := s.read()
 	if err != nil {
 		s.log.Warn("compile cache thrown away", slog.String("error", err.Error()))
-		return nil, nil //nolint:nilerr,nilnil // it is compiled again
+		return nil, nil //nolint:nilnil // it is compiled again
 	}
 	i := s.find(list, d)
 	if i < 0 {
@@ -162,7 +162,7 @@ func (s *shelf) take(
 	}
 	if err := s.inspect(list[i]); err != nil {
 		s.log.Warn("compiled code thrown away", slog.String("module", d.Short()), slog.String("error", err.Error()))
-		return nil, nil //nolint:nilerr,nilnil // it is compiled again
+		return nil, nil //nolint:nilnil // it is compiled again
 	}
 	module, err := translate(ctx, r, wasm)
 	if err == nil {
