@@ -53,9 +53,10 @@ func (*rule) said(*device, protocol.Kind, []byte) {}
 func (*rule) booted(*device)                      {}
 func (*rule) restored(int64)                      {}
 func (*rule) ended()                              {}
-func (r *rule) holds(ok bool, d *device, f string, a ...any) { //nolint:goprintffuncname // it reads as a sentence
-	r.checked++
-	if !ok {
+
+// holds notes that the rule was looked at, and a breach of it when ok is false.
+func (r *rule) holds(ok bool, d *device, f string, a ...any) {
+	if r.checked++; !ok {
 		r.violated(d, fmt.Sprintf(f, a...))
 	}
 }

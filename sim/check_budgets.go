@@ -17,7 +17,9 @@ type budgetsCheck struct {
 func newBudgetsCheck(w *World) *budgetsCheck {
 	c := edge.DefaultConfig()
 	return &budgetsCheck{
-		rule:   rule{w: w, name: "budgets", text: "the bytes of each lane and the runs that wait stay within their bounds"},
+		rule: rule{
+			w: w, name: "budgets", text: "the bytes of each lane and the runs that wait stay within their bounds",
+		},
 		limits: c, lanes: map[*device]*[protocol.LaneEnd]account{},
 		runsMax: (c.RunsMax + protocol.EventsMax) * max(1, len(w.scenario.Deploys)),
 	}

@@ -25,7 +25,7 @@ func (c *convergeCheck) ended() {
 	for _, p := range pending[:min(len(pending), violationsMax)] {
 		c.holds(false, c.w.byName[p.Agent], "not converged %s after the last fault: %s", c.w.scenario.Settle, p.Why)
 	}
-	c.checked += uint64(len(c.w.devices) - min(len(pending), violationsMax)) //nolint:gosec // not below 0
+	c.checked += uint64(len(c.w.devices) - min(len(pending), violationsMax))
 }
 
 // pending returns the agents that have not converged, by name, and why. With all unset

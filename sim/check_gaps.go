@@ -33,8 +33,9 @@ func (c *gapsCheck) applied(d *device, facts []fact) {
 	}
 	for lane := range gone {
 		if touched[lane] {
-			c.holds(gone[lane] <= counted[lane], d, "lane %s let go of %d records that the hub does not have, %d counted",
-				protocol.Lane(lane), gone[lane], counted[lane]) //nolint:gosec // below LaneEnd
+			c.holds(gone[lane] <= counted[lane], d,
+				"lane %s let go of %d records that the hub does not have, %d counted",
+				protocol.Lane(lane), gone[lane], counted[lane])
 		}
 	}
 }

@@ -15,7 +15,9 @@ import (
 type onceCheck struct{ rule }
 
 func newOnceCheck(w *World) *onceCheck {
-	return &onceCheck{rule{w: w, name: "once", text: "no step of a run takes effect again once its result is on the disk"}}
+	return &onceCheck{rule{
+		w: w, name: "once", text: "no step of a run takes effect again once its result is on the disk",
+	}}
 }
 
 func (c *onceCheck) asked(d *device, call *edge.Call) {

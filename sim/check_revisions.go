@@ -42,7 +42,8 @@ func (c *revisionsCheck) applied(d *device, facts []fact) {
 	if now == was {
 		return
 	}
-	c.holds(was.below(now.newest), d, "holds revision %d of epoch %d (%s) after revision %d of epoch %d (%s)", now.Revision, now.Epoch,
+	c.holds(was.below(now.newest), d,
+		"holds revision %d of epoch %d (%s) after revision %d of epoch %d (%s)", now.Revision, now.Epoch,
 		now.digest.Short(), was.Revision, was.Epoch, was.digest.Short())
 	c.held[d] = now
 }

@@ -81,7 +81,7 @@ func (d *device) describe() protocol.Device {
 	c := d.of.Class
 	return protocol.Device{
 		Platform: c.Platform, Engine: c.Engine, Version: "sim",
-		MemoryMB: uint32(c.MemoryMiB), Labels: labels, //nolint:gosec // a class's size is checked by who reads it
+		MemoryMB: uint32(c.MemoryMiB), Labels: labels,
 	}
 }
 

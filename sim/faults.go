@@ -19,13 +19,12 @@ const (
 
 // faults are what goes wrong in a run, and how it is undone.
 type faults struct {
-	w      *World
-	over   bool     // nothing goes wrong any more
-	undo   []func() // of those that last, nil when it was done
-	told   []report.Fault
-	lasts  int   // how many last now
-	ended  int64 // when the last one ended
-	random stream
+	w     *World
+	over  bool     // nothing goes wrong any more
+	undo  []func() // of those that last, nil when it was done
+	told  []report.Fault
+	lasts int   // how many last now
+	ended int64 // when the last one ended
 }
 
 // plan puts the scenario's faults into the queue. Each random one draws from a stream of
@@ -110,8 +109,20 @@ func (f *faults) begin(of *scenario.Fault, who []*device, rng *stream) {
 	}
 	for _, d := range who {
 		if undo := f.befall(of, d, rng); undo != nil {
-			f.last(of.For, undo)
+			f.last(spanOf(of), undo)
 		}
+	}
+}
+
+// spanOf returns how long a fault lasts. A power cut may have to wait for a write.
+func spanOf(of *scenario.Fault) time.Duration {
+	switch {
+	case of.What != scenario.PowerCut:
+		return of.For
+	case of.Torn:
+		return max(of.For, restartTime) + tornWait
+	default:
+		return max(of.For, restartTime)
 	}
 }
 
@@ -134,7 +145,7 @@ func (f *faults) last(d time.Duration, undo func()) {
 // end undoes what lasts; nothing goes wrong after it.
 func (f *faults) end() {
 	f.over = true
-	for i := 0; i < len(f.undo); i++ {
+	for i := range f.undo {
 		if f.undo[i] != nil {
 			f.undo[i]()
 		}
@@ -231,10 +242,6 @@ func (f *faults) powerCut(of *scenario.Fault, d *device, rng *stream) func() {
 				d.kill()
 			}
 		})
-	}
-	off := max(of.For, restartTime)
-	if of.Torn {
-		off += tornWait
 	}
 	return func() {
 		f.w.after(0, func() {

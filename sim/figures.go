@@ -91,7 +91,8 @@ func (s fleetSource) other(name string, bytes uint64) expr.Value {
 	case "outbox.max_bytes":
 		return s.most((*device).outbox)
 	case "outbox.max_age":
-		return num(s.most(func(d *device) uint64 { return uint64(d.oldest()) }).Num / float64(time.Second)) //nolint:gosec // an age
+		oldest := s.most(func(d *device) uint64 { return uint64(d.oldest()) })
+		return num(oldest.Num / float64(time.Second))
 	case "hub.up":
 		return truth(w.hub.hub != nil)
 	case "hub.refused":

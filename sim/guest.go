@@ -99,7 +99,8 @@ func (g *guest) load(d *device, i edge.Instance, l *edge.Load) (worker, *protoco
 	if err != nil {
 		return nil, protocol.AsError(err)
 	}
-	of := &guestWorker{w: g.w, d: d, random: newStream(g.w.seed, "guest "+string(i.Workflow)+"/"+string(i.Step), d.id)}
+	purpose := "guest " + string(i.Workflow) + "/" + string(i.Step)
+	of := &guestWorker{w: g.w, d: d, random: newStream(g.w.seed, purpose, d.id)}
 	spec := wasmhost.Spec{
 		Manifest: l.Manifest, Wasm: module, Digest: l.Artifact.Digest, Step: l.Step, Workflow: i.Workflow,
 	}

@@ -34,7 +34,7 @@ func (f *faults) forge(d *device, rng *stream) {
 	digest := protocol.Digest{}
 	_, _ = rng.Read(digest[:])
 	hint := protocol.Hint{
-		Epoch: d.epoch, Revision: 1 + uint64(rng.below(1000)), Digest: digest, Size: 300, //nolint:gosec // small
+		Epoch: d.epoch, Revision: 1 + uint64(rng.below(1000)), Digest: digest, Size: 300,
 		Time: f.w.time().Add(-time.Hour).UnixMilli(),
 	}
 	f.whisper(d, protocol.DownHint, protocol.MustMarshal(hint))
@@ -42,11 +42,13 @@ func (f *faults) forge(d *device, rng *stream) {
 	f.whisper(d, protocol.DownHint, protocol.MustMarshal(hint))
 	hint.Size = protocol.DocumentMax + 1
 	f.whisper(d, protocol.DownHint, protocol.MustMarshal(hint))
-	f.whisper(d, protocol.DownChunk, protocol.MustMarshal(protocol.Chunk{Digest: digest, Size: 4, Data: digest[:4]}))
+	chunk := protocol.Chunk{Digest: digest, Size: 4, Data: digest[:4]}
+	f.whisper(d, protocol.DownChunk, protocol.MustMarshal(chunk))
 	f.whisper(d, protocol.DownAck, protocol.MustMarshal(protocol.LaneAck{
 		Epoch: d.epoch + 1, Lane: protocol.LaneEvent, Mark: protocol.Mark{Boot: 1 << 40},
 	}))
-	f.whisper(d, protocol.DownAck, protocol.MustMarshal(protocol.LaneAck{Epoch: d.epoch, Lane: protocol.LaneEnd}))
+	none := protocol.LaneAck{Epoch: d.epoch, Lane: protocol.LaneEnd}
+	f.whisper(d, protocol.DownAck, protocol.MustMarshal(none))
 }
 
 // whisper hands d's agent a message that no hub sent.

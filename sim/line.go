@@ -59,7 +59,8 @@ func (l *line) connect(n uint64) {
 // acknowledgement was lost with it. Some of it may come late.
 func (l *line) again(dir way) {
 	q := &l.flows[dir]
-	*q = flow{flying: slices.DeleteFunc(q.flying, func(f *flight) bool { return f.acked && f.ackedAt <= l.w.now })}
+	kept := func(f *flight) bool { return f.acked && f.ackedAt <= l.w.now }
+	*q = flow{flying: slices.DeleteFunc(q.flying, kept)}
 	var late []*flight
 	for i := 0; i < len(q.flying); i++ {
 		f := q.flying[i]

@@ -220,9 +220,9 @@ func (l *line) cost(m *protocol.Message) int {
 // count adds bytes to the books and to the data plan.
 func (l *line) count(dir way, size int) {
 	if dir == wayUp {
-		l.d.stats.BytesUp += uint64(size) //nolint:gosec // a size
+		l.d.stats.BytesUp += uint64(size)
 	} else {
-		l.d.stats.BytesDown += uint64(size) //nolint:gosec // a size
+		l.d.stats.BytesDown += uint64(size)
 	}
 	plan := l.shape.Cap
 	if plan.Bytes <= 0 || plan.Per <= 0 {

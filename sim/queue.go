@@ -1,7 +1,5 @@
 package sim
 
-import "time"
-
 // kind is what an item of the queue is for.
 type kind uint8
 
@@ -91,6 +89,3 @@ func (q *queue) sink(it item) {
 	}
 	q.items[i] = it
 }
-
-// at is a time since the start as an item has it.
-func at(d time.Duration) int64 { return int64(d) }

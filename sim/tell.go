@@ -102,7 +102,7 @@ func (t *teller) applied(d *device, facts []fact) {
 			n := f.account.Dropped - f.before.Dropped
 			t.totals.Dropped += n
 			d.stats.Dropped += n
-			if b := uint64(max(0, f.account.Bytes)); b > d.stats.PeakOutbox { //nolint:gosec // not below 0
+			if b := uint64(max(0, f.account.Bytes)); b > d.stats.PeakOutbox {
 				t.peak(d)
 			}
 		default:
@@ -163,8 +163,10 @@ func (t *teller) slow(d *device, w *waiting, f *fact, took int64) {
 		return
 	}
 	t.slowest = append(t.slowest, report.Run{
-		Run: w.id.String(), Workflow: string(f.workflow), Agent: d.stats.Name, FiredMS: w.fired / 1e6, TookMS: took / 1e6,
-		Steps: []report.Step{{Step: string(f.step), Agent: d.stats.Name, AtMS: t.w.now / 1e6, Code: f.status.String()}},
+		Run: w.id.String(), Workflow: string(f.workflow), Agent: d.stats.Name, FiredMS: w.fired / 1e6,
+		TookMS: took / 1e6, Steps: []report.Step{{
+			Step: string(f.step), Agent: d.stats.Name, AtMS: t.w.now / 1e6, Code: f.status.String(),
+		}},
 	})
 	slices.SortStableFunc(t.slowest, func(a, b report.Run) int { return cmp.Compare(b.TookMS, a.TookMS) })
 	t.slowest = t.slowest[:min(len(t.slowest), slowestMax)]
@@ -306,10 +308,12 @@ func (t *teller) sums() report.Totals {
 func (t *teller) result() *report.Result {
 	w := t.w
 	out := &report.Result{
-		Stavily: report.Version, Scenario: w.scenario.Name, File: w.scenario.File, Seed: w.seed, Build: w.opts.Build,
-		Level: string(w.scenario.Level), Start: w.start, LastMS: w.now / 1e6, Agents: len(w.devices),
-		Events: w.trace.count, Totals: t.sums(), Samples: t.samples, Faults: w.faults.told, Violations: w.violations,
-		Groups: t.groupsOf(), Deployments: t.deployments(), Slowest: t.slowest, Pending: w.pending(true),
+		Stavily: report.Version, Scenario: w.scenario.Name, File: w.scenario.File, Seed: w.seed,
+		Build: w.opts.Build, Level: string(w.scenario.Level), Start: w.start, LastMS: w.now / 1e6,
+		Agents: len(w.devices),
+		Events: w.trace.count, Totals: t.sums(), Samples: t.samples, Faults: w.faults.told,
+		Violations: w.violations,
+		Groups:     t.groupsOf(), Deployments: t.deployments(), Slowest: t.slowest, Pending: w.pending(true),
 		Expects: t.expects.result(), Options: w.options(),
 	}
 	for _, c := range w.checks {

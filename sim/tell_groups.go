@@ -23,7 +23,8 @@ func (t *teller) groupsOf() []report.Group {
 	for i := range out {
 		g := &t.groups[i]
 		out[i] = report.Group{
-			Name: t.w.scenario.Fleet[i].Name, P50MS: g.delays.ms(0.5), P95MS: g.delays.ms(0.95), P99MS: g.delays.ms(0.99),
+			Name:  t.w.scenario.Fleet[i].Name,
+			P50MS: g.delays.ms(0.5), P95MS: g.delays.ms(0.95), P99MS: g.delays.ms(0.99),
 		}
 	}
 	for _, d := range t.w.devices {
@@ -93,7 +94,7 @@ type histogram struct {
 }
 
 func (h *histogram) add(ns int64) {
-	b := bucketFor(uint64(max(0, ns) / 1e3)) //nolint:gosec // not below 0
+	b := bucketFor(uint64(max(0, ns) / 1e3))
 	if b >= len(h.counts) {
 		h.counts = append(h.counts, make([]uint64, b+1-len(h.counts))...)
 	}
@@ -104,10 +105,10 @@ func (h *histogram) add(ns int64) {
 // bucketFor returns the bucket of a number of µs.
 func bucketFor(us uint64) int {
 	if us < subBuckets {
-		return int(us) //nolint:gosec // small
+		return int(us)
 	}
 	shift := bits.Len64(us) - 6
-	return shift*subBuckets + int(us>>shift) //nolint:gosec // at most 64 buckets of 32
+	return shift*subBuckets + int(us>>shift)
 }
 
 // ms returns a quantile in ms, rounded up to its bucket's end; 0 when nothing was added.
@@ -116,7 +117,7 @@ func (h *histogram) ms(q float64) int64 {
 	var seen uint64
 	for b, n := range h.counts {
 		if seen += n; n > 0 && seen >= want {
-			return int64(endOf(b)+999) / 1000 //nolint:gosec // a duration
+			return int64(endOf(b)+999) / 1000
 		}
 	}
 	return 0
@@ -125,8 +126,8 @@ func (h *histogram) ms(q float64) int64 {
 // endOf returns the largest number of µs that falls into a bucket.
 func endOf(b int) uint64 {
 	if b < 2*subBuckets {
-		return uint64(b) //nolint:gosec // a bucket
+		return uint64(b)
 	}
 	shift := b/subBuckets - 1
-	return uint64(b-shift*subBuckets+1)<<shift - 1 //nolint:gosec // a bucket
+	return uint64(b-shift*subBuckets+1)<<shift - 1
 }

@@ -37,9 +37,9 @@ func (t *trace) note(now int64, d *device, what string, payload []byte) {
 	t.count++
 	who := uint64(0)
 	if d != nil {
-		who = uint64(d.id) + 1 //nolint:gosec // ids count from 0
+		who = uint64(d.id) + 1
 	}
-	t.buf = binary.AppendUvarint(t.buf[:0], uint64(now)) //nolint:gosec // time runs forward from 0
+	t.buf = binary.AppendUvarint(t.buf[:0], uint64(now))
 	t.buf = binary.AppendUvarint(t.buf, who)
 	t.buf = append(t.buf, what...)
 	t.buf = append(t.buf, 0)

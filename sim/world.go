@@ -102,9 +102,11 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*report.Result, 
 
 func newWorld(ctx context.Context, s *scenario.Scenario, o Options) (*World, error) {
 	w := &World{
-		ctx: ctx, scenario: s, opts: o, seed: s.Seed, start: s.Start, until: int64(s.Duration), repeat: o.Repeat,
-		trace: newTrace(o.Log), byAddress: map[protocol.Address]*device{}, byName: map[string]*device{},
-		code: map[protocol.Digest]behaviour{}, releases: map[protocol.Digest]protocol.Digest{}, bad: map[string]int{},
+		ctx: ctx, scenario: s, opts: o, seed: s.Seed, start: s.Start, until: int64(s.Duration),
+		repeat: o.Repeat,
+		trace:  newTrace(o.Log), byAddress: map[protocol.Address]*device{}, byName: map[string]*device{},
+		code: map[protocol.Digest]behaviour{}, releases: map[protocol.Digest]protocol.Digest{},
+		bad: map[string]int{},
 	}
 	if o.Seed != 0 {
 		w.seed = o.Seed
@@ -220,9 +222,10 @@ func (w *World) happen(it *item) {
 
 func (w *World) push(it item) { w.queue.push(it) }
 
-// do has f happen at a moment, after after a while.
+// do has f happen at a moment.
 func (w *World) do(at int64, f func()) { w.push(item{at: max(at, w.now), kind: kindDo, arg: f}) }
 
+// after has f happen in a while.
 func (w *World) after(d time.Duration, f func()) { w.do(w.now+int64(d), f) }
 
 // time returns the world's time, which is the hub's.
