@@ -46,6 +46,12 @@ func TestCGuests(t *testing.T) {
 			t.Errorf("event %d: %v", i, told.Error)
 		}
 	}
+	batch := []Request{work(t, `{"value":80}`), work(t, `{"no":1}`), work(t, `{"value":-1}`)}
+	said := action.CallBatch(ctx, batch)
+	if jsonOf(said[0].Data) != `{"above":true,"value":80.0}` || protocol.CodeOf(said[1].Error) != protocol.CodePlugin ||
+		jsonOf(said[2].Data) != `{"above":false,"value":-1.0}` {
+		t.Errorf("batch: got %+v", said)
+	}
 	if a := action.Call(ctx, work(t, `{"no":1}`)); protocol.CodeOf(a.Error) != protocol.CodePlugin {
 		t.Errorf("event without a value: got %v, want %s", a.Error, protocol.CodePlugin)
 	}

@@ -97,6 +97,16 @@ func quantile(values []float64, q float64) float64 {
 // inTurn measures value and baseline in turn, rounds times, and returns the medians:
 // what disturbs the machine meanwhile disturbs both.
 func inTurn(rounds int, value, baseline func() (float64, error)) (v, b float64, err error) {
+	return inTurnAt(0.5, rounds, value, baseline)
+}
+
+// calmInTurn is inTurn for many short rounds: it returns what each takes in the rounds
+// that were disturbed least.
+func calmInTurn(rounds int, value, baseline func() (float64, error)) (v, b float64, err error) {
+	return inTurnAt(calmest, rounds, value, baseline)
+}
+
+func inTurnAt(q float64, rounds int, value, baseline func() (float64, error)) (v, b float64, err error) {
 	var values, bases []float64
 	for range rounds {
 		one, err := value()
@@ -109,5 +119,5 @@ func inTurn(rounds int, value, baseline func() (float64, error)) (v, b float64, 
 		}
 		values, bases = append(values, one), append(bases, other)
 	}
-	return median(values), median(bases), nil
+	return quantile(values, q), quantile(bases, q), nil
 }

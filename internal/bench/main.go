@@ -50,6 +50,7 @@ func rows() []row {
 		{"N16", planning},
 		{"W1", warmCall},
 		{"W2", instanceMemory},
+		{"W3", batchCost},
 	}
 }
 

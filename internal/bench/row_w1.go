@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	warmRounds = 40
-	warmTime   = 20 * time.Millisecond // of one host in each round, as the peer's
+	warmRounds = 200
+	warmTime   = 5 * time.Millisecond // of one host in each round, as the peer's
 
 	peerFolder = "internal/bench/extism"
 )
@@ -50,7 +50,7 @@ func warmCall(b *bench) (out []line, err error) {
 			if _, err := p.hear(); err != nil { // that it is ready
 				return out, err
 			}
-			value, base, err := inTurn(warmRounds, action, p.number)
+			value, base, err := calmInTurn(warmRounds, action, p.number)
 			if err != nil {
 				return out, err
 			}

@@ -21,7 +21,7 @@ import (
 )
 
 // roundTime is how long it calls for one answer.
-const roundTime = 20 * time.Millisecond
+const roundTime = 5 * time.Millisecond
 
 func main() {
 	if err := run(context.Background(), os.Args[1:]); err != nil {

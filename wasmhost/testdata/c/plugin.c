@@ -56,12 +56,15 @@ static u8 *put_answer(u64 id) {
 	return put_text(o, "answer");
 }
 
-static u8 *put_refusal(u64 id, const char *why) {
-	u8 *o = put_head(out, 5, 2);
-	o = put_head(put_text(o, "id"), 0, id);
+static u8 *put_error(u8 *o, const char *why) {
 	o = put_head(put_text(o, "error"), 5, 2);
 	o = put_text(put_text(o, "code"), "plugin");
 	return put_text(put_text(o, "text"), why);
+}
+
+static u8 *put_refusal(u64 id, const char *why) {
+	u8 *o = put_head(out, 5, 2);
+	return put_error(put_head(put_text(o, "id"), 0, id), why);
 }
 
 static u64 events = 1, every_ms = 1000;
@@ -101,25 +104,50 @@ static u8 *put_event(u8 *o) {
 }
 #endif
 
-// work answers the request with this id.
-static u8 *work(u64 id, cursor request) {
-	u8 *o = put_answer(id);
 #if KIND == TRIGGER
+static u8 *work(u64 id, cursor request) {
 	if (find(request, "wake").bad) return put_refusal(id, "asked what no trigger knows");
-	o = put_head(put_text(put_head(o, 5, 2), "events"), 4, events);
+	u8 *o = put_head(put_text(put_head(put_answer(id), 5, 2), "events"), 4, events);
 	for (u64 n = events; n > 0; n--) o = put_event(o);
 	o = put_text(put_head(put_text(o, "next"), 5, 1), "after_ms");
 	return put_head(o, 0, every_ms);
-#elif KIND == ACTION
-	cursor run = find(request, "run");
-	if (run.bad) return put_refusal(id, "asked what no action knows");
-	o = judge(put_text(put_head(o, 5, 1), "data"), find(find(run, "event"), "data"), above);
-	return o ? o : put_refusal(id, "event without a value");
+}
 #else
-	if (find(request, "deliver").bad) return put_refusal(id, "asked what no output knows");
-	return put_head(o, 5, 0);
+// put_done writes what became of one event.
+static u8 *put_done(u8 *o, cursor item) {
+#if KIND == ACTION
+	u8 *end = judge(put_text(put_head(o, 5, 1), "data"), find(find(item, "event"), "data"), above);
+	return end ? end : put_error(put_head(o, 5, 1), "event without a value");
+#else
+	return item.bad ? o : put_head(o, 5, 0);
 #endif
 }
+
+static u8 *work_batch(u64 id, cursor items) {
+	head h = read_head(&items);
+	if (items.bad || h.major != 4) return put_refusal(id, "batch without items");
+	u8 *o = put_head(put_text(put_head(put_answer(id), 5, 1), "items"), 4, h.n);
+	for (; h.n > 0; h.n--) {
+		o = put_done(o, items);
+		skip(&items);
+	}
+	return o;
+}
+
+static u8 *work(u64 id, cursor request) {
+	cursor batch = find(request, "batch");
+	if (!batch.bad) return work_batch(id, find(batch, "items"));
+#if KIND == ACTION
+	cursor run = find(request, "run");
+	if (run.bad) return put_refusal(id, "asked what no action knows");
+	u8 *end = judge(put_text(put_head(put_answer(id), 5, 1), "data"), find(find(run, "event"), "data"), above);
+	return end ? end : put_refusal(id, "event without a value");
+#else
+	if (find(request, "deliver").bad) return put_refusal(id, "asked what no output knows");
+	return put_head(put_answer(id), 5, 0);
+#endif
+}
+#endif
 
 static u8 *answer(cursor request) {
 	cursor c = find(request, "id");
@@ -132,7 +160,8 @@ static u8 *answer(cursor request) {
 static u8 *put_hello(void) {
 	static const char *const types[] = {"", "trigger", "action", "output"};
 	static const char *const names[] = {"", "bench-trigger", "bench-action", "bench-output"};
-	u8 *o = put_head(put_text(put_head(out, 5, 1), "hello"), 5, 4);
+	u8 *o = put_head(put_text(put_head(out, 5, 1), "hello"), 5, KIND == TRIGGER ? 4 : 5);
+	if (KIND != TRIGGER) o = put_head(put_text(o, "batch"), 0, 256);
 	o = put_head(put_text(o, "abi"), 0, 1);
 	o = put_text(put_text(o, "type"), types[KIND]);
 	o = put_text(put_text(o, "plugin"), names[KIND]);
