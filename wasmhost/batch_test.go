@@ -147,3 +147,22 @@ func TestBatchCosts(t *testing.T) {
 		t.Errorf("cancelled: %s", got)
 	}
 }
+
+// BenchmarkBatch is the cost of an event in a batch of so many.
+func BenchmarkBatch(b *testing.B) {
+	for _, n := range []int{1, 16, 256} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			p := batcher(b, BatchMax)
+			rs := batched(b, strings.Split(strings.Repeat(`{"value":80.5} `, n)[:15*n-1], " ")...)
+			p.CallBatch(context.Background(), rs)
+			for b.Loop() {
+				for _, a := range p.CallBatch(context.Background(), rs) {
+					if a.Error != nil {
+						b.Fatal(a.Error)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "µs/event")
+		})
+	}
+}

@@ -3,6 +3,7 @@ package wasmhost
 import (
 	"archive/zip"
 	"bytes"
+	"errors"
 	"io"
 	"io/fs"
 	"path"
@@ -248,8 +249,9 @@ func (n *treeNode) contents() (data []byte, own bool, err error) {
 	if _, err = io.ReadFull(r, data); err != nil {
 		return nil, false, err
 	}
-	if extra, err := io.CopyN(io.Discard, r, 1); extra > 0 || err != io.EOF { //nolint:errorlint // never wrapped here
-		return nil, false, protocol.Errorf(protocol.CodeBadInput, "tree: %q: not the size that the archive says", n.name)
+	if extra, err := io.CopyN(io.Discard, r, 1); extra > 0 || !errors.Is(err, io.EOF) {
+		return nil, false, protocol.Errorf(protocol.CodeBadInput, "tree: %q: not the size that the archive says",
+			n.name)
 	}
 	return data, true, nil
 }

@@ -18,8 +18,11 @@ func restrict(pid int, l processLimits) error {
 		resource int
 		most     uint64
 	}{
-		{unix.RLIMIT_NOFILE, l.files}, {unix.RLIMIT_DATA, l.memoryB}, {unix.RLIMIT_CPU, l.seconds},
-		{unix.RLIMIT_FSIZE, l.fileB}, {unix.RLIMIT_CORE, 0},
+		{unix.RLIMIT_NOFILE, l.files},
+		{unix.RLIMIT_DATA, l.memoryB},
+		{unix.RLIMIT_CPU, l.seconds},
+		{unix.RLIMIT_FSIZE, l.fileB},
+		{unix.RLIMIT_CORE, 0},
 	} {
 		var now unix.Rlimit
 		if err := unix.Prlimit(pid, r.resource, nil, &now); err != nil {

@@ -69,7 +69,10 @@ func TestReplayDiffers(t *testing.T) {
 		change func(r *Recording)
 		want   string
 	}{
-		"arguments":   {func(r *Recording) { r.Calls[1].HostCalls[0].Args = rawOf(t, `{"key":"b"}`) }, `call 2, host call 1: kv.get {"key":"a"}, recorded kv.get {"key":"b"}`},
+		"arguments": {
+			func(r *Recording) { r.Calls[1].HostCalls[0].Args = rawOf(t, `{"key":"b"}`) },
+			`call 2, host call 1: kv.get {"key":"a"}, recorded kv.get {"key":"b"}`,
+		},
 		"name":        {func(r *Recording) { r.Calls[1].HostCalls[0].Name = "kv.put" }, "recorded kv.put"},
 		"one more":    {func(r *Recording) { r.Calls[1].HostCalls = nil }, `host call 1, kv.get {"key":"a"}: not recorded`},
 		"reply":       {func(r *Recording) { r.Calls[1].HostCalls[0].OK = rawOf(t, `{"value":7}`) }, "call 2: another answer"},

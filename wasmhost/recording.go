@@ -159,7 +159,8 @@ func DecodeRecording(b []byte) (*Recording, error) {
 			r.Version, RecordingVersion)
 	}
 	if !slices.Contains([]Cut{CutNot, CutFull, CutSecret}, r.Cut) {
-		return nil, protocol.Errorf(protocol.CodeBadMessage, "recording: cut %q: not known", clip(string(r.Cut), 32))
+		return nil, protocol.Errorf(protocol.CodeBadMessage, "recording: cut %q: not known",
+			clip(string(r.Cut), 32))
 	}
 	for i := range r.Calls {
 		if err := r.Calls[i].check(); err != nil {

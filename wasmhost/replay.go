@@ -43,7 +43,7 @@ func (h *Host) Replay(ctx context.Context, s Spec, r *Recording) (Replayed, erro
 	defer p.Close(context.WithoutCancel(ctx))
 	p.script = play
 	if err := p.fresh(ctx); err != nil {
-		if !play.strayed("start") && !(play.ranOut() && r.Cut != CutNot) {
+		if cut := play.ranOut() && r.Cut != CutNot; !play.strayed("start") && !cut {
 			play.differs("start: %v", err)
 		}
 		play.judge()
@@ -93,7 +93,8 @@ func (h *Host) replayed(ctx context.Context, s Spec, r *Recording) (*Plugin, err
 		return nil, err
 	}
 	if !verdict.Metered && !h.cfg.AllowUnmetered {
-		return nil, protocol.Errorf(protocol.CodeUnverified, "module is not metered: a loop in it could not be stopped")
+		return nil, protocol.Errorf(protocol.CodeUnverified,
+			"module is not metered: a loop in it could not be stopped")
 	}
 	if p.code, err = h.acquire(ctx, s.Digest, s.Wasm, verdict.Metered); err != nil {
 		return nil, err
@@ -251,7 +252,8 @@ func (play *player) answered(a Answer) {
 	case a.Usage.MemoryB != want.MemoryB:
 		play.differs("call %d: %d bytes of memory, recorded %d", n+1, a.Usage.MemoryB, want.MemoryB)
 	case len(play.out.Calls[n].HostCalls) != len(want.HostCalls):
-		play.differs("call %d: %d host calls, recorded %d", n+1, len(play.out.Calls[n].HostCalls), len(want.HostCalls))
+		play.differs("call %d: %d host calls, recorded %d", n+1, len(play.out.Calls[n].HostCalls),
+			len(want.HostCalls))
 	}
 }
 

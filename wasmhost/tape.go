@@ -40,7 +40,9 @@ const (
 	entryLast      = entryWait
 )
 
-var entryNames = [...]string{"real time", "monotonic time", "randomness", "a read of stdin", "a wait for stdin"}
+var entryNames = [...]string{
+	"real time", "monotonic time", "randomness", "a read of stdin", "a wait for stdin",
+}
 
 // put records an entry.
 func (t *tape) put(kind byte, n uint64, b []byte) {

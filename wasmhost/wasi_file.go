@@ -81,7 +81,7 @@ type place struct {
 	folder bool      // the path ends in a slash: it means a folder
 }
 
-// look follows a path from the folder of a descriptor. Nothing above that is reached.
+// find follows a path from the folder of a descriptor. Nothing above that is reached.
 func (w *world) find(m api.Memory, fd, at, size uint32) (p place, e wasiErrno) {
 	dir, e := w.folder(fd)
 	if e != wasiOK {
@@ -153,7 +153,7 @@ func pathOpen(w *world, m api.Memory, a []uint64) wasiErrno {
 	if e != wasiOK {
 		return e
 	}
-	if e := mayOpen(p, how, rights); e != wasiOK {
+	if e = mayOpen(p, how, rights); e != wasiOK {
 		return e
 	}
 	fd, e := w.open(p.node, uint16(flags&fdAppend))

@@ -27,8 +27,9 @@ func pluginRecord(c *connection) *cobra.Command {
 		Long: "Start a WebAssembly module, put one request to it and write a recording: what it was asked and\n" +
 			"told, the clock and the randomness that it saw, and what it answered. It has the rights on this\n" +
 			"machine that its manifest asks for, but no files. A recording is cut before the first secret.",
-		Example: "  stavily plugin record plugin.wasm --manifest stavily-plugin.yaml --event event.json --out call.rec",
-		Args:    cobra.ExactArgs(1),
+		Example: "  stavily plugin record plugin.wasm --manifest stavily-plugin.yaml --event event.json " +
+			"--out call.rec",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.manifest == "" || f.out == "" {
 				return usage(cmd, errors.New("want --manifest and --out"))
@@ -150,9 +151,9 @@ func pluginReplay(c *connection) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay RECORDING",
 		Short: "Show a plugin again what it was recorded to see; no hub is asked",
-		Long: "Start a module, put the recorded requests to it, answer its host calls and its questions for time\n" +
-			"and randomness from the recording, and say whether it did the same: the same host calls in the same\n" +
-			"order, the same answers byte for byte, the same fuel. Nothing of this machine is touched.",
+		Long: "Start a module, put the recorded requests to it, answer its host calls and its questions for\n" +
+			"time and randomness from the recording, and say whether it did the same: the same host calls in\n" +
+			"the same order, the same answers byte for byte, the same fuel. Nothing of this machine is touched.",
 		Example: "  stavily plugin replay call.rec --module plugin.wasm",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -173,7 +174,7 @@ func pluginReplay(c *connection) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&module, "module", "", "the WebAssembly module that was recorded, metered or as it was built")
+	flags.StringVar(&module, "module", "", "the module that was recorded, metered or as it was built")
 	flags.StringArrayVar(&mounts, "mount", nil, "PATH=ZIP: an archive that it had mounted; may be said again")
 	flags.BoolVar(&interpreter, "interpreter", false, "run it in the interpreter, as small machines do")
 	return cmd
@@ -268,4 +269,3 @@ func cutText(r *wasmhost.Recording) string {
 	}
 	return string(r.Cut)
 }
-

@@ -71,7 +71,8 @@ func (s *session) askBatch(ctx context.Context, rs []wasmhost.Request) (as []was
 		f = s.settled("says more than was asked")
 	})
 	if f == nil && s.late {
-		f = &fault{"answer", protocol.Errorf(protocol.CodeDeadline, "went on after its answer until its time was over")}
+		err := protocol.Errorf(protocol.CodeDeadline, "went on after its answer until its time was over")
+		f = &fault{"answer", err}
 	}
 	return as, f
 }
