@@ -53,7 +53,7 @@ func newHubside(ctx context.Context, w *World) (*hubside, error) {
 // start opens a hub over what the last one left.
 func (h *hubside) start() error {
 	var err error
-	h.hub, err = h.memory.Open(h.cfg, h.w.time(), h, slog.New(slog.DiscardHandler))
+	h.hub, err = h.memory.Open(h.cfg, h.w.time(), h, slog.New(&refusals{h.w.tell}))
 	if err != nil {
 		return err
 	}

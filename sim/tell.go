@@ -30,6 +30,7 @@ type teller struct {
 	devices    []deviceTell
 	deploys    []*deployTell
 	slowest    []report.Run
+	cells      []cell
 	byWorkflow map[string]uint64 // runs that ended; never walked through
 	lastDeploy int64
 	expects    expects
@@ -260,6 +261,7 @@ func (t *teller) converged(d *device) bool {
 
 // plan puts the samples into the queue.
 func (t *teller) plan() {
+	t.cells = cellsOf(t.w)
 	every := int64(max(time.Second, t.w.scenario.Sample))
 	var next func()
 	next = func() {
@@ -284,6 +286,9 @@ func (t *teller) sample() {
 	all := t.sums()
 	s.Fired, s.Ended, s.Failed = all.Fired-t.before.Fired, all.Ended-t.before.Ended, all.Failed-t.before.Failed
 	s.BytesUp, s.BytesDown = all.BytesUp-t.before.BytesUp, all.BytesDown-t.before.BytesDown
+	if len(t.w.devices) <= fleetMax {
+		s.Sites = t.sites()
+	}
 	t.before = all
 	t.samples = append(t.samples, s)
 	t.expects.look()

@@ -125,3 +125,33 @@ func TestLog(t *testing.T) {
 		t.Errorf("log: %.300s", out.String())
 	}
 }
+
+func TestReportTellsWhatHappened(t *testing.T) {
+	text := strings.Replace(calm, "deploy:", `faults:
+  - {at: 20m, for: 10m, what: partition, where: "number == 0"}
+  - {at: 40m, what: hostile, where: "number == 1"}
+deploy:`, 1)
+	r := once(t, text, Options{})
+	held(t, r)
+	if r.Totals.Refused == 0 {
+		t.Error("noise was not counted")
+	}
+	away := 0
+	for _, s := range r.Samples {
+		if len(s.Sites) != 1 {
+			t.Fatalf("sites %q, want one cell", s.Sites)
+		}
+		if s.Online == 2 {
+			away++
+		}
+	}
+	if away == 0 || len(r.Faults) != 2 || r.Faults[0].Names[0] != "shop-0" {
+		t.Errorf("%d samples with one away, faults %+v", away, r.Faults)
+	}
+	if len(r.Deployments) != 1 || r.Deployments[0].Reached != 3 || r.Deployments[0].AllMS < 0 {
+		t.Errorf("deployments %+v", r.Deployments)
+	}
+	if g := r.Groups[0]; g.Agents != 3 || g.Converged != 3 || g.P99MS <= 0 || len(g.Sites) != 1 || len(r.Slowest) == 0 {
+		t.Errorf("group %+v", g)
+	}
+}
