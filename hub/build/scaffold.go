@@ -1,0 +1,189 @@
+package build
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/stavily/stavily/hub/build/sdk"
+	"github.com/stavily/stavily/protocol"
+)
+
+// templates are the sources that a new plugin begins with: those of common and of the
+// language's folder. A name ends with .txt, before it may stand the type that it is for.
+//
+//go:embed template
+var templates embed.FS
+
+// Scaffold is what a new plugin is to be.
+type Scaffold struct {
+	Language string
+	Type     protocol.PluginType
+	Name     protocol.PluginName
+	Author   string
+}
+
+// Scaffolds returns the languages that there is a beginning for, in ascending order.
+func Scaffolds() []string {
+	entries, err := templates.ReadDir("template")
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, e := range entries {
+		if e.Name() != "common" {
+			out = append(out, e.Name())
+		}
+	}
+	return out
+}
+
+// Files returns a complete source by slash-separated paths: manifest, program, tests,
+// configuration schema, example, README and the SDK. The error has CodeBadInput.
+func (s Scaffold) Files() (map[string][]byte, error) {
+	if err := errors.Join(s.Name.Check(), s.Type.Check()); err != nil {
+		return nil, protocol.Errorf(protocol.CodeBadInput, "new plugin: %w", err)
+	}
+	if !slices.Contains(Scaffolds(), s.Language) {
+		return nil, protocol.Errorf(protocol.CodeBadInput, "new plugin: language %q: want one of %s", s.Language,
+			strings.Join(Scaffolds(), ", "))
+	}
+	out := map[string][]byte{}
+	for _, dir := range []string{"common", s.Language} {
+		if err := s.fill(out, path.Join("template", dir)); err != nil {
+			return nil, err
+		}
+	}
+	switch s.Language {
+	case "go":
+		under(out, sdk.GoFiles())
+	case "rust":
+		if s.Name == sdk.RustCrate {
+			return nil, protocol.Errorf(protocol.CodeBadInput, "new plugin: %q is the SDK's own name", s.Name)
+		}
+		under(out, sdk.RustFiles())
+		out["Cargo.lock"] = []byte(s.cargoLock())
+	}
+	return out, nil
+}
+
+// under puts an SDK's files into the folder stavily.
+func under(out, files map[string][]byte) {
+	for name, data := range files {
+		out["stavily/"+name] = data
+	}
+}
+
+func (s Scaffold) fill(out map[string][]byte, dir string) error {
+	coverage := "0 # cannot be measured for Rust"
+	if s.Language == "go" {
+		coverage = "70"
+	}
+	words := strings.NewReplacer("NAME", string(s.Name), "KIND", string(s.Type), "LANGUAGE", s.Language,
+		"COVERAGE", coverage, "AUTHOR", strings.ReplaceAll(s.Author, `"`, "'"))
+	return fs.WalkDir(templates, dir, func(at string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		name := strings.TrimSuffix(strings.TrimPrefix(at, dir+"/"), ".txt")
+		for _, kind := range []protocol.PluginType{protocol.Trigger, protocol.Action, protocol.Output} {
+			cut, is := strings.CutSuffix(name, "."+string(kind))
+			if is && kind != s.Type {
+				return nil
+			}
+			name = cut
+		}
+		if name == "gitignore" {
+			name = ".gitignore"
+		}
+		text, err := templates.ReadFile(at)
+		out[name] = []byte(words.Replace(string(text)))
+		return err
+	})
+}
+
+// cargoLock is the lock of a crate that needs the SDK and nothing else.
+func (s Scaffold) cargoLock() string {
+	own := fmt.Sprintf("[[package]]\nname = %q\nversion = \"1.0.0\"\ndependencies = [\n \"stavily\",\n]\n", s.Name)
+	all := []string{own, "[[package]]\nname = \"stavily\"\nversion = \"0.1.0\"\n"}
+	if s.Name > sdk.RustCrate {
+		slices.Reverse(all)
+	}
+	return "version = 3\n\n" + strings.Join(all, "\n")
+}
+
+// The bounds of a folder that is built at the desk.
+const (
+	folderFilesMax = 10_000
+	folderBytesMax = 64 << 20
+)
+
+// Folder is a folder of this machine as a Tree, without hidden folders and what builds
+// leave in it, and its digest. Links are refused, and more than 10,000 files or 64 MiB.
+func Folder(dir string) (Tree, protocol.Digest, error) {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil, protocol.Digest{}, protocol.Errorf(protocol.CodeNotFound, "folder %q: want one that is there", dir)
+	}
+	t := folder{FS: os.DirFS(dir), dir: dir}
+	var all strings.Builder
+	count, size := 0, int64(0)
+	err := t.walk(func(name string, info fs.FileInfo) error {
+		if count, size = count+1, size+info.Size(); count > folderFilesMax || size > folderBytesMax {
+			return protocol.Errorf(protocol.CodeLimit, "folder %s: over %d files or %d bytes", dir, folderFilesMax, folderBytesMax)
+		}
+		data, err := fs.ReadFile(t, name)
+		fmt.Fprintf(&all, "%q %s\n", name, protocol.DigestOf(data))
+		return err
+	})
+	return t, protocol.DigestOf([]byte(all.String())), err
+}
+
+type folder struct {
+	fs.FS
+	dir string
+}
+
+// walk calls f for each file of the source, in ascending order.
+func (t folder) walk(f func(name string, info fs.FileInfo) error) error {
+	return fs.WalkDir(t.FS, ".", func(name string, entry fs.DirEntry, err error) error {
+		base := path.Base(name)
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && name != "." && (strings.HasPrefix(base, ".") || base == "target" || base == "node_modules"):
+			return fs.SkipDir
+		case entry.IsDir() || path.Ext(name) == ".wasm":
+			return nil
+		case !entry.Type().IsRegular():
+			return protocol.Errorf(protocol.CodeRefused, "%s: %s, want regular files only", name, entry.Type())
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		return f(name, info)
+	})
+}
+
+// WriteTo copies the source into a new folder.
+func (t folder) WriteTo(dir string) error {
+	return t.walk(func(name string, _ fs.FileInfo) error {
+		at := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+			return fmt.Errorf("copy: %w", err)
+		}
+		data, err := fs.ReadFile(t.FS, name)
+		if err != nil {
+			return fmt.Errorf("copy: %w", err)
+		}
+		return os.WriteFile(at, data, 0o644)
+	})
+}
+
+var _ Tree = folder{}

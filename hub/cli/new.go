@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stavily/stavily/hub/build"
+	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost"
+)
+
+func pluginNew() *cobra.Command {
+	var s build.Scaffold
+	var kind string
+	cmd := &cobra.Command{
+		Use:   "new NAME --lang LANGUAGE --type TYPE",
+		Short: "Begin a plugin: a complete repository in a new folder",
+		Example: "  stavily plugin new overheat --lang rust --type trigger\n" +
+			"  cd overheat && stavily plugin build",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s.Name, s.Type = protocol.PluginName(args[0]), protocol.PluginType(kind)
+			files, err := s.Files()
+			if err != nil {
+				return usage(cmd, err)
+			}
+			if err := writeNew(args[0], files); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s in %s; its README says how to go on\n", args[0], kind, s.Language)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&s.Language, "lang", "go", strings.Join(build.Scaffolds(), " or "))
+	cmd.Flags().StringVar(&kind, "type", "action", "trigger, action or output")
+	cmd.Flags().StringVar(&s.Author, "author", "Me", "who writes it")
+	return cmd
+}
+
+// writeNew writes files into a folder that was not there before.
+func writeNew(dir string, files map[string][]byte) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return fmt.Errorf("new plugin: %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		at := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+			return fmt.Errorf("new plugin: %w", err)
+		}
+		if err := os.WriteFile(at, files[name], 0o600); err != nil {
+			return fmt.Errorf("new plugin: %w", err)
+		}
+	}
+	return nil
+}
+
+// built is what "plugin build" tells of a module.
+type built struct {
+	File      string          `json:"file"`
+	Plugin    string          `json:"plugin"`
+	Digest    protocol.Digest `json:"digest"`
+	Bytes     int             `json:"bytes"`
+	Toolchain string          `json:"toolchain"`
+	Tests     string          `json:"tests"`
+	Notes     []string        `json:"notes"`
+	Warnings  []string        `json:"warnings,omitempty"`
+	ext       string          // of the file
+}
+
+func pluginBuild(c *connection) *cobra.Command {
+	var out string
+	var skip bool
+	cmd := &cobra.Command{
+		Use:   "build [FOLDER]",
+		Short: "Build and test the plugin of a folder, as a hub does",
+		Long: "Build the plugin of a folder (this one unless another is named): read its manifest, compile it\n" +
+			"with what its lock names, verify and meter the module, run its tests, and write the module.\n" +
+			"Nothing is published.",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir := "."
+			if len(args) == 1 {
+				dir = args[0]
+			}
+			found, module, err := buildFolder(cmd, dir, skip)
+			if err != nil {
+				return err
+			}
+			if found.File = out; out == "" {
+				name, _, _ := strings.Cut(found.Plugin, "@")
+				found.File = name + found.ext
+			}
+			if err := os.WriteFile(found.File, module, 0o600); err != nil {
+				return fmt.Errorf("build: %w", err)
+			}
+			return c.print(cmd.OutOrStdout(), found, found.show)
+		},
+	}
+	cmd.Flags().StringVarP(&out, "file", "f", "", "where the module goes (default NAME.wasm)")
+	cmd.Flags().BoolVar(&skip, "no-tests", false, "do not run the plugin's own tests")
+	return cmd
+}
+
+func (b built) show(w io.Writer) {
+	row(w, "plugin", b.Plugin)
+	row(w, "module", b.File, fmt.Sprintf("%d bytes", b.Bytes), b.Digest.Short())
+	row(w, "toolchain", b.Toolchain)
+	row(w, "tests", b.Tests)
+	for _, note := range append(b.Notes, b.Warnings...) {
+		row(w, " ", note)
+	}
+}
+
+// buildFolder does for a folder what publishing does for a signed tag.
+func buildFolder(cmd *cobra.Command, dir string, skipTests bool) (built, []byte, error) {
+	none := built{}
+	tree, digest, err := build.Folder(dir)
+	if err != nil {
+		return none, nil, err
+	}
+	m, warnings, err := build.ReadManifest(tree)
+	if err != nil {
+		return none, nil, err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return none, nil, fmt.Errorf("build: %w", err)
+	}
+	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	b, err := build.New(build.Config{
+		CacheDir: filepath.Join(cache, "stavily"), Log: log, AllowUnconfined: true, AllowUnmeasured: true,
+	})
+	if err != nil {
+		return none, nil, err
+	}
+	req := build.Request{Tree: tree, TreeDigest: digest, Manifest: m}
+	r, err := b.Build(cmd.Context(), req)
+	if err != nil {
+		return none, nil, err
+	}
+	module, ext := r.Module, ".zip"
+	if r.Outputs[0].Engine == "" {
+		ext = ".wasm"
+		if module, err = build.Meter(module); err != nil {
+			return none, nil, err
+		}
+		if _, err := wasmhost.Verify(module, m); err != nil {
+			return none, nil, err
+		}
+	}
+	said := "not run"
+	if !skipTests && m.Testing.Suite != "" {
+		if said, err = b.Test(cmd.Context(), req); err != nil {
+			return none, nil, err
+		}
+	}
+	return built{
+		Plugin: m.String(), Digest: protocol.DigestOf(module), Bytes: len(module), Toolchain: r.Builder.Toolchain,
+		Tests: said, Notes: r.Builder.Notes, Warnings: warnings, ext: ext,
+	}, module, nil
+}
