@@ -1,9 +1,12 @@
+//go:build linux && (amd64 || arm64)
+
 package wasmhost
 
 import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -167,5 +170,42 @@ func TestCancelEndsTheChild(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(h.cfg.CacheDir, "wazero-*", "*")); len(left) > 0 {
 		t.Errorf("left %q", left)
+	}
+}
+
+// TestCommandCompilesInAChild: what runs once is held to the same bounds, and leaves
+// nothing behind.
+func TestCommandCompilesInAChild(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	bounds, children := counting(t)
+	c := Command{Wasm: small(0), MemoryMB: 1, Compile: bounds}
+	if _, err := RunCommand(context.Background(), c); err != nil || children() != 1 {
+		t.Errorf("%v with %d children", err, children())
+	}
+	c.Compile = nobody
+	if _, err := RunCommand(context.Background(), c); protocol.CodeOf(err) != protocol.CodeLimit {
+		t.Errorf("without a compiler: %v", err)
+	}
+	if left, _ := os.ReadDir(os.Getenv("TMPDIR")); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+// TestProvenOnce: an interpreter keeps no code, and still a module starts one child only.
+func TestProvenOnce(t *testing.T) {
+	bounds, children := counting(t)
+	kept := &verdicts{kept: map[protocol.Digest]Verdict{}}
+	for range 2 { // starts of one agent
+		h, err := New(context.Background(), Config{Compile: bounds, Interpreter: true, Verdicts: kept})
+		must(t, err)
+		for range 2 {
+			p, err := h.Load(context.Background(), hostileSpec(t, "good", false))
+			must(t, err)
+			p.Close(context.Background())
+		}
+		must(t, h.Close(context.Background()))
+	}
+	if children() != 1 {
+		t.Errorf("%d children, want 1", children())
 	}
 }
