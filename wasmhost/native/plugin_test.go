@@ -242,6 +242,25 @@ func TestWithoutLayers(t *testing.T) {
 	}
 }
 
+// A process that does not die when it is killed, here because its thread is traced by the
+// agent, holds up neither the call nor the next one.
+func TestProcessThatDoesNotDie(t *testing.T) {
+	h := newHost(t, Config{Need: []string{LayerFiles}, Without: []string{LayerSeccomp}})
+	if h.facts.jail == 0 {
+		t.Skip(h.facts.jailWhy)
+	}
+	m := action()
+	m.Limits.Seconds = 2
+	p := load(t, h, m, probe(t))
+	tell(t, p, "ptrace", "", 0)
+	if a := ask(p, "sleep", "", 0); protocol.CodeOf(a.Error) != protocol.CodeDeadline {
+		t.Errorf("answered %+v", a)
+	}
+	if got := tell(t, p, "echo", "next", 0); got != "next" {
+		t.Errorf("the next request got %q", got)
+	}
+}
+
 // A policy may need more than the default, and what it misspells is not passed over.
 func TestNeed(t *testing.T) {
 	for field, text := range map[string]string{"cgroup": "cgroup: not enforced: memory: not used", "namespaces ": "no such field"} {

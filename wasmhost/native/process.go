@@ -138,7 +138,7 @@ func (h *Host) launch(ctx context.Context, p *plan, desk *wasmhost.Desk, stderr 
 	e.status.Close()
 	if err != nil {
 		proc.kill()
-		<-proc.done
+		proc.bury()
 		return nil, protocol.Errorf(protocol.CodeUnavailable, "jail: %w", err)
 	}
 	proc.pace.start(proc, p)
@@ -223,7 +223,9 @@ func (p *process) kill() {
 		_ = unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL)
 	}
 	_ = p.cmd.Process.Kill()
+	// A process that cannot die, such as a traced one, must not hold up who speaks with it.
 	_ = p.stdin.SetWriteDeadline(time.Now())
+	_ = p.stdout.SetReadDeadline(time.Now())
 }
 
 // bury waits for the end of a process that was killed and frees what it held. It reports
