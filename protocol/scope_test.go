@@ -76,3 +76,23 @@ func TestFiltersMeet(t *testing.T) {
 		}
 	}
 }
+
+// FuzzScopes: whatever a manifest says, two scopes meet alike from either side, and what
+// they have in common meets both in itself.
+func FuzzScopes(f *testing.F) {
+	f.Add("www.example.com:443", "*.example.com:*")
+	f.Add("[fd00::/8]:502", "0.0.0.0/0:1")
+	f.Add("a/+/b", "#")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		for _, capability := range capabilities {
+			one, ok := common(capability, a, b)
+			other, also := common(capability, b, a)
+			if ok != also || one != other && !strings.EqualFold(one, other) {
+				t.Fatalf("%s: %q and %q: %q %v, turned %q %v", capability, a, b, one, ok, other, also)
+			}
+			if again, still := common(capability, one, a); ok && one != "" && (!still || !strings.EqualFold(again, one)) {
+				t.Fatalf("%s: %q and %q: %q, which meets the first in %q", capability, a, b, one, again)
+			}
+		}
+	})
+}

@@ -50,11 +50,11 @@ permissions: {}
 		},
 		"manifest": {
 			[]string{good, "--native", "--manifest", manifest},
-			ExitFailed, `the manifest says action "good"`, "1 of 21",
+			ExitFailed, `the manifest says action "good"`, "1 of 22",
 		},
 		"not native": {[]string{good}, ExitUsage, "", "say --native"},
 		"no file":    {[]string{filepath.Join(dir, "none")}, ExitFailed, "", "none"},
-		"no module":  {[]string{empty}, ExitFailed, "want a WASI command", "1 of 21"},
+		"no module":  {[]string{empty}, ExitFailed, "want a WASI command", "1 of 22"},
 		"bad yaml":   {[]string{good, "--native", "--config", broken}, ExitFailed, "", "bad.yaml"},
 		"bad output": {[]string{good, "--native", "-o", "xml"}, ExitUsage, "", "want table or json"},
 	} {

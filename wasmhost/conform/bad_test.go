@@ -75,6 +75,8 @@ func TestBadPrograms(t *testing.T) {
 		{"float32", "integers", "which was not sent", nil},
 		{"touchy", "denied", "cannot do without", nil},
 		{"tired", "hundred", "request 51", nil},
+		{"batchfull", "batch", "want an array of 1 to 2", nil},
+		{"batchless", "batch", "items", nil},
 	} {
 		t.Run(c.mode+"/"+c.check, func(t *testing.T) {
 			t.Parallel()

@@ -119,3 +119,31 @@ func counted(n int) []Ask {
 	}
 	return out
 }
+
+// batch: a plugin that says that it takes batches answers one, as if each event had come
+// alone, and goes on.
+func (s *suite) batch(ctx context.Context) finding {
+	one, f := open(ctx, s.opening())
+	defer one.close(ctx)
+	if f != nil {
+		return finding{err: because(f)}
+	}
+	if one.hello.Batch < 2 || s.manifest.Plugin.Type == protocol.Trigger {
+		return finding{skip: "takes one event at a time"}
+	}
+	rs := []wasmhost.Request{s.request(1, nil, nil), s.request(2, nil, nil)}
+	for done := 0; done < len(rs); {
+		answers, f := one.askBatch(ctx, rs[done:])
+		if f != nil {
+			return finding{err: because(f)}
+		}
+		for _, a := range answers {
+			if a.Error != nil && a.Error.Code == protocol.CodeLimit {
+				return finding{err: a.Error}
+			}
+		}
+		done += len(answers)
+	}
+	_, f = one.ask(ctx, "answer", s.request(3, nil, nil))
+	return finding{err: because(f), detail: fmt.Sprintf("takes %d at once", one.hello.Batch)}
+}

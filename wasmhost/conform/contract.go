@@ -70,6 +70,7 @@ var deep = []struct {
 	{"integers", (*suite).integers},
 	{"denied", (*suite).denied},
 	{"hundred", (*suite).hundred},
+	{"batch", (*suite).batch},
 	{"memory", (*suite).memory},
 	{"interpreter", (*suite).interpreter},
 	{"unmetered", (*suite).unmetered},

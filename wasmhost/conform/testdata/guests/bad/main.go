@@ -27,6 +27,7 @@ type request struct {
 		Event struct{ Data json.RawMessage }
 	}
 	Check *struct{}
+	Batch *struct{}
 }
 
 func main() {
@@ -55,7 +56,9 @@ func main() {
 			check(string(r.ID))
 		case r.Run != nil:
 			run(in, string(r.ID), r.Run.Event.Data)
-		case mode == "lenient":
+		case r.Batch != nil && mode == "batchfull":
+			say(`{"id":` + string(r.ID) + `,"answer":{"items":[{},{},{}]}}`)
+		case mode == "lenient", r.Batch != nil && mode == "batchless":
 			say(`{"id":` + string(r.ID) + `,"answer":{}}`)
 		default:
 			say(`{"id":` + string(r.ID) + `,"error":{"code":"plugin","text":"not known"}}`)
@@ -90,6 +93,10 @@ func hello() {
 		return
 	case "oddtype":
 		say(`{"hello":{"abi":1,"type":"actor","plugin":"bad"}}`)
+		return
+	}
+	if strings.HasPrefix(mode, "batch") {
+		say(`{"hello":{"abi":1,"type":"action","plugin":"bad","sdk":"none","batch":16}}`)
 		return
 	}
 	say(`{"hello":{"abi":1,"type":"action","plugin":"bad","sdk":"none"}}`)
