@@ -44,6 +44,11 @@ const appPath = "/app"
 
 var engines = []engineFiles{
 	{name: "quickjs", module: "qjs.wasm", args: []string{"qjs", appPath + "/main.js"}},
+	{
+		name: "cpython", module: "python.wasm",
+		args:      []string{"python", "-I", "-S", "-B", appPath + "/__main__.pyc"},
+		libraries: map[string]string{"/usr/lib/python3.11": "python311.zip"},
+	},
 }
 
 // engineHint says how to come by an engine.

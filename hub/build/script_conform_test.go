@@ -78,3 +78,21 @@ func TestJavaScriptConforms(t *testing.T) {
 		})
 	}
 }
+
+// The Python SDK does in every type what ABI.md says.
+func TestPythonConforms(t *testing.T) {
+	needEngine(t, "cpython")
+	if testing.Short() {
+		t.Skip("compiles an engine, which takes long under the race detector")
+	}
+	if os.Getenv(everyRow) == "" {
+		t.Skip("compiles CPython and interprets it: STAVILY_EVERY_ROW=1 runs it")
+	}
+	text := readText(t, "../../plugins/sdk/python/conformance/main.py")
+	for _, kind := range []protocol.PluginType{protocol.Action, protocol.Trigger, protocol.Output} {
+		t.Run(string(kind), func(t *testing.T) {
+			files := map[string]string{"main.py": "KIND = \"" + string(kind) + "\"\n" + text}
+			conforms(t, engined(t, "python", files), kind)
+		})
+	}
+}

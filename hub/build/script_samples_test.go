@@ -24,6 +24,9 @@ var scriptSamples = []struct {
 	{"javascript", "quickjs", "hello", map[string]string{"main.js": "js/samples/hello/main.js"}},
 	{"javascript", "quickjs", "threshold", map[string]string{"main.js": "js/samples/threshold/main.js"}},
 	{"typescript", "quickjs", "counter", map[string]string{"main.ts": "js/samples/counter/main.ts"}},
+	{"python", "cpython", "hello", map[string]string{"main.py": "python/samples/hello/main.py"}},
+	{"python", "cpython", "threshold", map[string]string{"main.py": "python/samples/threshold/main.py"}},
+	{"python", "cpython", "counter", map[string]string{"main.py": "python/samples/counter/main.py"}},
 }
 
 // The samples answer byte for byte what those of the Go SDK answer.

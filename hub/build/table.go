@@ -11,7 +11,7 @@ import (
 
 // builders is the table of languages, a row each. Nothing else in this repository knows
 // which languages there are: a new one is a new row (P-03).
-var builders = []*language{goLanguage(), rustLanguage(), javascript(), typescript()}
+var builders = []*language{goLanguage(), rustLanguage(), javascript(), typescript(), python()}
 
 // planned are names that a manifest may use before there is a row: a manifest is read and
 // kept whole before anybody asks whether it can be built here.
@@ -110,7 +110,8 @@ func (l *language) toolchain(ctx context.Context) (string, error) {
 		case err == nil:
 			said = append(said, found)
 		case !n.optional:
-			return "", protocol.Errorf(protocol.CodeUnavailable, "build: no %s toolchain: %w; %s", l.title, err, n.hint)
+			return "", protocol.Errorf(protocol.CodeUnavailable, "build: no %s toolchain: %w; %s", l.title, err,
+				n.hint)
 		}
 	}
 	if len(said) == 0 {

@@ -30,3 +30,13 @@ func sumOf(archive []byte) string {
 	sum := sha256.Sum256(archive)
 	return hex.EncodeToString(sum[:])
 }
+
+//go:embed python.txtar
+var pythonArchive []byte
+
+// Python returns the files of the Python SDK by their paths in it, such as
+// "stavily/__init__.py". They are the caller's own.
+func Python() map[string]string { return unpack(pythonArchive) }
+
+// PythonSum names the contents of the Python SDK.
+func PythonSum() string { return sumOf(pythonArchive) }

@@ -1,0 +1,161 @@
+"""The way from a plugin to its host."""
+
+import binascii
+
+from ._errors import Error, clip
+from ._text import milliseconds
+
+_LEVELS = {"debug": -4, "info": 0, "warn": 4, "error": 8}
+_WRITE_MAX = 64 << 10  # bytes of one tcp.write: in base64 they fit a line
+
+
+class Context:
+    """One request's way to the host, until the plugin's function has returned. What the
+    host refuses is raised as an Error with the host's code: "denied" without the grant."""
+
+    def __init__(self, session, now_ms):
+        self._session = session
+        self._calls = 0
+        self.now_ms = now_ms
+        """The host's time at the beginning of the request, in milliseconds. It does not move."""
+        self.config = session.config
+
+    @property
+    def workflow(self):
+        return self._session.initial.get("workflow", "")
+
+    @property
+    def step(self):
+        return self._session.initial.get("step", "")
+
+    @property
+    def limits(self):
+        """What the host holds the plugin to."""
+        return self._session.initial.get("limits", {})
+
+    @property
+    def grants(self):
+        """What the plugin may ask the host for."""
+        return self._session.initial.get("grants", [])
+
+    def call(self, name, args=None):
+        """A host call by name, for those that have no method here."""
+        line = self._session.line({"call": {"n": self._calls + 1, "name": name, "args": args or {}}})
+        self._calls += 1
+        reply = self._session.exchange(line).get("reply")
+        if reply is None or reply.get("n") != self._calls:
+            raise self._session.broken(f"want the reply to call {self._calls}")
+        error = reply.get("error")
+        if error is not None:
+            raise Error(error.get("code", "internal"), f"{name}: {error.get('text', '')}")
+        return reply.get("ok") or {}
+
+    def log(self, level, text):
+        """A log line of at most 1 KiB; level is debug, info, warn or error. The host keeps
+        so many a second and counts the rest."""
+        try:
+            self.call("log", {"level": _LEVELS[level], "text": clip(str(text))})
+        except Error:
+            pass  # a line that was dropped is nobody's error
+
+    def metrics(self, *names):
+        """What the machine is at now, by name. Needs metrics.read."""
+        return self.call("metrics.read", {"names": list(names)}).get("values", {})
+
+    def process(self, argv, stdin="", output_max=0, timeout=0):
+        """Runs a program and waits for its end; timeout is in seconds. Needs process.execute
+        with the program as a scope."""
+        args = {"argv": list(argv), "stdin": stdin}
+        if output_max:
+            args["output_max"] = output_max
+        if timeout:
+            args["timeout_ms"] = milliseconds(timeout)
+        return self.call("process.run", args)
+
+    def append(self, path, data, sync=False):
+        """Adds to a file in the plugin's own directory and returns its size. Needs filesystem.write."""
+        return self.call("fs.append", {"path": path, "data": data, "sync": sync}).get("size", 0)
+
+    def write_file(self, path, data, sync=False):
+        """Makes a file be data, whole or not at all. Needs filesystem.write."""
+        self.call("fs.write", {"path": path, "data": data, "sync": sync})
+
+    def read_file(self, path, max=65_536):
+        """Reads at most max bytes of a file. Needs filesystem.read."""
+        return self.call("fs.read", {"path": path, "max": max}).get("data", "")
+
+    def list_files(self, path="."):
+        """The names in a folder, in ascending order. Needs filesystem.read."""
+        return self.call("fs.list", {"path": path}).get("names", [])
+
+    def kv_get(self, key, default=None):
+        """What kv_put kept, or default. Needs kv."""
+        value = self.call("kv.get", {"key": key}).get("value")
+        return default if value is None else value
+
+    def kv_put(self, key, value):
+        """Keeps a value: at most 64 keys, each at most 16 KiB; None removes it. Needs kv."""
+        self.call("kv.put", {"key": key, "value": value})
+
+    def resolve(self, name):
+        """The addresses of a host name, best first. Needs dns.resolve with the name as a scope."""
+        return self.call("dns.resolve", {"name": name}).get("addresses", [])
+
+    def http(self, url, method="GET", headers=None, body=None, max=0, timeout=0):
+        """One HTTP exchange; any status is an answer: a dict with status, headers, and body,
+        which is bytes where it is no text. Needs http.request with "host:port" as a scope."""
+        args = {"url": url, "method": method}
+        if headers:
+            args["headers"] = headers
+        if isinstance(body, (bytes, bytearray)):
+            args["body_base64"] = _base64(body)
+        elif body is not None:
+            args["body"] = body
+        if max:
+            args["max"] = max
+        if timeout:
+            args["timeout_ms"] = milliseconds(timeout)
+        ok = self.call("http.request", args)
+        if "body_base64" in ok:
+            ok["body"] = binascii.a2b_base64(ok.pop("body_base64"))
+        return ok
+
+    def dial(self, host, port, tls=False, timeout=0):
+        """Connects to a port. Needs tcp.connect with "host:port" as a scope."""
+        args = {"host": host, "port": port}
+        if tls:
+            args["tls"] = True
+        ok = self.call("tcp.connect", args)
+        return Conn(self, ok.get("conn"), ok.get("address", ""), timeout)
+
+
+class Conn:
+    """A connection of one request; the host closes it when the request ends."""
+
+    def __init__(self, context, conn, address, timeout):
+        self._context, self._args, self.address = context, {"conn": conn}, address
+        if timeout:
+            self._args["timeout_ms"] = milliseconds(timeout)
+
+    def read(self, max=4096):
+        """The bytes that are there, b"" at the end."""
+        ok = self._context.call("tcp.read", {**self._args, "max": max, "base64": True})
+        return binascii.a2b_base64(ok.get("data_base64", ""))
+
+    def write(self, data):
+        """Writes all of data, bytes."""
+        for at in range(0, len(data), _WRITE_MAX):
+            self._context.call("tcp.write", {**self._args, "data_base64": _base64(data[at : at + _WRITE_MAX])})
+
+    def close(self):
+        self._context.call("tcp.close", {"conn": self._args["conn"]})
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def _base64(data):
+    return binascii.b2a_base64(data, newline=False).decode()

@@ -1,0 +1,220 @@
+"""A plugin, what it is asked, and its conversation with the host."""
+
+import json
+import os
+import sys
+
+from ._context import Context
+from ._errors import answered, clip
+from ._text import milliseconds
+
+ABI = 1
+SDK = "python/0.1.0"
+LINE_MAX = 128 << 10  # bytes of one message, with its line end
+
+
+class Wake:
+    """What a trigger is asked."""
+
+    def __init__(self, why, state):
+        self.why = why
+        """"start" on the first wake after a start, else "timer"."""
+        self.state = state
+        """What the last answer left; None at first."""
+
+
+class Fired:
+    """A trigger's answer: events happened, each of which starts a run of the workflow; state
+    is what the next wake gets, also after a restart; after is when to be woken next, in
+    seconds, and 0 means not again until the next start."""
+
+    def __init__(self, events=(), state=None, after=0):
+        self.events, self.state, self.after = events, state, after
+
+
+class Event:
+    """What started a run: run (32 hexadecimal digits), workflow, time_ms, data."""
+
+    def __init__(self, event):
+        self.run = event.get("run", "")
+        self.workflow = event.get("workflow", "")
+        self.time_ms = event.get("time_ms", 0)
+        self.data = event.get("data")
+
+
+class Request:
+    """What an action or an output is asked: event; results of the actions before, in order,
+    each a dict; key, the same when the same request is repeated; deadline_ms."""
+
+    def __init__(self, body):
+        self.event = Event(body["event"])
+        self.results = body.get("results") or []
+        self.key = body.get("key", "")
+        self.deadline_ms = body.get("deadline_ms", 0)
+
+
+def trigger(name, config=None, check=None):
+    """Makes a trigger of a function (ctx, wake) that returns a Fired, or None for nothing."""
+    return lambda wake: Plugin("trigger", name, wake, config, check)
+
+
+def action(name, config=None, check=None):
+    """Makes an action of a function (ctx, request) that returns the data of the result."""
+    return lambda run: Plugin("action", name, run, config, check)
+
+
+def output(name, config=None, check=None):
+    """Makes an output of a function (ctx, request); returning means delivered."""
+    return lambda deliver: Plugin("output", name, deliver, config, check)
+
+
+class Plugin:
+    """A plugin with its function. config is a class: its annotated names are the keys, their
+    values the defaults; a method validate may look at the whole. Or it is a function that
+    makes the configuration of the dict that was sent. check(ctx) is the self-check."""
+
+    def __init__(self, kind, name, function, config, check):
+        self.kind, self.name, self.function, self.config, self.check = kind, name, function, config, check
+
+    def __call__(self, *args):
+        return self.function(*args)
+
+    def main(self):
+        """Serves the host until stdin ends. The hub calls it."""
+        hear, sys.stdout = sys.stdin.buffer.readline, sys.stderr
+        session = Session(self, lambda: hear(LINE_MAX + 1), _write)
+        while line := hear(LINE_MAX + 1):
+            session.take(line)
+
+
+def _write(line):
+    while line:
+        line = line[os.write(1, line) :]
+
+
+class Session:
+    """One conversation: hear gives the host's next line, say says one; both are bytes."""
+
+    def __init__(self, plugin, hear, say):
+        self.plugin, self._hear, self._say = plugin, hear, say
+        self.initial = self.config = self._failed = None
+        say(self.line({"hello": {"abi": ABI, "type": plugin.kind, "plugin": plugin.name, "sdk": SDK}}))
+
+    def take(self, line):
+        """Does what a line of the host wants."""
+        message = json.loads(line)
+        if self.initial is None:
+            return self._init(message)
+        number = message.get("id")
+        if number is None or "init" in message or "reply" in message:
+            raise self.broken("want a request")
+        try:
+            said = self.line({"id": number, "answer": self._ask(message)})
+        except Exception as error:  # whatever it is, it is the answer
+            if self._failed is not None:
+                raise self._failed from None
+            _trace(error)
+            said = self.line({"id": number, "error": answered(error)})
+        self._say(said)
+
+    def _init(self, message):
+        if "init" not in message:
+            raise self.broken("want init")
+        try:
+            self.config = configured(self.plugin.config, message["init"].get("config") or {})
+        except Exception as error:
+            self._say(self.line({"error": {"code": "plugin", "text": clip(f"config: {error}")}}))
+            return
+        self.initial = message["init"]
+        self._say(b'{"ready":{}}\n')
+
+    def _ask(self, message):
+        kind, call = self.plugin.kind, self.plugin.function
+        if kind == "trigger" and "wake" in message:
+            wake = message["wake"]
+            fired = call(self._context(wake), Wake(wake.get("why"), wake.get("state"))) or Fired()
+            out = {"events": list(fired.events)}
+            if milliseconds(fired.after) > 0:
+                out["next"] = {"after_ms": milliseconds(fired.after)}
+            out["state"] = fired.state
+            return out
+        if kind == "action" and "run" in message:
+            return {"data": call(self._context(message["run"]), Request(message["run"]))}
+        if kind == "output" and "deliver" in message:
+            call(self._context(message["deliver"]), Request(message["deliver"]))
+            return {}
+        if "check" in message:
+            if self.plugin.check is not None:
+                self.plugin.check(self._context(message["check"]))
+            return {}
+        raise ValueError(f'request {message["id"]}: not one for {kind} "{self.plugin.name}"')
+
+    def _context(self, body):
+        return Context(self, body.get("now_ms", 0))
+
+    def line(self, message):
+        """A message as a line; ValueError for what the host would end the plugin for."""
+        text = _encode(message)
+        try:
+            line = text.encode() + b"\n"
+        except UnicodeEncodeError:  # half a character
+            line = text.encode("utf-8", "replace") + b"\n"
+        if len(line) > LINE_MAX:
+            raise ValueError(f"message of {len(line)} bytes, limit {LINE_MAX}")
+        return line
+
+    def exchange(self, line):
+        """Says a call and hears its reply."""
+        if self._failed is not None:
+            raise self._failed
+        self._say(line)
+        reply = self._hear()
+        if not reply:
+            raise self.broken("the host has gone")
+        return json.loads(reply)
+
+    def broken(self, why):
+        """Ends the conversation: the host said what it may not."""
+        self._failed = RuntimeError(f"read: message: {why}")
+        return self._failed
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def _trace(error):
+    """The place of what is most likely a defect goes to the log."""
+    if isinstance(error, (TypeError, AttributeError, NameError, LookupError, ArithmeticError, AssertionError)):
+        import traceback
+
+        traceback.print_exception(error)
+
+
+_TYPES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "a map"}
+
+
+def configured(config, sent):
+    """The configuration that a plugin gets of what the host sent."""
+    if callable(config) and not isinstance(config, type):
+        return config(sent)
+    fields = getattr(config, "__annotations__", {})
+    for key in sent:
+        if key not in fields:
+            raise ValueError(f"unknown key {json.dumps(key, ensure_ascii=False)}")
+    out = config() if config is not None else None
+    for key, want in fields.items():
+        if sent.get(key) is not None:
+            setattr(out, key, _typed(key, want, sent[key]))
+        elif not hasattr(out, key):
+            raise ValueError(f"{key}: want {_TYPES.get(want, 'a value')}")
+    if hasattr(out, "validate"):
+        out.validate()
+    return out
+
+
+def _typed(key, want, value):
+    if want is float and type(value) is int:
+        return float(value)
+    if want in _TYPES and type(value) is not want:
+        raise ValueError(f"{key}: want {_TYPES[want]}, got {_TYPES.get(type(value), 'nothing')}")
+    return value
