@@ -2,9 +2,7 @@ package sim
 
 import (
 	"fmt"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -33,38 +31,18 @@ deploy:
       outputs: [{plugin: sink@1}]
 `
 
-func cpu() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 func BenchmarkFleet(b *testing.B) {
 	for _, agents := range []int{100, 1000, 10000} {
 		b.Run(fmt.Sprint(agents), func(b *testing.B) {
+			text := strings.NewReplacer("COUNT", fmt.Sprint(agents), "MINUTES", fmt.Sprint(max(4, 20_000/agents))).Replace(large)
 			for range b.N {
-				minutes := max(5, 20_000/agents)
-				text := strings.NewReplacer("COUNT", fmt.Sprint(agents), "MINUTES", fmt.Sprint(minutes)).Replace(large)
-				w, err := newWorld(b.Context(), parse(b, text), Options{})
+				p, err := Measure(b.Context(), []byte(text), 2*time.Minute)
 				if err != nil {
 					b.Fatal(err)
 				}
-				if err := w.runTo(int64(2 * time.Minute)); err != nil { // everything is deployed
-					b.Fatal(err)
-				}
-				began := cpu()
-				from := w.now
-				if err := w.runTo(w.until); err != nil {
-					b.Fatal(err)
-				}
-				took := cpu() - began
-				b.ReportMetric(time.Duration(w.now-from).Seconds()/took.Seconds(), "vs/cpu-s")
-				b.ReportMetric(took.Seconds()*1e6/float64(w.tell.totals.Fired), "cpu-µs/event")
-				runtime.GC()
-				var m runtime.MemStats
-				runtime.ReadMemStats(&m)
-				b.ReportMetric(float64(1<<30)/(float64(m.HeapAlloc)/float64(agents)), "agents/GiB")
-				_ = w.close()
+				b.ReportMetric(p.Virtual.Seconds()/p.Wall.Seconds(), "vs/s")
+				b.ReportMetric(float64(p.Wall.Microseconds())/float64(p.Events), "µs/event")
+				b.ReportMetric(float64(agents)/float64(p.Bytes)*(1<<30), "agents/GiB")
 			}
 		})
 	}

@@ -96,7 +96,7 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*report.Result, 
 	if err = errors.Join(err, w.close()); err != nil {
 		return nil, fmt.Errorf("simulate %s: seed %d: at +%s: %w", s.Name, w.seed, time.Duration(w.now), err)
 	}
-	out.Wall = time.Since(began) //nolint:forbidigo // as above
+	out.Wall = time.Since(began)
 	return out, nil
 }
 

@@ -45,6 +45,7 @@ func rows() []row {
 		{"N8", hubMemory},
 		{"N9", hubCPU},
 		{"N11", rollout},
+		{"N12", simulation},
 		{"N13", durablePut},
 		{"N14", reportBytes},
 		{"N16", planning},
