@@ -49,7 +49,9 @@ func bombs() map[string][]byte {
 // TestBombsAreKilled: whatever a module does to the compiler, it is refused within the
 // bound, and who works beside it is answered as before. F9.
 func TestBombsAreKilled(t *testing.T) {
-	h := newHost(t, Config{CacheDir: t.TempDir(), Compile: Compile{Command: compileCommand(t), Seconds: 1}})
+	h := newHost(t, Config{CacheDir: t.TempDir(), Compile: Compile{
+		Command: compileCommand(t), Seconds: 1, Wall: 10 * time.Minute, // of a busy machine
+	}})
 	p := load(t, newHost(t, Config{}), specOf("cborprobe", guest(t, "cborprobe")))
 	before := latencies(t, p, closedAfter(200*time.Millisecond))
 	for name, wasm := range bombs() {

@@ -21,6 +21,10 @@ const (
 	restAfter = 20 * time.Millisecond
 	// creditMax bounds what a guest gets back for having been woken late.
 	creditMax = time.Second
+	// What the clock says beyond that for a unit of fuel is not the guest's, compiled or
+	// interpreted on a slow machine: a fast one takes a twentieth.
+	slowCompiled    = 10 * time.Nanosecond
+	slowInterpreted = 500 * time.Nanosecond
 )
 
 type instanceKey struct{}
@@ -55,6 +59,8 @@ type tank struct {
 	resumed     time.Time     // when the guest began to run
 	paused      time.Time     // when it began to wait; before resumed while it runs
 	ahead       time.Duration // how far it is ahead of its share
+	unit        time.Duration // the most that a unit of fuel takes
+	billed      uint64        // fuel that charge has seen
 	lap         lap
 }
 
@@ -143,6 +149,11 @@ func (t *tank) charge(now time.Time) {
 	t.resumed, t.paused = now, now
 	if !t.limited() || ran < 0 {
 		return
+	}
+	if t.fuel != nil && t.unit > 0 {
+		paid := t.spent()
+		ran = min(ran, time.Duration(paid-t.billed)*t.unit)
+		t.billed = paid
 	}
 	t.ahead += t.owed(ran)
 	t.lap.ran += ran

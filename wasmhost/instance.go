@@ -65,6 +65,10 @@ func newInstance(b blueprint) (*instance, error) {
 		return nil, protocol.Errorf(protocol.CodeUnverified, "instantiate: %w", err)
 	}
 	in.tank = newTank(in.module, b.limits.CPUCores)
+	in.tank.unit = slowCompiled
+	if b.host.engine.interpreter || !compiles {
+		in.tank.unit = slowInterpreted
+	}
 	if in.tank.limited() {
 		in.duplex.rests = in.rests
 		if b.host.realTime {

@@ -34,6 +34,9 @@ type shelf struct {
 	home string // the engine's own folder in dir, named after its version
 }
 
+// compiles says that the engine has a compiler for this kind of machine.
+const compiles = true
+
 const (
 	shelfMax  = 256 << 20 // bytes, without Config.CacheMax
 	listName  = "list"

@@ -10,6 +10,9 @@ import (
 	"github.com/stavily/stavily/protocol"
 )
 
+// compiles says that the engine has a compiler for this kind of machine.
+const compiles = false
+
 // shelf keeps nothing where the engine interprets: there is no code.
 type shelf struct{}
 
