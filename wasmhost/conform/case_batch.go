@@ -133,9 +133,9 @@ func (s *suite) batch(ctx context.Context) finding {
 	}
 	rs := []wasmhost.Request{s.request(1, nil, nil), s.request(2, nil, nil)}
 	for done := 0; done < len(rs); {
-		answers, f := one.askBatch(ctx, rs[done:])
-		if f != nil {
-			return finding{err: because(f)}
+		answers, wrong := one.askBatch(ctx, rs[done:])
+		if wrong != nil {
+			return finding{err: because(wrong)}
 		}
 		for _, a := range answers {
 			if a.Error != nil && a.Error.Code == protocol.CodeLimit {
