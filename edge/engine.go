@@ -50,6 +50,9 @@ func (h *Host) readTree(d protocol.Digest) (*wasmhost.Tree, error) {
 	return tree, nil
 }
 
+// readTree reads a tree by its digest.
+type readTree func(protocol.Digest) (*wasmhost.Tree, error)
+
 // trees are the libraries in use, so that all plugins of a language share one. A library
 // that no plugin uses any more is garbage.
 type trees struct {
@@ -58,7 +61,7 @@ type trees struct {
 }
 
 // get returns the tree d, which read reads when nobody has it.
-func (t *trees) get(d protocol.Digest, read func(protocol.Digest) (*wasmhost.Tree, error)) (*wasmhost.Tree, error) {
+func (t *trees) get(d protocol.Digest, read readTree) (*wasmhost.Tree, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if tree := t.all[d].Value(); tree != nil {

@@ -175,9 +175,10 @@ func TestPublishRefuses(t *testing.T) {
 		{"bad JSON example", "2.1.4", func(v string) { w.repository(with(v, "examples/b.json", "{\n  \"n\": \"x\"}")) }, // M-29
 			registry.StageManifest, protocol.CodeBadInput, []string{"examples/b.json:2:8: n: example does not fit the schema: got string"}},
 		{
-			"no Python here", "2.1.5", func(v string) { w.repository(manifest(v, "language: go", "language: python")) },
+			"no such Go here", "2.1.5",
+			func(v string) { w.repository(manifest(v, "language: go", "language: go, min_version: \"99.0\"")) },
 			registry.StageCompatibility, protocol.CodeIncompatible,
-			[]string{"this hub builds no python; it builds go"},
+			[]string{"it wants go", "99.0"},
 		},
 		{
 			"older version", "0.9.0", func(v string) { w.repository(plugin{name: "work", version: v}) },

@@ -198,10 +198,10 @@ func TestTailKeepsTheEnd(t *testing.T) {
 // P-03: a language without a row is an error that names those that have one.
 func TestBuildNamesItsLanguages(t *testing.T) {
 	req := tiny.request(t)
-	req.Manifest.Runtime.Language = "python"
+	req.Manifest.Runtime.Language = "cobol"
 	b := newBuilder(t)
 	_, err := b.Compatible(req.Manifest)
-	wantError(t, err, protocol.CodeIncompatible, "plugin tiny@1.0.0: this hub builds no python; it builds go")
+	wantError(t, err, protocol.CodeIncompatible, "plugin tiny@1.0.0: this hub builds no cobol; it builds go")
 	_, err = b.Build(t.Context(), req)
 	wantError(t, err, protocol.CodeIncompatible, "it builds go")
 	req.Manifest.Runtime = protocol.Runtime{Language: "go", MinVersion: "1.99"}

@@ -52,7 +52,7 @@ var engines = []engineFiles{
 }
 
 // engineHint says how to come by an engine.
-const engineHint = "run make engines, or put the files of a release's folder engines into one of the folders named"
+const engineHint = "run make engines, or put a release's folder engines into one of the folders named"
 
 // engineDirs are the folders in which engines are looked for: beside the program, where a
 // package puts them, and where make engines does.

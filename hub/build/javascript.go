@@ -95,7 +95,8 @@ func jsMain(tree fs.FS) (string, error) {
 			return name, nil
 		}
 	}
-	return "", protocol.Errorf(protocol.CodeBadInput, "build: no %s in the source", strings.Join(choices, ", nor "))
+	return "", protocol.Errorf(protocol.CodeBadInput, "build: no %s in the source",
+		strings.Join(choices, ", nor "))
 }
 
 // packageJSON is what is read of package.json. Scripts are not: none is ever run.
@@ -151,7 +152,8 @@ func jsTest(ctx context.Context, w *workspace, suite string) (tested, error) {
 	}
 	out, err := engine.run(ctx, map[string][]byte{"test.js": script}, appPath+"/test.js")
 	if err != nil {
-		return tested{}, overtime(ctx, "test", protocol.Errorf(protocol.CodeRefused, "test: %w\n%s", err, tail(out)))
+		return tested{}, overtime(ctx, "test",
+			protocol.Errorf(protocol.CodeRefused, "test: %w\n%s", err, tail(out)))
 	}
 	return tested{said: fmt.Sprintf("passed, %d files", count)}, nil
 }
@@ -172,7 +174,8 @@ func (w *workspace) bundle(entry string) ([]byte, error) {
 		return nil, protocol.Errorf(protocol.CodeBadInput, "bundle: %s", w.told(result.Errors))
 	}
 	if len(result.OutputFiles) != 1 {
-		return nil, protocol.Errorf(protocol.CodeBadInput, "bundle: %d files, want one script", len(result.OutputFiles))
+		return nil, protocol.Errorf(protocol.CodeBadInput, "bundle: %d files, want one script",
+			len(result.OutputFiles))
 	}
 	return result.OutputFiles[0].Contents, nil
 }

@@ -51,8 +51,9 @@ plugin.main()
 func pythonFetch(_ context.Context, w *workspace) error {
 	for _, name := range []string{"requirements.txt", "Pipfile", "poetry.lock", "uv.lock", "setup.py"} {
 		if _, err := fs.Stat(w.tree, name); err == nil {
-			return protocol.Errorf(protocol.CodeIncompatible, "%s: packages are not fetched for Python as WebAssembly: "+
-				"commit pure Python packages in the folder vendor and leave this file out", name)
+			return protocol.Errorf(protocol.CodeIncompatible,
+				"%s: packages are not fetched for Python as WebAssembly: commit pure ones in the folder vendor, "+
+					"and leave this file out", name)
 		}
 	}
 	return nil
@@ -111,7 +112,8 @@ func pythonBuild(ctx context.Context, w *workspace) ([]Output, error) {
 		Args: []string{"-I", "-S", "-B", appPath + "/compile.py"}, Scratch: scratch,
 	})
 	if err != nil {
-		return nil, overtime(ctx, "compile", protocol.Errorf(protocol.CodeBadInput, "compile: %w\n%s", err, tail(said)))
+		return nil, overtime(ctx, "compile",
+			protocol.Errorf(protocol.CodeBadInput, "compile: %w\n%s", err, tail(said)))
 	}
 	code := map[string][]byte{}
 	for name := range sources {
@@ -146,12 +148,14 @@ func pythonTest(ctx context.Context, w *workspace, suite string) (tested, error)
 	if err != nil {
 		return tested{}, err
 	}
+	at := quoted(path.Join(appPath, dir))
 	files["__main__.py"] = []byte("import sys\nsys.path[:0] = ['/app', '/app/vendor']\n" +
-		"sys.argv = ['test', 'discover', '-s', '" + appPath + "/" + dir + "', '-t', '" + appPath + "/" + dir + "']\n" +
+		"sys.argv = ['test', 'discover', '-s', " + at + ", '-t', " + at + "]\n" +
 		"import unittest\nunittest.main(module=None)\n")
 	out, err := engine.run(ctx, files, "-I", "-S", "-B", appPath+"/__main__.py")
 	if err != nil {
-		return tested{}, overtime(ctx, "test", protocol.Errorf(protocol.CodeRefused, "test: %w\n%s", err, tail(out)))
+		return tested{}, overtime(ctx, "test",
+			protocol.Errorf(protocol.CodeRefused, "test: %w\n%s", err, tail(out)))
 	}
 	return tested{said: fmt.Sprintf("passed, %d files", count)}, nil
 }
