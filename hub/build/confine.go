@@ -38,8 +38,8 @@ const (
 	addressMax     = 8 << 30 // bytes of address space of one process
 	fileMax        = 1 << 30 // bytes of one file
 	confinedAt     = "/build"
-	confinedLimits = "the build is confined: no network after the fetch, writes in its own folder only, at most " +
-		"256 processes of 8 GiB, and a deadline"
+	confinedLimits = "the build is confined: no network after the fetch, writes in its own folder only, at " +
+		"most 256 processes of 8 GiB, and a deadline"
 )
 
 // inside is where a path of the workspace stands for its programs. It is the same for each
@@ -85,8 +85,8 @@ func (w *workspace) run(ctx context.Context, c command) error {
 }
 
 // read returns a file that a program has left in the workspace: a regular one, not beyond
-// it by links, of at most max bytes.
-func (w *workspace) read(rel string, max int64) ([]byte, error) {
+// it by links, of at most so many bytes.
+func (w *workspace) read(rel string, most int64) ([]byte, error) {
 	root, err := os.OpenRoot(w.dir)
 	if err != nil {
 		return nil, fmt.Errorf("build: %w", err)
@@ -96,9 +96,9 @@ func (w *workspace) read(rel string, max int64) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build: %w", err)
 	}
-	if !info.Mode().IsRegular() || info.Size() > max {
+	if !info.Mode().IsRegular() || info.Size() > most {
 		return nil, protocol.Errorf(protocol.CodeLimit, "build: %s: %s of %d bytes, want a file of at most %d",
-			filepath.Base(rel), info.Mode().Type(), info.Size(), max)
+			filepath.Base(rel), info.Mode().Type(), info.Size(), most)
 	}
 	return root.ReadFile(rel)
 }

@@ -49,7 +49,8 @@ func openRoom(ctx context.Context) (*room, error) {
 	defer os.RemoveAll(dir)
 	r := &room{other: os.Geteuid() == 0}
 	w := &workspace{dir: dir, room: r}
-	if err := w.run(ctx, command{what: "a first program", argv: []string{"/bin/sh", "-c", "exit 0"}, dir: confinedAt}); err != nil {
+	first := command{what: "a first program", argv: []string{"/bin/sh", "-c", "exit 0"}, dir: confinedAt}
+	if err := w.run(ctx, first); err != nil {
 		return nil, fmt.Errorf("confine: this machine allows no user namespaces with mounts: %w", err)
 	}
 	return r, nil
@@ -93,11 +94,16 @@ func (r *room) own(w *workspace, c command) error {
 	if !r.other || c.asHub {
 		return nil
 	}
-	return filepath.WalkDir(w.dir, func(path string, _ fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(w.dir)
+	if err != nil {
+		return fmt.Errorf("confine: %w", err)
+	}
+	defer root.Close()
+	return fs.WalkDir(root.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return fmt.Errorf("confine: %w", err)
 		}
-		return os.Lchown(path, buildUser, buildUser)
+		return root.Lchown(name, buildUser, buildUser)
 	})
 }
 
@@ -121,7 +127,7 @@ func (r *room) script(w *workspace, c command) (string, error) {
 	b.line("mount --make-rprivate /")
 	b.line("mount -t tmpfs -o mode=755,size=16m room %s; cd %s", quote(at), quote(at))
 	b.line("mkdir -p proc tmp old .%s", confinedAt)
-	b.line("mount -t tmpfs -o mode=1777,size=512m tmp tmp")
+	b.line("mount -t tmpfs -o mode=1777,size=512m none tmp")
 	shown := slices.Concat(system, c.reads)
 	if c.network {
 		shown = append(shown, online...)
@@ -133,10 +139,11 @@ func (r *room) script(w *workspace, c command) (string, error) {
 		b.show(path, true)
 	}
 	b.line("mount --bind %s .%s", quote(w.dir), confinedAt)
-	b.line("mount -t proc proc proc 2>/dev/null || true")
+	b.line("mount -t proc none proc 2>/dev/null || true")
 	b.line("pivot_root . old; cd /; umount -l /old; rmdir /old; mount -o remount,bind,ro /")
 	b.line("cd %s", quote(c.dir))
-	limits := fmt.Sprintf("--nproc=%d --as=%d --fsize=%d --core=0", processesMax, int64(addressMax), int64(fileMax))
+	limits := fmt.Sprintf("--nproc=%d --as=%d --fsize=%d --core=0", processesMax, int64(addressMax),
+		int64(fileMax))
 	user := ""
 	if r.other && !c.asHub {
 		user = fmt.Sprintf("--reuid=%d --regid=%d --clear-groups", insideUser, insideUser)
@@ -147,7 +154,8 @@ func (r *room) script(w *workspace, c command) (string, error) {
 			path = "env " + quote(e)
 		}
 	}
-	b.line(`exec prlimit %s setpriv %s --no-new-privs --inh-caps=-all --bounding-set=-all %s "$@"`, limits, user, path)
+	b.line(`exec prlimit %s setpriv %s --no-new-privs --inh-caps=-all --bounding-set=-all %s "$@"`, limits,
+		user, path)
 	return b.String(), b.err
 }
 

@@ -96,7 +96,9 @@ func goTest(ctx context.Context, w *workspace, suite string) (tested, error) {
 
 // runTests runs tests that were compiled to a module in wasmhost, with the source as a
 // read-only file system and a folder to write in, and returns what they said.
-func (w *workspace) runTests(ctx context.Context, module []byte, suite string, args ...string) ([]byte, error) {
+func (w *workspace) runTests(ctx context.Context, module []byte, suite string, args ...string) ([]byte,
+	error,
+) {
 	scratch := filepath.Join(w.dir, "scratch")
 	if err := os.MkdirAll(scratch, 0o700); err != nil {
 		return nil, fmt.Errorf("test: %w", err)

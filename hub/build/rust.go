@@ -47,7 +47,8 @@ func rustLanguage() *language {
 
 // rustProfile is how modules are compiled, whatever the source's own profiles say.
 var rustProfile = []string{
-	"CARGO_PROFILE_RELEASE_OPT_LEVEL=3", "CARGO_PROFILE_RELEASE_LTO=fat", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1",
+	"CARGO_PROFILE_RELEASE_OPT_LEVEL=3", "CARGO_PROFILE_RELEASE_LTO=fat",
+	"CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1",
 	"CARGO_PROFILE_RELEASE_PANIC=abort", "CARGO_PROFILE_RELEASE_STRIP=symbols", "CARGO_PROFILE_RELEASE_DEBUG=0",
 	"CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=false", "CARGO_PROFILE_RELEASE_INCREMENTAL=false",
 	"CARGO_PROFILE_TEST_DEBUG=0", "CARGO_PROFILE_DEV_DEBUG=0", "CARGO_INCREMENTAL=0", "SOURCE_DATE_EPOCH=0",
@@ -138,7 +139,8 @@ func rustFetch(ctx context.Context, w *workspace) error {
 	}
 	vendor := w.inside(filepath.Join(w.dir, "vendor"))
 	out := &capped{left: outputMax} // what to write into a configuration, which is ours alone
-	return w.cargo(ctx, cargoCall{args: []string{"vendor", "--locked", "--versioned-dirs", vendor}, fetch: true, stdout: out})
+	args := []string{"vendor", "--locked", "--versioned-dirs", vendor}
+	return w.cargo(ctx, cargoCall{args: args, fetch: true, stdout: out})
 }
 
 func rustBuild(ctx context.Context, w *workspace) ([]Output, error) {
@@ -155,7 +157,8 @@ func rustBuild(ctx context.Context, w *workspace) ([]Output, error) {
 	at := filepath.Join("target", c.target, "release")
 	found, err := fs.Glob(os.DirFS(filepath.Join(w.dir, at)), "*.wasm")
 	if err != nil || len(found) != 1 {
-		return nil, protocol.Errorf(protocol.CodeBadInput, "cargo build: binaries %q: want one program, src/main.rs", found)
+		return nil, protocol.Errorf(protocol.CodeBadInput, "cargo build: binaries %q: want one program, "+
+			"src/main.rs", found)
 	}
 	module, err := w.read(filepath.Join(at, found[0]), protocol.ArtifactMax)
 	if err != nil {
@@ -176,7 +179,8 @@ func rustTest(ctx context.Context, w *workspace, _ string) (tested, error) {
 	}
 	plan := &capped{left: 1 << 20}
 	err = w.cargo(ctx, cargoCall{stdout: plan, args: []string{
-		"test", "--no-run", "--locked", "--offline", "--message-format=json-render-diagnostics", "--target", c.target,
+		"test", "--no-run", "--locked", "--offline", "--message-format=json-render-diagnostics",
+		"--target", c.target,
 	}})
 	if err != nil {
 		return tested{}, err
@@ -295,7 +299,8 @@ func readCargoLock(tree fs.FS) (cargoLock, error) {
 		return cargoLock{}, fmt.Errorf("build: %w", err)
 	}
 	if len(text) > cargoLockMax {
-		return cargoLock{}, protocol.Errorf(protocol.CodeLimit, "Cargo.lock: %d bytes, limit %d", len(text), cargoLockMax)
+		return cargoLock{}, protocol.Errorf(protocol.CodeLimit, "Cargo.lock: %d bytes, limit %d", len(text),
+			cargoLockMax)
 	}
 	var lock cargoLock
 	for _, part := range strings.Split(string(text), "[[package]]")[1:] {
@@ -308,8 +313,8 @@ func readCargoLock(tree fs.FS) (cargoLock, error) {
 		case source == "":
 			lock.ours = lock.ours || field["name"] == sdk.RustCrate
 		case !strings.HasPrefix(source, "registry+") && !strings.HasPrefix(source, "sparse+"):
-			return lock, protocol.Errorf(protocol.CodeBadInput, "Cargo.lock: %s: source %q: want a registry's, which is "+
-				"locked by a checksum", name, source)
+			return lock, protocol.Errorf(protocol.CodeBadInput, "Cargo.lock: %s: source %q: want a registry's, which "+
+				"is locked by a checksum", name, source)
 		case field["checksum"] == "":
 			return lock, protocol.Errorf(protocol.CodeBadInput, "Cargo.lock: %s: no checksum", name)
 		default:
@@ -320,7 +325,8 @@ func readCargoLock(tree fs.FS) (cargoLock, error) {
 }
 
 // ownSDK is a dependency on the SDK that says where it stands, so that it is the source's.
-var ownSDK = regexp.MustCompile(`(?m)^\s*stavily\s*=.*\bpath\b|^\[dependencies\.stavily\](\s*[^\[\s].*)*\n\s*path\b`)
+var ownSDK = regexp.MustCompile(`(?m)^\s*stavily\s*=.*\bpath\b|` +
+	`^\[dependencies\.stavily\](\s*[^\[\s].*)*\n\s*path\b`)
 
 // wantsOurSDK says whether the source takes the SDK from whoever builds it.
 func wantsOurSDK(tree fs.FS) (bool, error) {

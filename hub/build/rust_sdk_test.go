@@ -70,11 +70,11 @@ var exchanges = []struct {
 }{
 	{"hello", []string{
 		`{"init":{"config":{"name":"Ada \"ü\""},"workflow":"w","step":"s"}}`,
-		`{"id":1,"run":{"event":{"run":"000102030405060708090a0b0c0d0e0f","workflow":"w","time_ms":1,"data":null},"results":[],"key":"k","deadline_ms":1,"now_ms":1}}`,
+		`{"id":1,"run":{"event":{"run":"000102030405060708090a0b0c0d0e0f","workflow":"w","time_ms":1,"data":null},"results":[],"key":"k"}}`,
 		`{"reply":{"n":1,"ok":{}}}`,
 		`{"id":2,"check":{"now_ms":1}}`,
 	}},
-	{"hello", []string{`{"init":{"config":{"nmae":"Ada"}}}`}},
+	{"hello", []string{`{"init":{"config":{"who":"Ada"}}}`}},
 	{"hello", []string{`{"init":{"config":{"name":"` + strings.Repeat("a", 81) + `"}}}`}},
 	{"threshold", []string{
 		`{"init":{"config":{"max":10}}}`,

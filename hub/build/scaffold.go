@@ -110,7 +110,8 @@ func (s Scaffold) fill(out map[string][]byte, dir string) error {
 
 // cargoLock is the lock of a crate that needs the SDK and nothing else.
 func (s Scaffold) cargoLock() string {
-	own := fmt.Sprintf("[[package]]\nname = %q\nversion = \"1.0.0\"\ndependencies = [\n \"stavily\",\n]\n", s.Name)
+	own := fmt.Sprintf("[[package]]\nname = %q\nversion = \"1.0.0\"\n", s.Name) +
+		"dependencies = [\n \"stavily\",\n]\n"
 	all := []string{own, "[[package]]\nname = \"stavily\"\nversion = \"0.1.0\"\n"}
 	if s.Name > sdk.RustCrate {
 		slices.Reverse(all)
@@ -128,14 +129,16 @@ const (
 // leave in it, and its digest. Links are refused, and more than 10,000 files or 64 MiB.
 func Folder(dir string) (Tree, protocol.Digest, error) {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return nil, protocol.Digest{}, protocol.Errorf(protocol.CodeNotFound, "folder %q: want one that is there", dir)
+		err = protocol.Errorf(protocol.CodeNotFound, "folder %q: want one that is there", dir)
+		return nil, protocol.Digest{}, err
 	}
 	t := folder{FS: os.DirFS(dir), dir: dir}
 	var all strings.Builder
 	count, size := 0, int64(0)
 	err := t.walk(func(name string, info fs.FileInfo) error {
 		if count, size = count+1, size+info.Size(); count > folderFilesMax || size > folderBytesMax {
-			return protocol.Errorf(protocol.CodeLimit, "folder %s: over %d files or %d bytes", dir, folderFilesMax, folderBytesMax)
+			return protocol.Errorf(protocol.CodeLimit, "folder %s: over %d files or %d bytes", dir,
+				folderFilesMax, folderBytesMax)
 		}
 		data, err := fs.ReadFile(t, name)
 		fmt.Fprintf(&all, "%q %s\n", name, protocol.DigestOf(data))
@@ -156,7 +159,7 @@ func (t folder) walk(f func(name string, info fs.FileInfo) error) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && name != "." && (strings.HasPrefix(base, ".") || base == "target" || base == "node_modules"):
+		case entry.IsDir() && name != "." && (base[0] == '.' || base == "target" || base == "node_modules"):
 			return fs.SkipDir
 		case entry.IsDir() || path.Ext(name) == ".wasm":
 			return nil

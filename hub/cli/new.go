@@ -35,7 +35,8 @@ func pluginNew() *cobra.Command {
 			if err := writeNew(args[0], files); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s in %s; its README says how to go on\n", args[0], kind, s.Language)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s in %s; its README says how to go on\n", args[0],
+				kind, s.Language)
 			return err
 		},
 	}
