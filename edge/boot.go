@@ -122,7 +122,7 @@ func (a *Agent) readTriggers() error {
 		if err != nil {
 			a.log.Error("trigger state not readable", slog.String("key", key), slog.String("error", err.Error()))
 		}
-		if err != nil || w == nil || s.Of != w.triggerDigest() {
+		if err != nil || w == nil || s.Of != w.triggerDigest {
 			a.remove(key)
 			return true
 		}
@@ -146,7 +146,7 @@ func (a *Agent) readRuns() error {
 			return true
 		}
 		w := a.work(r.Event.Workflow)
-		if w == nil || w.shape() != r.Shape || int(r.Next)+1 >= len(w.steps) {
+		if w == nil || w.shape != r.Shape || int(r.Next)+1 >= len(w.steps) {
 			lost[r.Event.Workflow]++
 			a.dropRun(r)
 			return true

@@ -20,8 +20,11 @@ func KeyKV(workflow protocol.WorkflowName) string { return "kv/" + string(workfl
 
 // work is one assignment at work.
 type work struct {
-	of         protocol.Assignment
-	digest     protocol.Digest // of the assignment's encoding
+	of     protocol.Assignment
+	digest protocol.Digest // of the assignment's encoding
+
+	triggerDigest, shape protocol.Digest // of the trigger, and of the names of the steps
+
 	steps      []protocol.Step
 	loads      []Load // one for each step, grants already cut
 	cut        []string
@@ -136,6 +139,7 @@ func (a *Agent) newWork(gen *generation, of protocol.Assignment, digest protocol
 		}
 		w.loads = append(w.loads, l)
 	}
+	w.triggerDigest, w.shape = w.nameTrigger(), w.nameSteps()
 	return w
 }
 
@@ -143,12 +147,12 @@ func (a *Agent) newWork(gen *generation, of protocol.Assignment, digest protocol
 // runs whose steps are still the same ones.
 func (a *Agent) inherit(w, old *work) {
 	w.fired, w.failed, w.filtered, w.blocked = old.fired, old.failed, old.filtered, old.blocked
-	if w.triggerDigest() == old.triggerDigest() {
+	if w.triggerDigest == old.triggerDigest {
 		w.trigger.state = old.trigger.state
 	} else {
 		a.remove(keyTrigger + string(w.of.Workflow))
 	}
-	if w.shape() == old.shape() {
+	if w.shape == old.shape {
 		w.runs = old.runs
 		for _, r := range w.runs {
 			r.call = 0
@@ -181,14 +185,14 @@ func (a *Agent) work(name protocol.WorkflowName) *work {
 	return nil
 }
 
-// triggerDigest names the trigger by plugin and configuration.
-func (w *work) triggerDigest() protocol.Digest {
+// nameTrigger names the trigger by plugin and configuration.
+func (w *work) nameTrigger() protocol.Digest {
 	return protocol.DigestOf(protocol.MustMarshal(
 		[]any{w.loads[0].Manifest.Plugin.Name, w.of.Trigger.Name, w.of.Trigger.Config}))
 }
 
-// shape names the steps of a run in order.
-func (w *work) shape() protocol.Digest {
+// nameSteps names the steps of a run in order.
+func (w *work) nameSteps() protocol.Digest {
 	names := []any{len(w.of.Actions)}
 	for _, s := range w.steps[1:] {
 		names = append(names, s.Name)
@@ -428,7 +432,7 @@ func (a *Agent) catchUp(w *work, fromStart bool, afterMS int64) {
 }
 
 func (a *Agent) saveTrigger(w *work) {
-	s := savedTrigger{Of: w.triggerDigest(), State: w.trigger.state}
+	s := savedTrigger{Of: w.triggerDigest, State: w.trigger.state}
 	if w.of.CatchUp != protocol.CatchUpNone && a.stamp().Quality == protocol.QualityClock {
 		switch t := &w.trigger; {
 		case !t.missed.IsZero():
@@ -487,7 +491,7 @@ func (a *Agent) fire(w *work, data protocol.Raw) {
 		return
 	}
 	w.fired++
-	r := &run{savedRun: savedRun{Event: ev, Mark: mark, Shape: w.shape()}, at: a.now}
+	r := &run{savedRun: savedRun{Event: ev, Mark: mark, Shape: w.shape}, at: a.now}
 	w.runs = append(w.runs, r)
 	a.move(w, r, nil)
 }

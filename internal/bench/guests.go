@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,11 +23,15 @@ const (
 	inC    = "C"
 	inRust = "Rust"
 	inGo   = "Go"
+	inBoth = "Go and Rust" // a Go action between Rust plugins
 )
 
 // buildGuests makes a trigger, an action and an output as the hub does, stripped and
 // metered: of the Go SDK, of the Rust SDK, or of C without any SDK. They lie in the row's folder.
 func (b *bench) buildGuests(language string) error {
+	if language == inBoth {
+		return errors.Join(b.buildGuests(inGo), b.buildGuests(inRust))
+	}
 	if _, err := os.Stat(b.guestFile(language, protocol.Output)); err == nil {
 		return nil // built for another line of the row
 	}
@@ -47,7 +52,19 @@ func (b *bench) buildGuests(language string) error {
 
 // guestFile is where the metered guest of a kind lies.
 func (b *bench) guestFile(language string, kind protocol.PluginType) string {
+	language = languageOf(language, kind)
 	return b.path(language + "-" + string(kind) + ".wasm")
+}
+
+// languageOf is the language of the guest of a kind.
+func languageOf(language string, kind protocol.PluginType) string {
+	switch {
+	case language != inBoth:
+		return language
+	case kind == protocol.Action:
+		return inGo
+	}
+	return inRust
 }
 
 func (b *bench) buildGoGuests() error {
@@ -100,7 +117,7 @@ func (b *bench) meterGuest(plain []byte, file string) error {
 // guestManifest is what the guest of a kind says of itself.
 func guestManifest(language string, kind protocol.PluginType) protocol.Manifest {
 	name := "bench-" + string(kind)
-	if language == inRust {
+	if languageOf(language, kind) == inRust {
 		name = string(kind)
 	}
 	return protocol.Manifest{

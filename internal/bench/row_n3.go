@@ -26,7 +26,11 @@ func startUp(b *bench) ([]line, error) {
 	for _, v := range []struct {
 		language, what string
 		most           float64
-	}{{inRust, "three Rust plugins of 0.1 MB", 15}, {inGo, "three Go plugins of 3 MB", 70}} {
+	}{
+		{inRust, "three Rust plugins of 0.1 MB", 15},
+		{inBoth, "a Go plugin of 3 MB between Rust ones", 70},
+		{inGo, "three Go plugins of 3 MB", 70},
+	} {
 		c, err := b.newCourse(v.language, 1, 1000)
 		if err != nil {
 			return out, err

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -59,7 +60,9 @@ func openStation(ctx context.Context, dir string, hub *nearHub) (s *station, err
 		return nil, err
 	}
 	ctx, s.cancel = context.WithCancel(ctx)
-	s.host = edge.NewHost(ctx, edge.HostConfig{Engine: s.engine, Store: s.store, Answered: s.answered, Log: log})
+	s.host = edge.NewHost(ctx, edge.HostConfig{
+		Engine: s.engine, Store: s.store, Answered: s.answered, Log: log, Loads: min(2, runtime.NumCPU()),
+	})
 	c := edge.DefaultConfig()
 	c.Address, c.Epoch, c.Keyring = agentAt(0), 1, benchRing()
 	c.Device = protocol.Device{Platform: "linux-amd64", Engine: "compiler", Version: "bench"}
