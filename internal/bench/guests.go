@@ -39,7 +39,8 @@ func (b *bench) buildGuests(language string) error {
 		return b.buildGoGuests()
 	}
 	for _, kind := range guestKinds {
-		plain, err := os.ReadFile(filepath.Join("wasmhost/testdata", strings.ToLower(language), string(kind)+".wasm"))
+		folder := filepath.Join("wasmhost/testdata", strings.ToLower(language))
+		plain, err := os.ReadFile(filepath.Join(folder, string(kind)+".wasm"))
 		if err != nil {
 			return err
 		}

@@ -49,7 +49,8 @@ func startUp(b *bench) ([]line, error) {
 			return out, err
 		}
 		out = append(out, line{
-			"process start to first event out, " + v.what + " from cache", value, "ms", "hello program", base, atMost(v.most),
+			"process start to first event out, " + v.what + " from cache", value, "ms",
+			"hello program", base, atMost(v.most),
 		})
 	}
 	return out, nil

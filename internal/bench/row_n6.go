@@ -37,7 +37,8 @@ type talk struct {
 // goTalk is that of the meter's Go guest: a line with the work of a small plugin in it,
 // JSON both ways, a regular expression, a hash, a sort, a recursion.
 func goTalk() talk {
-	return talk{question: `{"words":["fan-12","pump-7","valve-3","fan-9"],"nums":[1.5,-2,80.25],"turns":4}` + "\n"}
+	const question = `{"words":["fan-12","pump-7","valve-3","fan-9"],"nums":[1.5,-2,80.25],"turns":4}`
+	return talk{question: question + "\n"}
 }
 
 // cTalk is that of the trigger in C, which answers 64 events each time.

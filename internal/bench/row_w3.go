@@ -45,7 +45,9 @@ func batchCost(b *bench) (out []line, err error) {
 
 // batchAction returns what gives our action batches for a while and tells the ns of one
 // event.
-func (b *bench) batchAction(engine *wasmhost.Host, language string, size int) (func() (float64, error), error) {
+func (b *bench) batchAction(
+	engine *wasmhost.Host, language string, size int,
+) (func() (float64, error), error) {
 	p, err := b.loadGuest(engine, language, protocol.Action, 1)
 	if err != nil {
 		return nil, err
