@@ -176,7 +176,9 @@ func (s *shelf) take(
 }
 
 func (s *shelf) find(list []shelved, d protocol.Digest) int {
-	return slices.IndexFunc(list, func(l shelved) bool { return l.Module == d && filepath.Dir(l.Name) == s.home })
+	return slices.IndexFunc(list, func(l shelved) bool {
+		return l.Module == d && filepath.Dir(l.Name) == s.home
+	})
 }
 
 func (s *shelf) path(name string) string { return filepath.Join(s.dir, name) }
@@ -290,7 +292,8 @@ func (p *put) keep() {
 		return p.s.evict(append(list, line))
 	})
 	if err != nil {
-		p.s.log.Warn("compiled code not kept", slog.String("module", p.module.Short()), slog.String("error", err.Error()))
+		p.s.log.Warn("compiled code not kept",
+			slog.String("module", p.module.Short()), slog.String("error", err.Error()))
 	}
 }
 
