@@ -250,7 +250,7 @@ var floors = []floor{
 	{
 		"sim",
 		[]string{
-			"protocol", "wasmhost", "firmware-targets", "edge", "hub", "sim/expr", "sim/scenario", "sim/report",
+			"protocol", "wasmhost", "firmware-targets", "edge", "hub", "hub/api", "sim/expr", "sim/scenario", "sim/report",
 		},
 		nil,
 		"the simulator uses the hub whole: its rooms are reached through it",

@@ -22,6 +22,7 @@ func main() {
 
 // run is main without the process: it returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
-	root := cli.Root(hub.Version, hubCommand(), demo.Command(), sim.Command(), swarm.Command())
+	root := cli.Root(hub.Version, hubCommand(), demo.Command(), sim.Command(), sim.RehearseCommand(cli.Client),
+		swarm.Command())
 	return cli.Execute(root, args, stdout, stderr)
 }

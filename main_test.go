@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stavily/stavily/hub"
 	"github.com/stavily/stavily/hub/api"
 )
 
@@ -26,6 +27,9 @@ import (
 const asStavily = "STAVILY_TEST_MAIN"
 
 func TestMain(m *testing.M) {
+	if code, is := hub.Child(os.Args[1:], os.Stdin, os.Stdout); is {
+		os.Exit(code)
+	}
 	if os.Getenv(asStavily) != "" {
 		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 	}
@@ -365,11 +369,45 @@ func TestEndToEnd(t *testing.T) {
 	for _, name := range names {
 		w.until("lines of "+name, func() bool { return len(w.delivered(name)) >= 3 })
 	}
+	w.rehearse()
 	for round := range 8 {
 		w.accident(r, names, round)
 	}
 	w.settle(names)
 	w.compare(names)
+}
+
+// rehearse runs a change of the workflow on a simulation of this very fleet, and looks
+// that the fleet noticed nothing.
+func (w *world) rehearse() {
+	w.t.Helper()
+	before := w.must("agent", "list", "--output", "json")
+	conditions := w.path("conditions.yaml")
+	err := os.WriteFile(conditions, []byte(`stavily: sim/v1
+name: conditions
+seed: 5
+duration: 3h
+plugins: {tick: {model: timer}, work: {model: pass}, note: {model: sink}}
+fleet: [{group: any, count: 1, link: {profile: lte}}]
+faults: [{what: power-cut, at: 1h, where: "sample(1)"}]
+deploy:
+  - {at: 5m, workflow: {workflow: any, trigger: {plugin: tick@1, at: {agent: any-0}}, actions: [{plugin: work@1}], outputs: [{plugin: note@1}]}}
+expect: [{never: "alerts.lost > 0"}]
+`), 0o600)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	change := w.path("change.yaml")
+	if err := os.WriteFile(change, fmt.Appendf(nil, watch, "30s"), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	out := w.must("deploy", change, "--simulate", conditions)
+	if !strings.Contains(out, "2 agents") || !strings.Contains(out, "seed 5") {
+		w.t.Errorf("rehearsal: %s", out)
+	}
+	if after := w.must("agent", "list", "--output", "json"); strings.Count(after, `"revision"`) != strings.Count(before, `"revision"`) {
+		w.t.Errorf("the rehearsal changed the fleet: %s", after)
+	}
 }
 
 // accident kills or stops something at a moment that the seed chooses, and starts it

@@ -208,6 +208,19 @@ func Home(flag string) (string, error) {
 	return filepath.Join(user, ".stavily"), nil
 }
 
+// Client returns the hub that the flags of a command under Root name.
+func Client(cmd *cobra.Command) (*api.Client, error) {
+	c := &connection{}
+	var err error
+	if c.home, err = cmd.Root().PersistentFlags().GetString("home"); err != nil {
+		return nil, err
+	}
+	if c.address, err = cmd.Root().PersistentFlags().GetString("api"); err != nil {
+		return nil, err
+	}
+	return c.client()
+}
+
 func (c *connection) client() (*api.Client, error) {
 	home, err := Home(c.home)
 	if err != nil {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -36,6 +37,19 @@ func showRehearsed(w io.Writer, d api.Deployed) {
 				memory)
 		}
 	}
+}
+
+// rehearse hands over to "rehearse", which the program has when it has a simulator.
+func rehearse(cmd *cobra.Command, file, conditions string) error {
+	other, _, err := cmd.Root().Find([]string{"rehearse"})
+	if err != nil || other.Name() != "rehearse" {
+		return errors.New("--simulate: this program has no simulator")
+	}
+	if err := other.Flags().Set("scenario", conditions); err != nil {
+		return err
+	}
+	other.SetContext(cmd.Context())
+	return other.RunE(other, []string{file})
 }
 
 // explainCommand is "stavily explain".

@@ -17,6 +17,7 @@ import (
 
 func deployCommand(c *connection) *cobra.Command {
 	var checkOnly, dry bool
+	var conditions string
 	cmd := &cobra.Command{
 		Use:   "deploy WORKFLOW.yaml",
 		Short: "Check a workflow and send it to its agents",
@@ -33,6 +34,9 @@ func deployCommand(c *connection) *cobra.Command {
 			if _, err := workflow.Parse(args[0], text); err != nil || checkOnly {
 				return err
 			}
+			if conditions != "" {
+				return rehearse(cmd, args[0], conditions)
+			}
 			in := api.Deploy{File: args[0], Text: string(text), DryRun: dry}
 			show := showDeployed
 			if dry {
@@ -42,6 +46,8 @@ func deployCommand(c *connection) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&checkOnly, "check", false, "check the text only; no hub is asked")
+	cmd.Flags().StringVar(&conditions, "simulate", "", "rehearse it on the hub's own fleet under this scenario; "+
+		"nothing is sent")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "say who would get what and what it costs; nothing is sent")
 	return cmd
 }
