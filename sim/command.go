@@ -131,7 +131,10 @@ func (f *runFlags) build(ctx context.Context, s *scenario.Scenario) (map[string]
 			continue
 		}
 		if err != nil {
-			return nil, &exitError{exitBadScenario, fmt.Errorf("%s:%d: plugin %q: %w", s.File, p.Pos.Line, p.Name, err)}
+			return nil, &exitError{
+				exitBadScenario,
+				fmt.Errorf("%s:%d: plugin %q: %w", s.File, p.Pos.Line, p.Name, err),
+			}
 		}
 		if got := string(built.Manifest.Plugin.Name); got != p.Name {
 			return nil, wrongHere(s, "plugin %q: its manifest calls it %q", p.Name, got)

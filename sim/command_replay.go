@@ -31,8 +31,9 @@ func replayCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay SCENARIO.yaml | RESULT.json",
 		Short: "Run to a moment and show one agent in detail",
-		Long: "Run a scenario to a moment and show what one agent is, holds and did last. A run is its scenario,\n" +
-			"seed and build: there is nothing to record. Given the JSON of a run, its scenario and seed are used.",
+		Long: "Run a scenario to a moment and show what one agent is, holds and did last. A run is its\n" +
+			"scenario, seed and build: there is nothing to record. Given the JSON of a run,\n" +
+			"its scenario and seed are used.",
 		Example: "  stavily sim replay cold-chain.yaml --seed 7 --to 9h14m7s --agent store-3-4",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,7 +43,10 @@ func replayCommand() *cobra.Command {
 			}
 			end := s.Duration
 			if to != "" {
-				if end, err = scenario.ParseDuration(strings.TrimPrefix(to, "+")); err != nil || end <= 0 || end > s.Duration {
+				if end, err = scenario.ParseDuration(
+					strings.TrimPrefix(to, "+"),
+				); err != nil || end <= 0 ||
+					end > s.Duration {
 					return exit(exitBadScenario, "--to %q: want a time since the start up to %s, such as 9h14m7s", to,
 						scenario.Duration(s.Duration))
 				}
@@ -79,7 +83,12 @@ func (f *runFlags) recorded(cmd *cobra.Command, path string) (*scenario.Scenario
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		if r.Build != buildName() {
-			fmt.Fprintf(cmd.ErrOrStderr(), "stavily: recorded by build %s, this is %s: it may go another way\n", r.Build, buildName())
+			fmt.Fprintf(
+				cmd.ErrOrStderr(),
+				"stavily: recorded by build %s, this is %s: it may go another way\n",
+				r.Build,
+				buildName(),
+			)
 		}
 		if !cmd.Flags().Changed("seed") {
 			f.seed = r.Seed
@@ -99,7 +108,11 @@ func (f *runFlags) replay(cmd *cobra.Command, s *scenario.Scenario, m moment) er
 		return err
 	}
 	tail := &tail{keep: m.lines}
-	w, err := newWorld(cmd.Context(), s, Options{Seed: f.seed, Build: buildName(), Modules: modules, Log: tail})
+	w, err := newWorld(
+		cmd.Context(),
+		s,
+		Options{Seed: f.seed, Build: buildName(), Modules: modules, Log: tail},
+	)
 	if err != nil {
 		return err
 	}
@@ -110,7 +123,11 @@ func (f *runFlags) replay(cmd *cobra.Command, s *scenario.Scenario, m moment) er
 	tail.word = " " + d.addr.String() + " "
 	err = w.runTo(int64(m.at))
 	if err == nil {
-		err = d.show(cmd.OutOrStdout(), cmd.Flag("output") != nil && cmd.Flag("output").Value.String() == "json", tail)
+		err = d.show(
+			cmd.OutOrStdout(),
+			cmd.Flag("output") != nil && cmd.Flag("output").Value.String() == "json",
+			tail,
+		)
 	}
 	return errors.Join(err, w.close())
 }
@@ -159,8 +176,15 @@ func (o *detail) table(w io.Writer) error {
 	row("power", "%s, %d restarts", onOff(o.Power), o.Agent.Restarts)
 	row("line", "%s, %d bytes up, %d down", onOff(o.Line), o.Agent.BytesUp, o.Agent.BytesDown)
 	row("disk", "%d bytes", o.DiskBytes)
-	row("runs", "%d fired, %d ended, %d failed, %d dropped, %d open", o.Agent.Fired, o.Agent.Ended, o.Agent.Failed,
-		o.Agent.Dropped, len(o.OpenRuns))
+	row(
+		"runs",
+		"%d fired, %d ended, %d failed, %d dropped, %d open",
+		o.Agent.Fired,
+		o.Agent.Ended,
+		o.Agent.Failed,
+		o.Agent.Dropped,
+		len(o.OpenRuns),
+	)
 	for i, id := range o.OpenRuns {
 		if i == linesKept {
 			row("", "and %d more", len(o.OpenRuns)-i)
@@ -172,7 +196,12 @@ func (o *detail) table(w io.Writer) error {
 		row("revision", "%d, %s", s.Revision, s.Digest.Short())
 		row("outbox", "%d records wait, %d dropped ever", s.Pending, s.Dropped)
 		row("disk", "refuses writes: %t", s.DiskRefuses)
-		row("time", "floor %s, last contact %s", s.Floor.UTC().Format(time.RFC3339), s.LastContact.UTC().Format(time.RFC3339))
+		row(
+			"time",
+			"floor %s, last contact %s",
+			s.Floor.UTC().Format(time.RFC3339),
+			s.LastContact.UTC().Format(time.RFC3339),
+		)
 		if s.Refused != nil {
 			row("refused", "revision %d: %v", s.Refused.Revision, &s.Refused.Error)
 		}

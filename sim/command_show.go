@@ -61,7 +61,12 @@ func show(w io.Writer, s *scenario.Scenario) error {
 	for _, l := range timeline(s) {
 		fmt.Fprintf(tw, "+%s\t%s\t%s\n", scenario.Duration(l.at), l.what, l.whom)
 	}
-	fmt.Fprintf(tw, "+%s\tthe end; all converge within %s\t\n", scenario.Duration(s.Duration), scenario.Duration(s.Settle))
+	fmt.Fprintf(
+		tw,
+		"+%s\tthe end; all converge within %s\t\n",
+		scenario.Duration(s.Duration),
+		scenario.Duration(s.Settle),
+	)
 	if len(s.Expects) > 0 {
 		fmt.Fprintln(tw, "\nEXPECT\tCONDITION\tWITHIN")
 		for i := range s.Expects {
@@ -119,8 +124,19 @@ func showGroup(w io.Writer, s *scenario.Scenario, i int) {
 	for _, sig := range g.Signals {
 		signals = append(signals, sig.Name)
 	}
-	fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", g.Name, g.Count, firstAndLast(names), firstAndLast(sites),
-		strings.Join(classes, ", "), line, online, clock, cmp.Or(strings.Join(signals, ", "), "-"))
+	fmt.Fprintf(
+		w,
+		"%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+		g.Name,
+		g.Count,
+		firstAndLast(names),
+		firstAndLast(sites),
+		strings.Join(classes, ", "),
+		line,
+		online,
+		clock,
+		cmp.Or(strings.Join(signals, ", "), "-"),
+	)
 }
 
 func firstAndLast(names []string) string {
@@ -153,7 +169,11 @@ func timeline(s *scenario.Scenario) []happens {
 			what += " for " + scenario.Duration(f.For)
 		}
 		if f.Rate > 0 {
-			what += fmt.Sprintf(", again and again (%.3g a day each) until +%s", f.Rate*86400, scenario.Duration(f.Until))
+			what += fmt.Sprintf(
+				", again and again (%.3g a day each) until +%s",
+				f.Rate*86400,
+				scenario.Duration(f.Until),
+			)
 		}
 		all = append(all, happens{f.At, what, whom(s, f)})
 	}

@@ -89,8 +89,13 @@ func (sh *shrinker) run(ctx context.Context, s *scenario.Scenario, path string) 
 }
 
 func sizeOf(s *scenario.Scenario) string {
-	return fmt.Sprintf("%d agents, %d faults, %d deployments, %s", len(s.Agents()), len(s.Faults), len(s.Deploys),
-		scenario.Duration(s.Duration))
+	return fmt.Sprintf(
+		"%d agents, %d faults, %d deployments, %s",
+		len(s.Agents()),
+		len(s.Faults),
+		len(s.Deploys),
+		scenario.Duration(s.Duration),
+	)
 }
 
 // broke is one check that failed and when.
@@ -117,7 +122,11 @@ func failing(r *report.Result) []broke {
 }
 
 // try returns the cut scenario when it still fails, otherwise s.
-func (sh *shrinker) try(ctx context.Context, s, cut *scenario.Scenario, err error) (*scenario.Scenario, error) {
+func (sh *shrinker) try(
+	ctx context.Context,
+	s, cut *scenario.Scenario,
+	err error,
+) (*scenario.Scenario, error) {
 	var wrong scenario.Errors
 	if errors.As(err, &wrong) || sh.left <= 0 {
 		return s, nil // what is left refers to what is gone
@@ -143,7 +152,11 @@ func (sh *shrinker) try(ctx context.Context, s, cut *scenario.Scenario, err erro
 	return s, nil
 }
 
-func (sh *shrinker) cut(ctx context.Context, s *scenario.Scenario, c scenario.Cut) (*scenario.Scenario, error) {
+func (sh *shrinker) cut(
+	ctx context.Context,
+	s *scenario.Scenario,
+	c scenario.Cut,
+) (*scenario.Scenario, error) {
 	smaller, err := s.Cut(c)
 	return sh.try(ctx, s, smaller, err)
 }

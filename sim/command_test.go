@@ -77,7 +77,7 @@ func TestExitCodes(t *testing.T) {
 	within(t)
 	held := strings.Replace(small, "agent.online", "!agent.online || agent.online", 1)
 	wrong := strings.NewReplacer("count: 3", "cuont: 3", "at: 10m", "at: 50m").Replace(small)
-	workflow := strings.Replace(small, "with: {every: 5m},", "wiht: {every: 5m},", 1)
+	workflow := strings.Replace(small, "with: {every: 5m},", "wit: {every: 5m},", 1)
 	for name, text := range map[string]string{"held.yaml": held, "wrong.yaml": wrong, "workflow.yaml": workflow} {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			t.Fatal(err)

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	_ "embed" // the scenario that is run
 	"encoding/json"
 	"fmt"
 	"os"
@@ -26,8 +27,9 @@ func tryCommand() *cobra.Command {
 		Long: "Build the plugin in a folder, put it into a workflow with the simulator's own plugins around it,\n" +
 			"and run that for an hour of virtual time on a small fleet with a bad line, a power cut and a hub\n" +
 			"that restarts. Its configuration is the first of its examples, or --config.",
-		Example: "  cd my-plugin && stavily sim try\n  stavily sim try plugins/system-health --config overheat.yaml",
-		Args:    cobra.MaximumNArgs(1),
+		Example: "  cd my-plugin && stavily sim try\n" +
+			"  stavily sim try plugins/system-health --config overheat.yaml",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			folder := "."
 			if len(args) > 0 {
@@ -47,7 +49,11 @@ func tryCommand() *cobra.Command {
 			if f.seed == 0 {
 				f.seed = s.Seed
 			}
-			r, err := f.simulate(cmd.Context(), s, Options{Seed: f.seed, Repeat: fmt.Sprintf("stavily sim try %s --seed %d", quoted(folder), f.seed)})
+			r, err := f.simulate(
+				cmd.Context(),
+				s,
+				Options{Seed: f.seed, Repeat: fmt.Sprintf("stavily sim try %s --seed %d", quoted(folder), f.seed)},
+			)
 			if err != nil {
 				return err
 			}
@@ -88,7 +94,9 @@ func trial(folder, config string, agents int) ([]byte, error) {
 	name := string(m.Plugin.Name)
 	own := fmt.Sprintf("plugin: %s\n        with: %s\n        allow: %s", name, bytes.TrimSpace(with), allow)
 	parts := map[protocol.PluginType]string{
-		protocol.Trigger: "plugin: timer\n        with: {every: 60s}", protocol.Action: "plugin: pass", protocol.Output: "plugin: sink",
+		protocol.Trigger: "plugin: timer\n        with: {every: 60s}",
+		protocol.Action:  "plugin: pass",
+		protocol.Output:  "plugin: sink",
 	}
 	parts[m.Plugin.Type] = own
 	return []byte(strings.NewReplacer(
@@ -111,36 +119,7 @@ func allowed(m *protocol.Manifest) (string, error) {
 	return string(text), err
 }
 
-const trialText = `stavily: sim/v1
-name: NAME
-duration: 1h
-sample: 1m
-fleet:
-  - group: desk
-    count: AGENTS
-    labels: {try: "yes"}
-    link: {latency: 50ms±20ms, loss: 1%}
-plugins:
-  timer: {model: timer}
-  pass: {model: pass}
-  sink: {model: sink}
-  PLUGIN: {folder: FOLDER}
-deploy:
-  - at: 30s
-    workflow:
-      workflow: try
-      trigger:
-        TRIGGER
-        at: {group: {try: "yes"}}
-      actions:
-      - ACTION
-      outputs:
-      - OUTPUT
-faults:
-  - {at: 15m, for: 5m, what: partition, where: "sample(40%)"}
-  - {at: 25m, for: 1m, what: hub-restart}
-  - {at: 35m, for: 30s, what: power-cut, where: "sample(20%)", torn_write: true}
-expect:
-  - never: "alerts.lost > 0"
-  - eventually: {cond: "fleet.active('try') == 100%", within: 10m}
-`
+// trialText is the scenario around a plugin.
+//
+//go:embed trial.yaml
+var trialText string

@@ -129,11 +129,11 @@ func (e *Expr) Values(src Source) []Named {
 	return out
 }
 
-// Mentions reports whether the expression speaks of a name for which is is true.
-func (e *Expr) Mentions(is func(name string) bool) bool {
+// Mentions reports whether the expression speaks of a name that is meant.
+func (e *Expr) Mentions(meant func(name string) bool) bool {
 	found := false
 	e.root.each(func(n *node) {
-		found = found || (n.op == opField || n.op == opCall) && is(n.name)
+		found = found || (n.op == opField || n.op == opCall) && meant(n.name)
 	})
 	return found
 }

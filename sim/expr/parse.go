@@ -68,7 +68,9 @@ func (p *parser) binary(rank int) (*node, error) {
 
 // misspelt names the operator that was meant.
 func (p *parser) misspelt(word string, at int) error {
-	meant := map[string]string{"and": "&&", "or": "||", "not": "!", "=": "==", "&": "&&", "|": "||", "<>": "!="}[word]
+	meant := map[string]string{
+		"and": "&&", "or": "||", "not": "!", "=": "==", "&": "&&", "|": "||", "<>": "!=",
+	}[word]
 	if meant == "" {
 		return nil
 	}
@@ -164,10 +166,23 @@ var units = map[string]struct {
 	kind   Kind
 	factor float64
 }{
-	"": {Number, 1}, "%": {Share, 0.01},
-	"ms": {Duration, 0.001}, "s": {Duration, 1}, "m": {Duration, 60}, "h": {Duration, 3600}, "d": {Duration, 86400},
-	"B": {Bytes, 1}, "KB": {Bytes, 1e3}, "MB": {Bytes, 1e6}, "GB": {Bytes, 1e9},
-	"KiB": {Bytes, 1 << 10}, "MiB": {Bytes, 1 << 20}, "GiB": {Bytes, 1 << 30},
+	"":  {Number, 1},
+	"%": {Share, 0.01},
+	"ms": {
+		Duration,
+		0.001,
+	},
+	"s":   {Duration, 1},
+	"m":   {Duration, 60},
+	"h":   {Duration, 3600},
+	"d":   {Duration, 86400},
+	"B":   {Bytes, 1},
+	"KB":  {Bytes, 1e3},
+	"MB":  {Bytes, 1e6},
+	"GB":  {Bytes, 1e9},
+	"KiB": {Bytes, 1 << 10},
+	"MiB": {Bytes, 1 << 20},
+	"GiB": {Bytes, 1 << 30},
 }
 
 // number reads 5, 99.5%, 20m, 1h30m, 4MB.
@@ -180,7 +195,11 @@ func (p *parser) number(word string, at int) (*node, error) {
 		u, known := units[unit]
 		if err != nil || !known || math.IsInf(num, 0) || n.kind == Duration && u.kind != Duration ||
 			n.kind != 0 && n.kind != Duration {
-			return nil, p.errorf(at, "%q is no number with a unit; want such as 5, 99.5%%, 250ms, 20m, 34h, 30d, 4MB", word)
+			return nil, p.errorf(
+				at,
+				"%q is no number with a unit; want such as 5, 99.5%%, 250ms, 20m, 34h, 30d, 4MB",
+				word,
+			)
 		}
 		n.kind = u.kind
 		if u.factor < 1 { // 99.5/100 is nearer to what is meant than 99.5*0.01
@@ -278,7 +297,10 @@ func (p *parser) peek() (string, int) {
 		}
 		return rest, at
 	case isDigit(rest[0]) || rest[0] == '.':
-		return span(rest, func(c byte) bool { return isDigit(c) || isLetter(c) && c != '_' || c == '.' || c == '%' }), at
+		return span(
+			rest,
+			func(c byte) bool { return isDigit(c) || isLetter(c) && c != '_' || c == '.' || c == '%' },
+		), at
 	case isLetter(rest[0]):
 		return span(rest, func(c byte) bool { return isDigit(c) || isLetter(c) || c == '.' }), at
 	}

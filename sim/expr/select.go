@@ -34,7 +34,7 @@ func (s *selection) take(n *node, in []int) []int {
 		return without(in, s.take(n.kids[0], in))
 	case n.op == opOr:
 		first := s.take(n.kids[0], in)
-		out := append(first, s.take(n.kids[1], without(in, first))...)
+		out := slices.Concat(first, s.take(n.kids[1], without(in, first)))
 		slices.Sort(out)
 		return out
 	default: // opAnd: what samples goes last

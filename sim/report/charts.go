@@ -12,7 +12,9 @@ const chartHeight = 190.0
 func (p *plot) bands(r *Result) {
 	for _, f := range r.Faults {
 		if f.ForMS > 0 {
-			p.rect(box{p.x(f.AtMS), plotTop, max(1, p.x(f.AtMS+f.ForMS)-p.x(f.AtMS)), p.bottom - plotTop, "band", ""})
+			p.rect(
+				box{p.x(f.AtMS), plotTop, max(1, p.x(f.AtMS+f.ForMS)-p.x(f.AtMS)), p.bottom - plotTop, "band", ""},
+			)
 		}
 	}
 	for _, d := range r.Deployments {
@@ -33,7 +35,7 @@ func (p *plot) curve(r *Result, class string, filled bool, of func(*Sample) floa
 }
 
 func convergenceChart(r *Result) string {
-	p := newPlot(r.LastMS, 100, chartHeight, "agents online and converged over time", func(v float64) string {
+	p := newPlot(r.LastMS, 100, "agents online and converged over time", func(v float64) string {
 		return num(v) + "%"
 	})
 	p.bands(r)
@@ -50,14 +52,20 @@ func runsChart(r *Result) string {
 	for _, s := range r.Samples {
 		most = max(most, s.Fired, s.Ended)
 	}
-	p := newPlot(r.LastMS, float64(most), chartHeight, "runs and errors over time", countLabel)
+	p := newPlot(r.LastMS, float64(most), "runs and errors over time", countLabel)
 	p.bands(r)
 	before := int64(0)
 	for _, s := range r.Samples {
 		left, right := p.x(before), p.x(s.AtMS)
 		before = s.AtMS
 		gap := min(1, (right-left)/5)
-		title := fmt.Sprintf("%s: %s fired, %s ended, %s failed", moment(s.AtMS), count(s.Fired), count(s.Ended), count(s.Failed))
+		title := fmt.Sprintf(
+			"%s: %s fired, %s ended, %s failed",
+			moment(s.AtMS),
+			count(s.Fired),
+			count(s.Ended),
+			count(s.Failed),
+		)
 		y := p.y(float64(s.Ended))
 		p.rect(box{left, y, right - left - gap, p.bottom - y, "c1 solid", title})
 		if s.Failed > 0 {
@@ -84,7 +92,7 @@ func backlogChart(r *Result) string {
 	for _, s := range r.Samples {
 		most = max(most, s.Backlog)
 	}
-	p := newPlot(r.LastMS, float64(most), chartHeight, "bytes waiting in outboxes over time", sizeLabel)
+	p := newPlot(r.LastMS, float64(most), "bytes waiting in outboxes over time", sizeLabel)
 	p.bands(r)
 	p.curve(r, "c3", true, func(s *Sample) float64 { return float64(s.Backlog) })
 	return p.String()
@@ -95,7 +103,7 @@ func bytesChart(r *Result) string {
 	for _, s := range r.Samples {
 		most = max(most, s.BytesUp, s.BytesDown)
 	}
-	p := newPlot(r.LastMS, float64(most), chartHeight, "bytes up and down over time", sizeLabel)
+	p := newPlot(r.LastMS, float64(most), "bytes up and down over time", sizeLabel)
 	p.bands(r)
 	p.curve(r, "c1", true, func(s *Sample) float64 { return float64(s.BytesUp) })
 	p.curve(r, "c2", false, func(s *Sample) float64 { return float64(s.BytesDown) })
@@ -131,15 +139,26 @@ func sitesChart(r *Result) string {
 		return ""
 	}
 	most := float64(max(1, sites[0].BytesUp+sites[0].BytesDown))
-	s := newSVG(wide, rowHeight*float64(len(sites))+4, "bytes by site")
+	s := newSVG(rowHeight*float64(len(sites))+4, "bytes by site")
 	const end = plotRight - 90
 	for i, site := range sites {
 		y := rowHeight*float64(i) + 4
 		up := (end - rowLeft) * float64(site.BytesUp) / most
 		down := (end - rowLeft) * float64(site.BytesDown) / most
 		s.text(point{rowLeft - 10, y + 13}, "axis end", site.Name)
-		s.rect(box{rowLeft, y, up, rowHeight - 6, "c1 solid", fmt.Sprintf("%s: %s up", site.Name, size(site.BytesUp))})
-		s.rect(box{rowLeft + up, y, down, rowHeight - 6, "c2 solid", fmt.Sprintf("%s: %s down", site.Name, size(site.BytesDown))})
+		s.rect(
+			box{rowLeft, y, up, rowHeight - 6, "c1 solid", fmt.Sprintf("%s: %s up", site.Name, size(site.BytesUp))},
+		)
+		s.rect(
+			box{
+				rowLeft + up,
+				y,
+				down,
+				rowHeight - 6,
+				"c2 solid",
+				fmt.Sprintf("%s: %s down", site.Name, size(site.BytesDown)),
+			},
+		)
 		s.text(point{rowLeft + up + down + 8, y + 13}, "axis", size(site.BytesUp+site.BytesDown))
 	}
 	return s.String()
@@ -150,7 +169,10 @@ func wavesChart(r *Result) string {
 	if len(r.Deployments) == 0 {
 		return ""
 	}
-	p := &plot{svg: newSVG(wide, rowHeight*float64(len(r.Deployments))+axisHeight+8, "how deployments spread"), last: max(1, r.LastMS)}
+	p := &plot{
+		svg:  newSVG(rowHeight*float64(len(r.Deployments))+axisHeight+8, "how deployments spread"),
+		last: max(1, r.LastMS),
+	}
 	p.bottom = rowHeight*float64(len(r.Deployments)) + 4
 	for i, d := range r.Deployments {
 		y := rowHeight*float64(i) + 4
@@ -191,7 +213,10 @@ func faultsChart(r *Result) string {
 	if len(kinds) == 0 {
 		return ""
 	}
-	p := &plot{svg: newSVG(wide, rowHeight*float64(len(kinds))+axisHeight+8, "timeline of faults"), last: max(1, r.LastMS)}
+	p := &plot{
+		svg:  newSVG(rowHeight*float64(len(kinds))+axisHeight+8, "timeline of faults"),
+		last: max(1, r.LastMS),
+	}
 	p.bottom = rowHeight*float64(len(kinds)) + 4
 	for i, k := range kinds {
 		y := rowHeight*float64(i) + 4
@@ -200,7 +225,9 @@ func faultsChart(r *Result) string {
 			if f.What != k {
 				continue
 			}
-			p.rect(box{p.x(f.AtMS), y, max(3, p.x(f.AtMS+f.ForMS)-p.x(f.AtMS)), rowHeight - 6, "bad half", faultTitle(&f)})
+			p.rect(
+				box{p.x(f.AtMS), y, max(3, p.x(f.AtMS+f.ForMS)-p.x(f.AtMS)), rowHeight - 6, "bad half", faultTitle(&f)},
+			)
 		}
 		p.text(point{plotLeft + 6, y + 12}, "inside", k)
 	}
@@ -231,7 +258,7 @@ func slowestChart(r *Result) string {
 	for _, run := range r.Slowest {
 		most = max(most, run.TookMS)
 	}
-	s := newSVG(wide, rowHeight*float64(len(r.Slowest))+4, "the slowest runs")
+	s := newSVG(rowHeight*float64(len(r.Slowest))+4, "the slowest runs")
 	const end = plotRight - 90
 	for i, run := range r.Slowest {
 		y := rowHeight*float64(i) + 4
@@ -244,8 +271,15 @@ func slowestChart(r *Result) string {
 			if step.Code != "" && step.Code != "ok" {
 				class = "bad solid"
 			}
-			title := fmt.Sprintf("%s %s: %s on %s took %s, %s", run.Workflow, moment(run.FiredMS), step.Step, step.Agent,
-				took(max(0, step.AtMS-before)), step.Code)
+			title := fmt.Sprintf(
+				"%s %s: %s on %s took %s, %s",
+				run.Workflow,
+				moment(run.FiredMS),
+				step.Step,
+				step.Agent,
+				took(max(0, step.AtMS-before)),
+				step.Code,
+			)
 			s.rect(box{from, y, max(2, to-from), rowHeight - 6, class, title})
 			before = max(before, step.AtMS)
 		}

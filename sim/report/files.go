@@ -90,7 +90,10 @@ func WriteJUnit(w io.Writer, r *Result) error {
 		{"seed", fmt.Sprint(r.Seed)}, {"build", r.Build}, {"trace", r.Trace},
 	}}
 	for _, i := range r.Invariants {
-		s.Cases = append(s.Cases, testCase{Class: r.Scenario + ".invariant", Name: i.Name, Failure: r.brokenBy(i)})
+		s.Cases = append(
+			s.Cases,
+			testCase{Class: r.Scenario + ".invariant", Name: i.Name, Failure: r.brokenBy(i)},
+		)
 	}
 	for _, e := range r.Expects {
 		c := testCase{
@@ -115,7 +118,9 @@ func WriteJUnit(w io.Writer, r *Result) error {
 	}
 	enc := xml.NewEncoder(w)
 	enc.Indent("", " ")
-	if err := enc.Encode(suites{Name: "stavily sim", Tests: s.Tests, Failures: s.Failures, Suite: s}); err != nil {
+	if err := enc.Encode(
+		suites{Name: "stavily sim", Tests: s.Tests, Failures: s.Failures, Suite: s},
+	); err != nil {
 		return err
 	}
 	_, err := io.WriteString(w, "\n")
@@ -126,10 +131,20 @@ func (r *Result) brokenBy(i Invariant) *failure {
 	if i.Broken == 0 {
 		return nil
 	}
-	f := &failure{Message: fmt.Sprintf("%s: broken %s", i.Text, plural(i.Broken, "time", "times")), Type: "invariant"}
+	f := &failure{
+		Message: fmt.Sprintf("%s: broken %s", i.Text, plural(i.Broken, "time", "times")),
+		Type:    "invariant",
+	}
 	for _, v := range r.Violations {
 		if v.Invariant == i.Name {
-			f.Text += fmt.Sprintf("%s%s: %s\n%s\n%s\n", moment(v.AtMS), agentWord(v.Agent), v.Text, v.Cause, v.Repeat)
+			f.Text += fmt.Sprintf(
+				"%s%s: %s\n%s\n%s\n",
+				moment(v.AtMS),
+				agentWord(v.Agent),
+				v.Text,
+				v.Cause,
+				v.Repeat,
+			)
 		}
 	}
 	return f
@@ -140,7 +155,10 @@ func (r *Result) convergence() testCase {
 	if len(r.Pending) == 0 {
 		return c
 	}
-	c.Failure = &failure{Message: plural(uint64(len(r.Pending)), "agent has", "agents have") + " not converged", Type: "convergence"}
+	c.Failure = &failure{
+		Message: plural(uint64(len(r.Pending)), "agent has", "agents have") + " not converged",
+		Type:    "convergence",
+	}
 	for _, p := range r.Pending {
 		c.Failure.Text += p.Agent + ": " + p.Why + "\n"
 	}

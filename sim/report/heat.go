@@ -84,7 +84,7 @@ func cells(names []string, state string) string {
 	}
 	edge := min(28, wide/float64(columns))
 	rows := (len(names) + columns - 1) / columns
-	s := newSVG(wide, edge*float64(rows), "the fleet, a cell for each site")
+	s := newSVG(edge*float64(rows), "the fleet, a cell for each site")
 	for i, name := range names {
 		x, y := edge*float64(i%columns), edge*float64(i/columns)
 		s.rect(box{x + 0.5, y + 0.5, edge - 1, edge - 1, stateClass(state[i]), name})
@@ -103,9 +103,16 @@ func slider(frames, times []string) string {
 		return ""
 	}
 	end := len(frames) - 1
-	return fmt.Sprintf(`<p class="slider"><input id="when" type="range" min="0" max="%d" value="%d" aria-label="time" hidden>`+
-		` <output id="at">%s</output></p><script type="application/json" id="frames">%s</script><script>%s</script>`,
-		end, end, html.EscapeString(times[end]), data, sliderScript)
+	return fmt.Sprintf(
+		`<p class="slider"><input id="when" type="range" min="0" max="%d" value="%d" aria-label="time" hidden>`+
+			` <output id="at">%s</output></p><script type="application/json" id="frames">%s</script>`+
+			`<script>%s</script>`,
+		end,
+		end,
+		html.EscapeString(times[end]),
+		data,
+		sliderScript,
+	)
 }
 
 const sliderScript = `

@@ -18,13 +18,23 @@ func WriteHTML(w io.Writer, r *Result) error {
 	p.head(r)
 	p.verdict(r)
 	p.figure("Convergence", "agents", legend("c1", "converged", "c2", "online"), convergenceChart(r))
-	p.figure("Runs and errors", "per sample", legend("c1", "ended", "bad", "failed", "c2", "fired"), runsChart(r))
+	p.figure(
+		"Runs and errors",
+		"per sample",
+		legend("c1", "ended", "bad", "failed", "c2", "fired"),
+		runsChart(r),
+	)
 	p.figure("Faults", "", "", faultsChart(r))
 	p.figure("Deployments", "half, 95% and all of the agents", "", wavesChart(r))
 	p.figure("Backlog", "bytes waiting in outboxes", "", backlogChart(r))
 	p.figure("Bytes", "per sample", legend("c1", "up", "c2", "down"), bytesChart(r))
 	p.figure("The fleet", "a cell for each site", "", heatMap(r))
-	p.figure("Bytes by site", fmt.Sprintf("the %d with most", sitesMost), legend("c1", "up", "c2", "down"), sitesChart(r))
+	p.figure(
+		"Bytes by site",
+		fmt.Sprintf("the %d with most", sitesMost),
+		legend("c1", "up", "c2", "down"),
+		sitesChart(r),
+	)
 	p.figure("The slowest runs", "a part for each step", "", slowestChart(r))
 	p.groups(r)
 	p.options(r)
@@ -94,12 +104,24 @@ func (r *Result) keyFigures() [][2]string {
 func (p *page) verdict(r *Result) {
 	p.raw("<section class=\"card\"><h2>Checks</h2><ul class=\"checks\">")
 	for _, v := range r.Violations {
-		p.check(true, v.Invariant, fmt.Sprintf("%s%s: %s", moment(v.AtMS), agentWord(v.Agent), v.Text), v.Cause, v.Repeat)
+		p.check(
+			true,
+			v.Invariant,
+			fmt.Sprintf("%s%s: %s", moment(v.AtMS), agentWord(v.Agent), v.Text),
+			v.Cause,
+			v.Repeat,
+		)
 	}
 	for _, e := range r.Expects {
 		if !e.Held {
-			p.check(true, fmt.Sprintf("expect[%d]", e.Index), fmt.Sprintf("%s %s, at %s%s", e.Kind, e.Text, moment(e.AtMS),
-				agentWord(e.Agent)), e.Detail, e.Repeat)
+			p.check(
+				true,
+				fmt.Sprintf("expect[%d]", e.Index),
+				fmt.Sprintf("%s %s, at %s%s", e.Kind, e.Text, moment(e.AtMS),
+					agentWord(e.Agent)),
+				e.Detail,
+				e.Repeat,
+			)
 		}
 	}
 	for i, n := range r.Pending {
@@ -162,15 +184,19 @@ func legend(pairs ...string) string {
 
 func (p *page) groups(r *Result) {
 	p.raw("<section class=\"card\"><h2>Groups</h2><div class=\"scroll\"><table><thead><tr>")
-	for _, h := range []string{"group", "agents", "converged", "fired", "ended", "failed", "dropped", "up", "down", "restarts", "p50", "p95", "p99"} {
+	for _, h := range []string{
+		"group", "agents", "converged", "fired", "ended", "failed", "dropped", "up", "down", "restarts",
+		"p50", "p95", "p99",
+	} {
 		p.tag("th", "", h)
 	}
 	p.raw("</tr></thead><tbody>")
 	for _, g := range r.Groups {
 		p.raw("<tr>")
 		for _, cell := range []string{
-			g.Name, count(uint64(g.Agents)), percent(g.Converged, g.Agents), count(g.Fired), count(g.Ended), count(g.Failed),
-			count(g.Dropped), size(g.BytesUp), size(g.BytesDown), count(g.Restarts), took(g.P50MS), took(g.P95MS), took(g.P99MS),
+			g.Name, count(uint64(g.Agents)), percent(g.Converged, g.Agents), count(g.Fired),
+			count(g.Ended), count(g.Failed), count(g.Dropped), size(g.BytesUp), size(g.BytesDown),
+			count(g.Restarts), took(g.P50MS), took(g.P95MS), took(g.P99MS),
 		} {
 			p.tag("td", "", cell)
 		}

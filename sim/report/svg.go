@@ -11,15 +11,20 @@ import (
 // An svg is one picture under way. Colours come from the page's classes, so that one
 // picture serves light and dark.
 type svg struct {
-	b    strings.Builder
-	w, h float64
+	b strings.Builder
 }
 
-// newSVG begins a picture so many units wide and high. label is for those who do not see
-// it.
-func newSVG(w, h float64, label string) *svg {
-	s := &svg{w: w, h: h}
-	fmt.Fprintf(&s.b, `<svg viewBox="0 0 %s %s" role="img" aria-label="%s">`, num(w), num(h), html.EscapeString(label))
+// newSVG begins a picture of standard width and so many units high. label is for those
+// who do not see it.
+func newSVG(h float64, label string) *svg {
+	s := &svg{}
+	fmt.Fprintf(
+		&s.b,
+		`<svg viewBox="0 0 %s %s" role="img" aria-label="%s">`,
+		num(wide),
+		num(h),
+		html.EscapeString(label),
+	)
 	return s
 }
 
@@ -33,8 +38,15 @@ type box struct {
 }
 
 func (s *svg) rect(r box) {
-	fmt.Fprintf(&s.b, `<rect x="%s" y="%s" width="%s" height="%s" class="%s"`, num(r.x), num(r.y), num(max(0, r.w)),
-		num(max(0, r.h)), r.class)
+	fmt.Fprintf(
+		&s.b,
+		`<rect x="%s" y="%s" width="%s" height="%s" class="%s"`,
+		num(r.x),
+		num(r.y),
+		num(max(0, r.w)),
+		num(max(0, r.h)),
+		r.class,
+	)
 	if r.title == "" {
 		s.b.WriteString("/>")
 		return
@@ -44,7 +56,15 @@ func (s *svg) rect(r box) {
 
 // line draws a straight line from one point to another.
 func (s *svg) line(from, to point, class string) {
-	fmt.Fprintf(&s.b, `<line x1="%s" y1="%s" x2="%s" y2="%s" class="%s"/>`, num(from.x), num(from.y), num(to.x), num(to.y), class)
+	fmt.Fprintf(
+		&s.b,
+		`<line x1="%s" y1="%s" x2="%s" y2="%s" class="%s"/>`,
+		num(from.x),
+		num(from.y),
+		num(to.x),
+		num(to.y),
+		class,
+	)
 }
 
 type point struct{ x, y float64 }
@@ -67,7 +87,14 @@ func (s *svg) path(points []point, class string, floor float64) {
 
 // text writes at a point; class says how and on which side.
 func (s *svg) text(at point, class, words string) {
-	fmt.Fprintf(&s.b, `<text x="%s" y="%s" class="%s">%s</text>`, num(at.x), num(at.y), class, html.EscapeString(words))
+	fmt.Fprintf(
+		&s.b,
+		`<text x="%s" y="%s" class="%s">%s</text>`,
+		num(at.x),
+		num(at.y),
+		class,
+		html.EscapeString(words),
+	)
 }
 
 // num writes a coordinate to a tenth.
@@ -96,8 +123,13 @@ type plot struct {
 }
 
 // newPlot begins a plot with its grid. label writes a number of the upward axis.
-func newPlot(last int64, most, height float64, name string, label func(float64) string) *plot {
-	p := &plot{svg: newSVG(wide, height+axisHeight, name), last: max(1, last), most: niceTop(most), bottom: height}
+func newPlot(last int64, most float64, name string, label func(float64) string) *plot {
+	p := &plot{
+		svg:    newSVG(chartHeight+axisHeight, name),
+		last:   max(1, last),
+		most:   niceTop(most),
+		bottom: chartHeight,
+	}
 	const steps = 4
 	for i := range steps + 1 {
 		v := p.most * float64(i) / steps
@@ -124,7 +156,8 @@ func (p *plot) times() {
 func timeStep(last int64) int64 {
 	const second, minute, hour, day = 1000, 60_000, 3_600_000, 86_400_000
 	for _, step := range []int64{
-		second, 5 * second, 15 * second, minute, 5 * minute, 15 * minute, hour, 3 * hour, 6 * hour, 12 * hour, day, 2 * day,
+		second, 5 * second, 15 * second, minute, 5 * minute, 15 * minute,
+		hour, 3 * hour, 6 * hour, 12 * hour, day, 2 * day,
 		5 * day, 10 * day, 25 * day, 50 * day, 100 * day,
 	} {
 		if last/step <= 10 {

@@ -16,8 +16,14 @@ const listed = 10
 func WriteTable(w io.Writer, r *Result) error {
 	t := &table{w: w}
 	t.line("%s", r.headline())
-	t.row("time", "%s simulated%s, %s, %s", took(r.LastMS), r.speed(), plural(uint64(r.Agents), "agent", "agents"),
-		plural(r.Events, "event", "events"))
+	t.row(
+		"time",
+		"%s simulated%s, %s, %s",
+		took(r.LastMS),
+		r.speed(),
+		plural(uint64(r.Agents), "agent", "agents"),
+		plural(r.Events, "event", "events"),
+	)
 	t.deployments(r)
 	t.totals(&r.Totals, r)
 	t.faults(r)
@@ -74,16 +80,34 @@ func (t *table) deployments(r *Result) {
 		if d.Wave > 0 {
 			wave = fmt.Sprintf(" wave %d", d.Wave)
 		}
-		t.row("deploy", "%s%s at %s   half %s   95%% %s   all %s   %s of %s", d.Workflow, wave, moment(d.AtMS),
-			took(d.HalfMS), took(d.MostMS), took(d.AllMS), count(uint64(d.Reached)), plural(uint64(d.Agents), "agent", "agents"))
+		t.row(
+			"deploy",
+			"%s%s at %s   half %s   95%% %s   all %s   %s of %s",
+			d.Workflow,
+			wave,
+			moment(d.AtMS),
+			took(
+				d.HalfMS,
+			),
+			took(d.MostMS),
+			took(d.AllMS),
+			count(uint64(d.Reached)),
+			plural(uint64(d.Agents), "agent", "agents"),
+		)
 	}
 }
 
 func (t *table) totals(s *Totals, r *Result) {
 	t.row("runs", "%s fired   %s ended   %s failed   %s dropped   %s lost", count(s.Fired), count(s.Ended),
 		count(s.Failed), count(s.Dropped), count(s.Lost))
-	t.row("outputs", "%s delivered   %s duplicated   worst delay %s%s", count(s.Delivered), count(s.Duplicated),
-		took(s.MaxDelayMS), by(s.DelayAgent))
+	t.row(
+		"outputs",
+		"%s delivered   %s duplicated   worst delay %s%s",
+		count(s.Delivered),
+		count(s.Duplicated),
+		took(s.MaxDelayMS),
+		by(s.DelayAgent),
+	)
 	t.row("outbox", "peak %s%s", size(s.PeakOutbox), by(s.PeakAgent))
 	days := float64(r.LastMS) / 86_400_000 * float64(max(1, r.Agents))
 	perDay := ""
@@ -126,11 +150,28 @@ func (t *table) groups(r *Result) {
 	}
 	var b strings.Builder
 	tw := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(tw, "GROUP\tAGENTS\tCONVERGED\tFIRED\tENDED\tFAILED\tDROPPED\tUP\tDOWN\tRESTARTS\tP50\tP95\tP99")
+	fmt.Fprintln(
+		tw,
+		"GROUP\tAGENTS\tCONVERGED\tFIRED\tENDED\tFAILED\tDROPPED\tUP\tDOWN\tRESTARTS\tP50\tP95\tP99",
+	)
 	for _, g := range r.Groups {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", plainText(g.Name), count(uint64(g.Agents)),
-			percent(g.Converged, g.Agents), count(g.Fired), count(g.Ended), count(g.Failed), count(g.Dropped),
-			size(g.BytesUp), size(g.BytesDown), count(g.Restarts), took(g.P50MS), took(g.P95MS), took(g.P99MS))
+		fmt.Fprintf(
+			tw,
+			"%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			plainText(g.Name),
+			count(uint64(g.Agents)),
+			percent(g.Converged, g.Agents),
+			count(g.Fired),
+			count(g.Ended),
+			count(g.Failed),
+			count(g.Dropped),
+			size(g.BytesUp),
+			size(g.BytesDown),
+			count(g.Restarts),
+			took(g.P50MS),
+			took(g.P95MS),
+			took(g.P99MS),
+		)
 	}
 	_ = tw.Flush() // into memory
 	for line := range strings.Lines(b.String()) {
@@ -189,7 +230,16 @@ func (t *table) expects(r *Result) {
 			t.row("ok", "expect[%d] %s %s", e.Index, e.Kind, e.Text)
 			continue
 		}
-		t.row("FAIL", "expect[%d] on line %d: %s %s, at %s%s", e.Index, e.Line, e.Kind, e.Text, moment(e.AtMS), agentWord(e.Agent))
+		t.row(
+			"FAIL",
+			"expect[%d] on line %d: %s %s, at %s%s",
+			e.Index,
+			e.Line,
+			e.Kind,
+			e.Text,
+			moment(e.AtMS),
+			agentWord(e.Agent),
+		)
 		t.detail("got", e.Detail)
 		t.detail("again", e.Repeat)
 	}

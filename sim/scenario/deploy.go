@@ -16,18 +16,51 @@ var models = []Model{ModelTimer, ModelThreshold, ModelCounter, ModelPass, ModelS
 
 var pluginKeys = []key[Plugin]{
 	{
-		"model", "a behaviour of the simulator's own", enum("timer", "threshold", "counter", "pass", "sink"), false,
+		"model",
+		"a behaviour of the simulator's own",
+		enum("timer", "threshold", "counter", "pass", "sink"),
+		false,
 		set(parseModel, func(p *Plugin) *Model { return &p.Model }),
 	},
-	{"module", "a WebAssembly module", formText, false, readThere(func(p *Plugin) *string { return &p.Module }, false)},
+	{
+		"module",
+		"a WebAssembly module",
+		formText,
+		false,
+		readThere(func(p *Plugin) *string { return &p.Module }, false),
+	},
 	{
 		"folder", "a plugin's source, built before the run", formText, false,
 		readThere(func(p *Plugin) *string { return &p.Folder }, true),
 	},
-	{"version", "the release's version; 1.0.0 when left out", formText, false, set(parsePath, func(p *Plugin) *string { return &p.Version })},
-	{"takes", "model: how long an answer takes", formSpread, false, set(parseSpread, func(p *Plugin) *Spread { return &p.Takes })},
-	{"fails", "model: the part of calls that end in an error", formShare, false, set(parseShare, func(p *Plugin) *float64 { return &p.Fails })},
-	{"bytes", "model: the size of an answer", formSize, false, set(parseBytes, func(p *Plugin) *int { return &p.Bytes })},
+	{
+		"version",
+		"the release's version; 1.0.0 when left out",
+		formText,
+		false,
+		set(parsePath, func(p *Plugin) *string { return &p.Version }),
+	},
+	{
+		"takes",
+		"model: how long an answer takes",
+		formSpread,
+		false,
+		set(parseSpread, func(p *Plugin) *Spread { return &p.Takes }),
+	},
+	{
+		"fails",
+		"model: the part of calls that end in an error",
+		formShare,
+		false,
+		set(parseShare, func(p *Plugin) *float64 { return &p.Fails }),
+	},
+	{
+		"bytes",
+		"model: the size of an answer",
+		formSize,
+		false,
+		set(parseBytes, func(p *Plugin) *int { return &p.Bytes }),
+	},
 }
 
 func parseModel(text string) (Model, error) {
@@ -102,8 +135,20 @@ func readPlugins(v value, s *Scenario) {
 
 var deployKeys = []key[Deploy]{
 	{"at", "when", formMoment, true, readMoment(func(d *Deploy) *time.Duration { return &d.At })},
-	{"workflow", "the workflow: a file, or written here", anyOf(formText, &form{map[string]any{"type": "object"}}), false, readWorkflow},
-	{"remove", "the name of a workflow to take away", formName, false, readName(func(d *Deploy) *string { return &d.Name })},
+	{
+		"workflow",
+		"the workflow: a file, or written here",
+		anyOf(formText, &form{map[string]any{"type": "object"}}),
+		false,
+		readWorkflow,
+	},
+	{
+		"remove",
+		"the name of a workflow to take away",
+		formName,
+		false,
+		readName(func(d *Deploy) *string { return &d.Name }),
+	},
 }
 
 func readDeploys(v value, s *Scenario) {
@@ -119,12 +164,17 @@ func readDeploys(v value, s *Scenario) {
 			item.errorf("want either workflow or remove")
 		case before != len(v.r.errs):
 			return
-		case removes && !slices.ContainsFunc(s.Deploys, func(o Deploy) bool { return o.Name == d.Name && o.At <= d.At }):
+		case removes && !s.deployedBy(d.Name, d.At):
 			item.errorf("remove: no workflow %q is deployed by then", d.Name)
 		}
 		s.Deploys = append(s.Deploys, d)
 	})
 	slices.SortStableFunc(s.Deploys, func(a, b Deploy) int { return int((a.At - b.At) / time.Microsecond) })
+}
+
+// deployedBy reports whether a workflow is deployed at a time.
+func (s *Scenario) deployedBy(name string, at time.Duration) bool {
+	return slices.ContainsFunc(s.Deploys, func(o Deploy) bool { return o.Name == name && o.At <= at })
 }
 
 func readWorkflow(v value, d *Deploy) {

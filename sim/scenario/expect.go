@@ -14,7 +14,13 @@ var expectKeys = []key[Expect]{
 	{"always", "true at every sample", text("a condition"), false, readCond(Always)},
 	{"never", "true at no sample", text("a condition"), false, readCond(Never)},
 	{"eventually", "true at some time", anyOf(formText, object(withinKeys)), false, readWithin(Eventually)},
-	{"after_faults", "true once the faults are over", anyOf(formText, object(withinKeys)), false, readWithin(AfterFaults)},
+	{
+		"after_faults",
+		"true once the faults are over",
+		anyOf(formText, object(withinKeys)),
+		false,
+		readWithin(AfterFaults),
+	},
 	{"slo", "quantiles that stay below a bound", object(sloKeys), false, readSLO},
 }
 
@@ -23,14 +29,32 @@ var withinKeys = []key[Expect]{
 		e.Cond = readExpr(v, Figures)
 		e.Text = v.node.Value
 	}},
-	{"within", "in what time at the latest", formDuration, true, readLasting(func(e *Expect) *time.Duration { return &e.Within })},
+	{
+		"within",
+		"in what time at the latest",
+		formDuration,
+		true,
+		readLasting(func(e *Expect) *time.Duration { return &e.Within }),
+	},
 }
 
 var sloKeys = []key[Expect]{
-	{"metric", "what is bounded", enum("run_ms", "delay_ms", "converge_ms"), true, set(parseMetric, func(e *Expect) *string {
-		return &e.Metric
-	})},
-	{"group", "of which group; all when left out", formName, false, readName(func(e *Expect) *string { return &e.Group })},
+	{
+		"metric",
+		"what is bounded",
+		enum("run_ms", "delay_ms", "converge_ms"),
+		true,
+		set(parseMetric, func(e *Expect) *string {
+			return &e.Metric
+		}),
+	},
+	{
+		"group",
+		"of which group; all when left out",
+		formName,
+		false,
+		readName(func(e *Expect) *string { return &e.Group }),
+	},
 	{"p50", "half are below", formNumber, false, quantile(0.5)},
 	{"p90", "9 in 10 are below", formNumber, false, quantile(0.9)},
 	{"p95", "19 in 20 are below", formNumber, false, quantile(0.95)},
@@ -47,7 +71,11 @@ func readExpects(v value, s *Scenario) {
 			item.errorf("%d kinds of expectation in one item, want one", n)
 		}
 		if e.Within > s.Duration {
-			item.errorf("within %s is longer than the scenario, %s", formatDuration(e.Within), formatDuration(s.Duration))
+			item.errorf(
+				"within %s is longer than the scenario, %s",
+				formatDuration(e.Within),
+				formatDuration(s.Duration),
+			)
 		}
 		s.Expects = append(s.Expects, e)
 	})
@@ -180,5 +208,6 @@ func among(word string, known []string) string {
 
 // PerAgent reports whether the expectation is asked of every agent for itself.
 func (e *Expect) PerAgent() bool {
-	return e.Cond != nil && e.Cond.Mentions(func(name string) bool { return strings.HasPrefix(name, "agent.") })
+	return e.Cond != nil &&
+		e.Cond.Mentions(func(name string) bool { return strings.HasPrefix(name, "agent.") })
 }

@@ -13,24 +13,78 @@ import (
 )
 
 var faultKeys = []key[Fault]{
-	{"what", "the kind of fault", enum(faultNames()...), true, set(parseFault, func(f *Fault) *FaultKind { return &f.What })},
-	{"at", "when; with a rate: from when on", formMoment, false, readMoment(func(f *Fault) *time.Duration { return &f.At })},
+	{
+		"what",
+		"the kind of fault",
+		enum(faultNames()...),
+		true,
+		set(parseFault, func(f *Fault) *FaultKind { return &f.What }),
+	},
+	{
+		"at",
+		"when; with a rate: from when on",
+		formMoment,
+		false,
+		readMoment(func(f *Fault) *time.Duration { return &f.At }),
+	},
 	{"for", "how long", formDuration, false, readLasting(func(f *Fault) *time.Duration { return &f.For })},
-	{"rate", "how often it befalls each matching agent, instead of once", formRate, false, set(parseRate, func(f *Fault) *float64 {
-		return &f.Rate
-	})},
+	{
+		"rate",
+		"how often it befalls each matching agent, instead of once",
+		formRate,
+		false,
+		set(parseRate, func(f *Fault) *float64 {
+			return &f.Rate
+		}),
+	},
 	{"until", "with a rate: until when; the end less settle when left out", formMoment, false, readMoment(
 		func(f *Fault) *time.Duration { return &f.Until })},
-	{"where", "which agents: a selector such as site in ['store-1'] && sample(3)", text("a selector"), false, readWhere},
-	{"torn_write", "power-cut: a write under way is left half done", formBool, false, set(strconv.ParseBool, func(f *Fault) *bool {
-		return &f.Torn
-	})},
-	{"by", "clock-jump: how far; hub-restore: how old the backup is", formSigned, false, set(parseDuration, func(f *Fault) *time.Duration {
-		return &f.By
-	})},
-	{"factor", "slow-cpu and disk-slow: how many times slower", formTimes, false, set(parseTimes, func(f *Fault) *float64 { return &f.Factor })},
-	{"way", "partition: up, down or both", enum("both", "up", "down"), false, set(parseWay, func(f *Fault) *string { return &f.Way })},
-	{"plugin", "bad-release: whose release", formName, false, readName(func(f *Fault) *string { return &f.Plugin })},
+	{
+		"where",
+		"which agents: a selector such as site in ['store-1'] && sample(3)",
+		text("a selector"),
+		false,
+		readWhere,
+	},
+	{
+		"torn_write",
+		"power-cut: a write under way is left half done",
+		formBool,
+		false,
+		set(strconv.ParseBool, func(f *Fault) *bool {
+			return &f.Torn
+		}),
+	},
+	{
+		"by",
+		"clock-jump: how far; hub-restore: how old the backup is",
+		formSigned,
+		false,
+		set(parseDuration, func(f *Fault) *time.Duration {
+			return &f.By
+		}),
+	},
+	{
+		"factor",
+		"slow-cpu and disk-slow: how many times slower",
+		formTimes,
+		false,
+		set(parseTimes, func(f *Fault) *float64 { return &f.Factor }),
+	},
+	{
+		"way",
+		"partition: up, down or both",
+		enum("both", "up", "down"),
+		false,
+		set(parseWay, func(f *Fault) *string { return &f.Way }),
+	},
+	{
+		"plugin",
+		"bad-release: whose release",
+		formName,
+		false,
+		readName(func(f *Fault) *string { return &f.Plugin }),
+	},
 }
 
 // faultRules say which keys a kind of fault has besides what, at, rate and until: those
@@ -173,7 +227,11 @@ func (s *Scenario) told() string {
 			sites = append(sites, a.Site)
 		}
 	}
-	return fmt.Sprintf("groups are %s, sites such as %s", strings.Join(groups, ", "), strings.Join(sites, ", "))
+	return fmt.Sprintf(
+		"groups are %s, sites such as %s",
+		strings.Join(groups, ", "),
+		strings.Join(sites, ", "),
+	)
 }
 
 // Select returns the indexes of the agents that a selector matches, ascending; nil is

@@ -74,7 +74,11 @@ var Figures = &expr.Names{
 	Funcs: map[string]expr.Func{
 		"fleet.active": {Kind: expr.Share, Arg: "workflow", Doc: "of the agents it is for: reported active"},
 		"runs.of":      {Kind: expr.Number, Arg: "workflow", Doc: "its runs that ended"},
-		"signal":       {Kind: expr.Number, Arg: "signal", Doc: "mean of the signal now, over the agents that have it"},
+		"signal": {
+			Kind: expr.Number,
+			Arg:  "signal",
+			Doc:  "mean of the signal now, over the agents that have it",
+		},
 	},
 }
 

@@ -21,12 +21,18 @@ var groupKeys = []key[Group]{
 	{"group", "the group's name", formName, true, readName(func(g *Group) *string { return &g.Name })},
 	{"count", "how many agents", formCount, true, set(parseCount, func(g *Group) *int { return &g.Count })},
 	{
-		"name", "the agents' names; {group}-{i} when left out", text("a pattern such as store-{i/5}-{i%5}"), false,
+		"name",
+		"the agents' names; {group}-{i} when left out",
+		text("a pattern such as store-{i/5}-{i%5}"),
+		false,
 		set(ParsePattern, func(g *Group) *Pattern { return &g.Agent }),
 	},
 	{
-		"class", "the kind of device: a platform of firmware-targets, with -MEMORY for another size; or parts of several",
-		anyOf(formText, mapOf(formScalar)), false, readClass,
+		"class",
+		"the kind of device: a platform of firmware-targets, with -MEMORY for another size; or parts of several",
+		anyOf(formText, mapOf(formScalar)),
+		false,
+		readClass,
 	},
 	{"platform", "the same as class", formText, false, readClass},
 	{
@@ -94,7 +100,13 @@ func (r *reader) draw(item value, i int) {
 	}
 	classes := newMix(g.Classes)
 	for n := range g.Count {
-		a := Agent{Name: g.Agent.Of(g.Name, n), Group: i, Number: n, Site: g.Site.Of(g.Name, n), Class: classes.next()}
+		a := Agent{
+			Name:   g.Agent.Of(g.Name, n),
+			Group:  i,
+			Number: n,
+			Site:   g.Site.Of(g.Name, n),
+			Class:  classes.next(),
+		}
 		for _, l := range g.Labels {
 			a.Labels = append(a.Labels, Pair{l.Key, l.Value.Of(g.Name, n)})
 		}
@@ -181,7 +193,14 @@ func parseClass(name string) (Class, error) {
 		}
 		return Class{}, fmt.Errorf("unknown class %q%s", clip(name), expr.Suggest(name, known))
 	}
-	c := Class{Name: name, Platform: p.Name, Arch: p.Arch, Engine: p.Engine, MemoryMiB: p.RAMMiB, FlashMiB: p.FlashMiB}
+	c := Class{
+		Name:      name,
+		Platform:  p.Name,
+		Arch:      p.Arch,
+		Engine:    p.Engine,
+		MemoryMiB: p.RAMMiB,
+		FlashMiB:  p.FlashMiB,
+	}
 	if !sized {
 		return c, nil
 	}
@@ -191,7 +210,11 @@ func parseClass(name string) (Class, error) {
 	}
 	n, err := strconv.Atoi(strings.TrimRight(memory, "mg"))
 	if err != nil || n < 1 || n*factor > 1<<20 {
-		return Class{}, fmt.Errorf("class %q: memory %q, want such as 128 (MiB), 256m or 1g", clip(name), clip(memory))
+		return Class{}, fmt.Errorf(
+			"class %q: memory %q, want such as 128 (MiB), 256m or 1g",
+			clip(name),
+			clip(memory),
+		)
 	}
 	c.MemoryMiB = n * factor
 	return c, nil
@@ -218,10 +241,22 @@ func readLabels(v value, g *Group) {
 }
 
 var onlineKeys = []key[Online]{
-	{"schedule", "a part of every day, or several, in UTC", anyOf(formWindow, list(formWindow)), true, readWindows},
-	{"jitter", "by how much each edge moves, either way", formDuration, false, set(parsePositive, func(o *Online) *time.Duration {
-		return &o.Jitter
-	})},
+	{
+		"schedule",
+		"a part of every day, or several, in UTC",
+		anyOf(formWindow, list(formWindow)),
+		true,
+		readWindows,
+	},
+	{
+		"jitter",
+		"by how much each edge moves, either way",
+		formDuration,
+		false,
+		set(parsePositive, func(o *Online) *time.Duration {
+			return &o.Jitter
+		}),
+	},
 }
 
 func readOnline(v value, g *Group) {
@@ -252,9 +287,27 @@ func readWindows(v value, o *Online) {
 }
 
 var clockKeys = []key[Clock]{
-	{"none", "no battery: every start begins at 1970", formBool, false, set(strconv.ParseBool, func(c *Clock) *bool { return &c.None })},
-	{"drift", "how fast it goes wrong", formPPM, false, set(parsePPM, func(c *Clock) *float64 { return &c.Drift })},
-	{"offset", "how wrong it is at the start", formSigned, false, set(parseDuration, func(c *Clock) *time.Duration { return &c.Offset })},
+	{
+		"none",
+		"no battery: every start begins at 1970",
+		formBool,
+		false,
+		set(strconv.ParseBool, func(c *Clock) *bool { return &c.None }),
+	},
+	{
+		"drift",
+		"how fast it goes wrong",
+		formPPM,
+		false,
+		set(parsePPM, func(c *Clock) *float64 { return &c.Drift }),
+	},
+	{
+		"offset",
+		"how wrong it is at the start",
+		formSigned,
+		false,
+		set(parseDuration, func(c *Clock) *time.Duration { return &c.Offset }),
+	},
 }
 
 func readDeviceClock(v value, g *Group) {
@@ -269,6 +322,18 @@ func readDeviceClock(v value, g *Group) {
 }
 
 var diskKeys = []key[Disk]{
-	{"size", "how much it holds; the class's flash when left out", formSize, false, set(parseSize, func(d *Disk) *int64 { return &d.Size })},
-	{"latency", "how long a write takes", formSpread, false, set(parseSpread, func(d *Disk) *Spread { return &d.Latency })},
+	{
+		"size",
+		"how much it holds; the class's flash when left out",
+		formSize,
+		false,
+		set(parseSize, func(d *Disk) *int64 { return &d.Size }),
+	},
+	{
+		"latency",
+		"how long a write takes",
+		formSpread,
+		false,
+		set(parseSpread, func(d *Disk) *Spread { return &d.Latency }),
+	},
 }

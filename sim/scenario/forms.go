@@ -11,7 +11,9 @@ func pattern(regex, example string) *form {
 
 // either is a text of the pattern or a plain number, as 0 is.
 func either(regex, example string) *form {
-	return &form{map[string]any{"type": []any{"string", "number"}, "pattern": regex, "examples": []any{example}}}
+	return &form{
+		map[string]any{"type": []any{"string", "number"}, "pattern": regex, "examples": []any{example}},
+	}
 }
 
 func enum(words ...string) *form {
@@ -67,16 +69,22 @@ func object[T any](keys []key[T]) *form {
 
 // The forms of single values.
 var (
-	formName      = pattern(`^[a-z0-9][a-z0-9-]*$`, "stores")
-	formText      = &form{map[string]any{"type": "string"}}
-	formScalar    = &form{map[string]any{"type": []any{"string", "number", "boolean"}}}
-	formNumber    = &form{map[string]any{"type": "number"}}
-	formCount     = &form{map[string]any{"type": "integer", "minimum": 0}}
-	formBool      = &form{map[string]any{"type": "boolean"}}
-	formDuration  = either(`^([0-9.]+(us|µs|ms|s|m|h|d))+$|^0$`, "1h30m")
-	formSigned    = either(`^-?([0-9.]+(us|µs|ms|s|m|h|d))+$|^0$`, "-2h")
-	formMoment    = either(`^([0-9.]+(us|µs|ms|s|m|h|d))+$|^[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?$|^[0-9]{4}-|^0$`, "08:00")
-	formSpread    = either(`^([0-9.]+(us|µs|ms|s|m|h|d))+( *(±|\+-) *([0-9.]+(us|µs|ms|s|m|h|d))+)?$|^0$`, "80ms±40ms")
+	formName     = pattern(`^[a-z0-9][a-z0-9-]*$`, "stores")
+	formText     = &form{map[string]any{"type": "string"}}
+	formScalar   = &form{map[string]any{"type": []any{"string", "number", "boolean"}}}
+	formNumber   = &form{map[string]any{"type": "number"}}
+	formCount    = &form{map[string]any{"type": "integer", "minimum": 0}}
+	formBool     = &form{map[string]any{"type": "boolean"}}
+	formDuration = either(`^([0-9.]+(us|µs|ms|s|m|h|d))+$|^0$`, "1h30m")
+	formSigned   = either(`^-?([0-9.]+(us|µs|ms|s|m|h|d))+$|^0$`, "-2h")
+	formMoment   = either(
+		`^([0-9.]+(us|µs|ms|s|m|h|d))+$|^[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?$|^[0-9]{4}-|^0$`,
+		"08:00",
+	)
+	formSpread = either(
+		`^([0-9.]+(us|µs|ms|s|m|h|d))+( *(±|\+-) *([0-9.]+(us|µs|ms|s|m|h|d))+)?$|^0$`,
+		"80ms±40ms",
+	)
 	formShare     = either(`^[0-9.]+%$|^0$`, "1%")
 	formSize      = pattern(`^[0-9.]+ *([KMG]iB|[kKMG]?B)$`, "4MB")
 	formBandwidth = pattern(`^[0-9.]+ *([kMG]?bit|[KMG]iB|[kKMG]?B)/s$`, "1Mbit/s")
@@ -84,5 +92,8 @@ var (
 	formRate      = pattern(`^[0-9.]+/`, "12/h")
 	formPPM       = pattern(`^-?[0-9.]+ppm$`, "50ppm")
 	formTimes     = pattern(`^[0-9.]+x$`, "25x")
-	formWindow    = pattern(`^[0-2][0-9]:[0-5][0-9](:[0-5][0-9])? *- *[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?$|^always$`, "06:00-22:00")
+	formWindow    = pattern(
+		`^[0-2][0-9]:[0-5][0-9](:[0-5][0-9])? *- *[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?$|^always$`,
+		"06:00-22:00",
+	)
 )

@@ -14,12 +14,32 @@ import (
 // profiles are lines that people have. The numbers are round: what matters is their
 // order of magnitude.
 var profiles = map[string]Link{
-	"ethernet":  {Latency: Spread{2 * time.Millisecond, time.Millisecond}, Bandwidth: 12.5e6},
-	"wifi":      {Latency: Spread{8 * time.Millisecond, 6 * time.Millisecond}, Loss: 0.005, Bandwidth: 2.5e6},
-	"lte":       {Latency: Spread{60 * time.Millisecond, 30 * time.Millisecond}, Loss: 0.01, Bandwidth: 1.25e6, MTU: 1400},
-	"umts":      {Latency: Spread{150 * time.Millisecond, 80 * time.Millisecond}, Loss: 0.02, Bandwidth: 125e3, MTU: 1400},
-	"nb-iot":    {Latency: Spread{1600 * time.Millisecond, 1200 * time.Millisecond}, Loss: 0.03, Bandwidth: 3000, MTU: 1280},
-	"satellite": {Latency: Spread{600 * time.Millisecond, 50 * time.Millisecond}, Loss: 0.01, Bandwidth: 60e3, MTU: 1400},
+	"ethernet": {Latency: Spread{2 * time.Millisecond, time.Millisecond}, Bandwidth: 12.5e6},
+	"wifi":     {Latency: Spread{8 * time.Millisecond, 6 * time.Millisecond}, Loss: 0.005, Bandwidth: 2.5e6},
+	"lte": {
+		Latency:   Spread{60 * time.Millisecond, 30 * time.Millisecond},
+		Loss:      0.01,
+		Bandwidth: 1.25e6,
+		MTU:       1400,
+	},
+	"umts": {
+		Latency:   Spread{150 * time.Millisecond, 80 * time.Millisecond},
+		Loss:      0.02,
+		Bandwidth: 125e3,
+		MTU:       1400,
+	},
+	"nb-iot": {
+		Latency:   Spread{1600 * time.Millisecond, 1200 * time.Millisecond},
+		Loss:      0.03,
+		Bandwidth: 3000,
+		MTU:       1280,
+	},
+	"satellite": {
+		Latency:   Spread{600 * time.Millisecond, 50 * time.Millisecond},
+		Loss:      0.01,
+		Bandwidth: 60e3,
+		MTU:       1400,
+	},
 }
 
 // profileNames are the names of profiles, in order.
@@ -35,12 +55,42 @@ func profileNames() []string {
 var linkKeys = []key[Link]{
 	{"profile", "a line to start from; the other keys change it", enum(profileNames()...), false, readProfile},
 	{"latency", "one way", formSpread, false, set(parseSpread, func(l *Link) *Spread { return &l.Latency })},
-	{"loss", "the part of messages that must be sent again", formShare, false, set(parseShare, func(l *Link) *float64 { return &l.Loss })},
-	{"duplicate", "the part of messages that come twice", formShare, false, set(parseShare, func(l *Link) *float64 { return &l.Duplicate })},
-	{"reorder", "the part of messages that overtake the one before", formShare, false, set(parseShare, func(l *Link) *float64 { return &l.Reorder })},
-	{"bandwidth", "each way", formBandwidth, false, set(parseBandwidth, func(l *Link) *float64 { return &l.Bandwidth })},
+	{
+		"loss",
+		"the part of messages that must be sent again",
+		formShare,
+		false,
+		set(parseShare, func(l *Link) *float64 { return &l.Loss }),
+	},
+	{
+		"duplicate",
+		"the part of messages that come twice",
+		formShare,
+		false,
+		set(parseShare, func(l *Link) *float64 { return &l.Duplicate }),
+	},
+	{
+		"reorder",
+		"the part of messages that overtake the one before",
+		formShare,
+		false,
+		set(parseShare, func(l *Link) *float64 { return &l.Reorder }),
+	},
+	{
+		"bandwidth",
+		"each way",
+		formBandwidth,
+		false,
+		set(parseBandwidth, func(l *Link) *float64 { return &l.Bandwidth }),
+	},
 	{"mtu", "bytes of one packet", formCount, false, set(parseMTU, func(l *Link) *int { return &l.MTU })},
-	{"data_cap", "how much goes through in so long", formCap, false, set(parseCap, func(l *Link) *Cap { return &l.Cap })},
+	{
+		"data_cap",
+		"how much goes through in so long",
+		formCap,
+		false,
+		set(parseCap, func(l *Link) *Cap { return &l.Cap }),
+	},
 }
 
 func readLink(v value, g *Group) {

@@ -78,23 +78,53 @@ func Parse(file string, text []byte, files Files) (*Scenario, error) {
 // topKeys are the keys of a scenario. Those that others are checked against come first.
 var topKeys = []key[Scenario]{
 	{"stavily", "the language and its version: " + Version, enum(Version), true, readVersion},
-	{"name", "what the scenario is called", formName, true, readName(func(s *Scenario) *string { return &s.Name })},
-	{"seed", "what everything drawn at random follows from", formCount, false, set(parseSeed, func(s *Scenario) *uint64 {
-		return &s.Seed
-	})},
+	{
+		"name",
+		"what the scenario is called",
+		formName,
+		true,
+		readName(func(s *Scenario) *string { return &s.Name }),
+	},
+	{
+		"seed",
+		"what everything drawn at random follows from",
+		formCount,
+		false,
+		set(parseSeed, func(s *Scenario) *uint64 {
+			return &s.Seed
+		}),
+	},
 	{"start", "the moment at which it begins, such as 2026-11-01T06:00:00Z", formText, false, set(parseStart,
 		func(s *Scenario) *time.Time { return &s.Start })},
-	{"duration", "how long it lasts in virtual time", formDuration, true, readLasting(func(s *Scenario) *time.Duration {
-		return &s.Duration
-	})},
+	{
+		"duration",
+		"how long it lasts in virtual time",
+		formDuration,
+		true,
+		readLasting(func(s *Scenario) *time.Duration {
+			return &s.Duration
+		}),
+	},
 	{"level", "how much is real: model, bubble or live", enum("model", "bubble", "live"), false, readLevel},
 	{"settle", "how long after the last fault all must have converged", formDuration, false, readLasting(
 		func(s *Scenario) *time.Duration { return &s.Settle })},
 	{"sample", "how often the fleet's figures are taken", formDuration, false, readLasting(
 		func(s *Scenario) *time.Duration { return &s.Sample })},
 	{"fleet", "groups of agents", list(object(groupKeys)), true, readFleet},
-	{"plugins", "what answers for a plugin's name in workflows", mapOf(object(pluginKeys)), false, readPlugins},
-	{"deploy", "workflows deployed and removed, in order of time", list(object(deployKeys)), false, readDeploys},
+	{
+		"plugins",
+		"what answers for a plugin's name in workflows",
+		mapOf(object(pluginKeys)),
+		false,
+		readPlugins,
+	},
+	{
+		"deploy",
+		"workflows deployed and removed, in order of time",
+		list(object(deployKeys)),
+		false,
+		readDeploys,
+	},
 	{"faults", "what goes wrong", list(object(faultKeys)), false, readFaults},
 	{"expect", "what must hold besides what always must", list(object(expectKeys)), false, readExpects},
 	{
@@ -104,10 +134,34 @@ var topKeys = []key[Scenario]{
 }
 
 var reportKeys = []key[Report]{
-	{"html", "a page with pictures", formText, false, set(parsePath, func(r *Report) *string { return &r.HTML })},
-	{"junit", "JUnit XML for CI", formText, false, set(parsePath, func(r *Report) *string { return &r.JUnit })},
-	{"json", "everything, for programs", formText, false, set(parsePath, func(r *Report) *string { return &r.JSON })},
-	{"trace", "what happened, event by event", formText, false, set(parsePath, func(r *Report) *string { return &r.Trace })},
+	{
+		"html",
+		"a page with pictures",
+		formText,
+		false,
+		set(parsePath, func(r *Report) *string { return &r.HTML }),
+	},
+	{
+		"junit",
+		"JUnit XML for CI",
+		formText,
+		false,
+		set(parsePath, func(r *Report) *string { return &r.JUnit }),
+	},
+	{
+		"json",
+		"everything, for programs",
+		formText,
+		false,
+		set(parsePath, func(r *Report) *string { return &r.JSON }),
+	},
+	{
+		"trace",
+		"what happened, event by event",
+		formText,
+		false,
+		set(parsePath, func(r *Report) *string { return &r.Trace }),
+	},
 }
 
 func readVersion(v value, _ *Scenario) {
@@ -119,7 +173,7 @@ func readVersion(v value, _ *Scenario) {
 func readName[T any](field func(*T) *string) func(value, *T) {
 	return set(func(text string) (string, error) {
 		if !isName(text) || len(text) > 64 {
-			return "", fmt.Errorf("%q is no name; want 1 to 64 of a-z, 0-9, - and .", clip(text))
+			return "", fmt.Errorf("%q is no name; want 1 to 64 of a-z, 0-9, dot and dash", clip(text))
 		}
 		return text, nil
 	}, field)

@@ -10,11 +10,23 @@ import (
 
 // signalKeys has the options first: reading a trace needs them.
 var signalKeys = []key[Signal]{
-	{"speed", "replay: how many times faster", formTimes, false, set(parseTimes, func(s *Signal) *float64 { return &s.Speed })},
+	{
+		"speed",
+		"replay: how many times faster",
+		formTimes,
+		false,
+		set(parseTimes, func(s *Signal) *float64 { return &s.Speed }),
+	},
 	{"offset", "replay: where to begin, or random", anyOf(formDuration, enum("random")), false, readOffset},
-	{"column", "replay: the column of the value, by its head", formText, false, set(parsePath, func(s *Signal) *string {
-		return &s.column
-	})},
+	{
+		"column",
+		"replay: the column of the value, by its head",
+		formText,
+		false,
+		set(parsePath, func(s *Signal) *string {
+			return &s.column
+		}),
+	},
 	{"gaps", "replay: hold lets a value stand where rows are missing", enum("hold"), false, readGaps},
 	{"constant", "always this number", formNumber, false, kind(Constant, set(parseNumber, value1))},
 	{"walk", "a random walk", object(walkKeys), false, kind(Walk, table(walkKeys))},
@@ -29,19 +41,61 @@ func value1(s *Signal) *float64 { return &s.Value }
 
 var walkKeys = []key[Signal]{
 	{"start", "the first value", formNumber, true, set(parseNumber, value1)},
-	{"step", "the most by which it moves at once", formNumber, true, set(parseNumber, func(s *Signal) *float64 { return &s.Step })},
-	{"min", "it goes no lower", formNumber, true, set(parseNumber, func(s *Signal) *float64 { return &s.Min })},
-	{"max", "it goes no higher", formNumber, true, set(parseNumber, func(s *Signal) *float64 { return &s.Max })},
-	{"every", "time between two moves; 1m when left out", formDuration, false, readLasting(func(s *Signal) *time.Duration {
-		return &s.Every
-	})},
+	{
+		"step",
+		"the most by which it moves at once",
+		formNumber,
+		true,
+		set(parseNumber, func(s *Signal) *float64 { return &s.Step }),
+	},
+	{
+		"min",
+		"it goes no lower",
+		formNumber,
+		true,
+		set(parseNumber, func(s *Signal) *float64 { return &s.Min }),
+	},
+	{
+		"max",
+		"it goes no higher",
+		formNumber,
+		true,
+		set(parseNumber, func(s *Signal) *float64 { return &s.Max }),
+	},
+	{
+		"every",
+		"time between two moves; 1m when left out",
+		formDuration,
+		false,
+		readLasting(func(s *Signal) *time.Duration {
+			return &s.Every
+		}),
+	},
 }
 
 var sineKeys = []key[Signal]{
 	{"mean", "the middle", formNumber, true, set(parseNumber, value1)},
-	{"amplitude", "how far it goes from there", formNumber, true, set(parseNumber, func(s *Signal) *float64 { return &s.Amplitude })},
-	{"period", "one swing", formDuration, true, readLasting(func(s *Signal) *time.Duration { return &s.Period })},
-	{"phase", "how far along it begins", formDuration, false, set(parsePositive, func(s *Signal) *time.Duration { return &s.Phase })},
+	{
+		"amplitude",
+		"how far it goes from there",
+		formNumber,
+		true,
+		set(parseNumber, func(s *Signal) *float64 { return &s.Amplitude }),
+	},
+	{
+		"period",
+		"one swing",
+		formDuration,
+		true,
+		readLasting(func(s *Signal) *time.Duration { return &s.Period }),
+	},
+	{
+		"phase",
+		"how far along it begins",
+		formDuration,
+		false,
+		set(parsePositive, func(s *Signal) *time.Duration { return &s.Phase }),
+	},
 }
 
 var stepKeys = []key[Signal]{
@@ -94,7 +148,11 @@ func (s *Signal) check(v value) {
 	case s.Kind == Walk && (s.Min > s.Value || s.Value > s.Max || s.Step <= 0):
 		v.errorf("walk: want min <= start <= max and a step above 0")
 	case s.Kind == Replay && s.Trace != nil && s.Offset >= s.Trace.Length:
-		v.errorf("offset %s is after the trace's end at %s", formatDuration(s.Offset), formatDuration(s.Trace.Length))
+		v.errorf(
+			"offset %s is after the trace's end at %s",
+			formatDuration(s.Offset),
+			formatDuration(s.Trace.Length),
+		)
 	}
 }
 

@@ -75,9 +75,9 @@ func formatDuration(d time.Duration) string {
 		sign, d = "-", -d
 	}
 	var b strings.Builder
-	if days := d / day; days > 0 {
+	if days := int64(d / day); days > 0 {
 		fmt.Fprintf(&b, "%dd", days)
-		d -= days * day
+		d %= day
 	}
 	text := d.String()
 	if d >= time.Minute && strings.HasSuffix(text, "m0s") {
@@ -136,7 +136,16 @@ func parseShare(text string) (float64, error) {
 var sizeUnits = []struct {
 	name string
 	of   float64
-}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}}
+}{
+	{"KiB", 1 << 10},
+	{"MiB", 1 << 20},
+	{"GiB", 1 << 30},
+	{"kB", 1e3},
+	{"KB", 1e3},
+	{"MB", 1e6},
+	{"GB", 1e9},
+	{"B", 1},
+}
 
 // sizeMax bounds every size: a tebibyte.
 const sizeMax = 1 << 40
