@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"slices"
@@ -67,6 +68,7 @@ type pen struct {
 	changes []Change
 	effects []func() // released when changes are on the disk
 	stuck   bool     // the disk refused changes
+	full    bool     // because it has no room
 	tries   int
 	at      time.Time // when to try again
 	answers []Answered
@@ -98,6 +100,9 @@ func New(c Config, d Deps) (*Agent, error) {
 // the disk.
 func (a *Agent) Handle(now time.Time, m protocol.Message) {
 	if !a.begin(now) {
+		if a.relieves(m) {
+			return
+		}
 		a.keepHint(m)
 		return
 	}
@@ -175,13 +180,14 @@ func (a *Agent) Tick(now time.Time) time.Time {
 		a.expire()
 		a.settle()
 	}
+	a.drainStuck()
 	return a.Next()
 }
 
 // Next returns when Tick is due; the zero time means not before another input.
 func (a *Agent) Next() time.Time {
 	if a.pen.stuck {
-		return a.pen.at
+		return a.stuckDue()
 	}
 	t := a.figuresDue()
 	for _, w := range a.works {
@@ -268,7 +274,7 @@ func (a *Agent) settle() {
 	a.out.save(a)
 	a.saveClock()
 	if len(a.pen.changes) > 0 {
-		if err := a.store.Apply(a.pen.changes); err != nil {
+		if err := a.apply(); err != nil {
 			a.stick(err)
 			return
 		}
@@ -284,7 +290,7 @@ func (a *Agent) settle() {
 // stick keeps what the disk refused, to be tried again later. The state in memory is
 // the one that the disk will have then; until then no input changes it further.
 func (a *Agent) stick(err error) {
-	a.pen.stuck = true
+	a.pen.stuck, a.pen.full = true, errors.Is(err, ErrFull)
 	a.pen.at = a.now.Add(a.pause(a.pen.tries))
 	a.pen.tries++
 	a.log.Error("disk refuses; nothing moves until it takes the changes",
@@ -296,10 +302,11 @@ func (a *Agent) unstick() bool {
 	if a.now.Before(a.pen.at) {
 		return false
 	}
-	if err := a.store.Apply(a.pen.changes); err != nil {
+	if err := a.apply(); err != nil {
 		a.stick(err)
 		return false
 	}
+	a.out.wait()
 	effects, answers, hint := a.pen.effects, a.pen.answers, a.pen.hint
 	a.pen = pen{}
 	for _, f := range effects {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stavily/stavily/edge"
 	"github.com/stavily/stavily/protocol"
 )
 
@@ -122,5 +123,86 @@ func TestRunsInOrder(t *testing.T) {
 	}
 	if slices.IsSorted(fired) {
 		t.Fatal("the IDs sort as they fired: this test shows nothing")
+	}
+}
+
+// quota is a disk with so many bytes for what is written under keys.
+type quota struct {
+	edge.Store
+	left  int
+	sizes map[string]int
+}
+
+func (q *quota) Apply(changes []edge.Change) error {
+	grows := 0
+	for _, c := range changes {
+		grows -= q.sizes[c.Key]
+		if c.Value != nil {
+			grows += len(c.Key) + len(c.Value)
+		}
+	}
+	if grows > q.left {
+		return protocol.Errorf(protocol.CodeStorage, "write state: %w", edge.ErrFull)
+	}
+	if err := q.Store.Apply(changes); err != nil {
+		return err
+	}
+	for _, c := range changes {
+		q.left += q.sizes[c.Key]
+		delete(q.sizes, c.Key)
+		if c.Value != nil {
+			q.sizes[c.Key] = len(c.Key) + len(c.Value)
+			q.left -= q.sizes[c.Key]
+		}
+	}
+	return nil
+}
+
+// A disk far smaller than the lanes' bounds: work goes on without a line, the least
+// important lane gives way and every drop is counted; with the line back all that is left
+// reaches the hub, and nothing more is dropped.
+func TestFullDiskMakesRoom(t *testing.T) {
+	w := newWorld(t)
+	w.hub.standard()
+	w.hub.deploy(w.hub.desired(1, w.hub.workflow("w")))
+	w.boot()
+	w.online()
+	w.pass(time.Minute)
+	w.offline()
+	small := &quota{Store: w.disk, left: 20_000, sizes: map[string]int{}}
+	w.store = small
+	w.plugins.answers["w/when"] = fires(2000)
+	w.boot()
+	w.pass(time.Hour)
+	s := w.agent.Status()
+	if s.DiskRefuses || s.Assignments[0].Fired < 1990 || s.Dropped == 0 {
+		t.Fatalf("without a line: disk refuses %v, %d fired, %d dropped", s.DiskRefuses, s.Assignments[0].Fired, s.Dropped)
+	}
+	w.online()
+	w.pass(time.Hour)
+	after := w.agent.Status()
+	if after.Pending != 0 || after.DiskRefuses || after.Dropped != s.Dropped {
+		t.Errorf("with the line back: %d pending, disk refuses %v, %d dropped, %d before", after.Pending, after.DiskRefuses, after.Dropped, s.Dropped)
+	}
+	if got := len(w.hub.events) + len(w.hub.results) + int(after.Dropped); got < 3*1990 {
+		t.Errorf("%d events, %d results and %d dropped: some are neither", len(w.hub.events), len(w.hub.results), after.Dropped)
+	}
+}
+
+// A full disk with a line: the hub makes the room, and nothing is lost.
+func TestFullDiskDrains(t *testing.T) {
+	w := newWorld(t)
+	w.hub.standard()
+	w.hub.deploy(w.hub.desired(1, w.hub.workflow("w")))
+	w.boot()
+	w.online()
+	w.pass(time.Minute)
+	w.store = &quota{Store: w.disk, left: 3_000, sizes: map[string]int{}}
+	w.plugins.answers["w/when"] = fires(200)
+	w.boot()
+	w.online()
+	w.pass(time.Hour)
+	if s := w.agent.Status(); s.Dropped != 0 || s.Pending != 0 || len(w.hub.events) != 200 || len(w.hub.results) != 400 {
+		t.Errorf("%d dropped, %d pending; hub has %d events, %d results", s.Dropped, s.Pending, len(w.hub.events), len(w.hub.results))
 	}
 }

@@ -1,6 +1,10 @@
 package edge
 
-import "github.com/stavily/stavily/protocol"
+import (
+	"errors"
+
+	"github.com/stavily/stavily/protocol"
+)
 
 // Store is an agent's flash: small values under keys, and files by digest. Every
 // method returns only when what it changed survives a power cut. Errors have
@@ -13,7 +17,8 @@ type Store interface {
 	// order of their bytes, until yield returns false. Key and value are the caller's
 	// only until yield returns.
 	Scan(prefix, from string, yield func(key string, value []byte) bool) error
-	// Apply makes all changes, in order, or none.
+	// Apply makes all changes, in order, or none. The error wraps ErrFull when the disk has
+	// no room for them.
 	Apply(changes []Change) error
 
 	// Chunks returns how many chunks of the file are here, counted from its beginning
@@ -36,3 +41,6 @@ type Change struct {
 	Key   string
 	Value []byte
 }
+
+// ErrFull is wrapped by the error of a Store without room. The agent then makes room.
+var ErrFull = errors.New("disk full")

@@ -272,7 +272,7 @@ func (k *disk) change(grows, wrote int64) (err error, done bool) { //nolint:revi
 		k.dead, k.cut = true, cutNone
 		return errPower, false
 	case grows > 0 && (k.filled > 0 || k.size > 0 && k.bytes+grows > k.size):
-		return protocol.Errorf(protocol.CodeStorage, "no space left on the disk"), false
+		return protocol.Errorf(protocol.CodeStorage, "%w", edge.ErrFull), false
 	}
 	if k.wrote != nil {
 		k.wrote(int(wrote))

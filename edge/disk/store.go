@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -213,6 +214,9 @@ func (s *Store) guard(op string, f func() error) (err error) {
 		}
 	}()
 	if err := f(); err != nil {
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			err = fmt.Errorf("%w: %w", edge.ErrFull, err)
+		}
 		return storage(op+" state", err)
 	}
 	return nil
