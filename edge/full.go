@@ -56,14 +56,24 @@ func (a *Agent) shed() bool {
 			continue
 		}
 		l.Dropped += dropped
-		a.put(laneKey(of), l.account)
-		l.touched = false
+		a.saveAgain()
 		a.report.touch(a.now)
 		a.log.Warn("disk full: oldest records dropped", slog.String("lane", of.String()),
 			slog.Uint64("dropped", dropped), slog.Uint64("ever", l.Dropped))
 		return true
 	}
 	return false
+}
+
+// saveAgain writes the accounts that changed in place of what the refused changes say of
+// them.
+func (a *Agent) saveAgain() {
+	for of := protocol.LaneEvent; of < protocol.LaneEnd; of++ {
+		if key := laneKey(of); a.out.lanes[of].touched {
+			a.pen.changes = slices.DeleteFunc(a.pen.changes, func(c Change) bool { return c.Key == key })
+		}
+	}
+	a.out.save(a)
 }
 
 // relieves takes an acknowledgement while the disk is full: what it lets go makes room for
@@ -79,7 +89,7 @@ func (a *Agent) relieves(m protocol.Message) bool {
 	if len(a.pen.changes) == before {
 		return true // nothing was let go
 	}
-	a.out.save(a)
+	a.saveAgain()
 	a.pen.at = a.now
 	if a.unstick() {
 		a.settle()
