@@ -45,15 +45,18 @@ func TestConditions(t *testing.T) {
 		{"cannot be evaluated", func(of *protocol.Assignment) { of.If = above(3) }, "text", "do error, say ok.", 0},
 		{
 			"of a step holds", func(of *protocol.Assignment) { of.Actions[0].If = above(3) },
-			map[string]int{"value": 4}, "do ok, say ok.", 0,
+			map[string]int{"value": 4},
+			"do ok, say ok.", 0,
 		},
 		{
 			"of a step does not hold", func(of *protocol.Assignment) { of.Actions[0].If = above(3) },
-			map[string]int{"value": 3}, "do skipped, say ok.", 0,
+			map[string]int{"value": 3},
+			"do skipped, say ok.", 0,
 		},
 		{
 			"of a step cannot be evaluated", func(of *protocol.Assignment) { of.Actions[0].If = above(3) },
-			map[string]int{"other": 3}, "do error, say ok.", 0,
+			map[string]int{"other": 3},
+			"do error, say ok.", 0,
 		},
 		{
 			"on a result", func(of *protocol.Assignment) { of.Outputs[0].If = status("do", "ok") },

@@ -74,7 +74,8 @@ func (h *Hub) document(tx *store.Tx, name protocol.AgentName) (doc protocol.Desi
 }
 
 // costs says of each agent that is sent a new document what it would load and need.
-func (h *Hub) costs(tx *store.Tx, held map[protocol.AgentName][]protocol.ReleaseRef, out []api.AgentChange) error {
+func (h *Hub) costs(tx *store.Tx, held map[protocol.AgentName][]protocol.ReleaseRef, out []api.AgentChange,
+) error {
 	releases, err := h.releases(tx)
 	if err != nil {
 		return err
@@ -133,7 +134,8 @@ func (h *Hub) releases(tx *store.Tx) (map[protocol.Digest]*deploy.Release, error
 
 // Explain answers why an agent runs a workflow or does not: the rules of the plan, and
 // how far the agent itself is.
-func (h *Hub) Explain(tx *store.Tx, name protocol.WorkflowName, of protocol.AgentName) (*api.Explained, error) {
+func (h *Hub) Explain(tx *store.Tx, name protocol.WorkflowName, of protocol.AgentName,
+) (*api.Explained, error) {
 	agent, err := fleet.Get(tx, of)
 	if err != nil {
 		return nil, err
@@ -180,7 +182,8 @@ func progress(agent *fleet.Agent, name protocol.WorkflowName) []deploy.Rule {
 	}
 	rules := []deploy.Rule{{
 		Name: "taken", OK: r.Digest == agent.Desired.Digest,
-		Text: fmt.Sprintf("revision %d is wanted, the agent holds %d, %s", agent.Desired.Revision, r.Revision, line),
+		Text: fmt.Sprintf("revision %d is wanted, the agent holds %d, %s", agent.Desired.Revision, r.Revision,
+			line),
 	}}
 	for _, s := range r.Assignments {
 		if s.Workflow != name {

@@ -7,9 +7,10 @@ import (
 
 // The bounds of an Engine.
 const (
-	// EngineArgsMax bounds the arguments of an engine, and EngineArgMax each of them in
-	// bytes.
-	EngineArgsMax, EngineArgMax = 16, 255
+	// EngineArgsMax bounds the arguments of an engine.
+	EngineArgsMax = 16
+	// EngineArgMax bounds each of them in bytes.
+	EngineArgMax = 255
 	// EngineLibrariesMax bounds the libraries of an engine.
 	EngineLibrariesMax = 4
 )

@@ -59,7 +59,8 @@ func RehearseCommand(connect func(*cobra.Command) (*api.Client, error)) *cobra.C
 	}
 	f.common(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&conditions, "scenario", "", "lines, clocks, faults and expectations; its fleet is a template")
+	flags.StringVar(&conditions, "scenario", "",
+		"lines, clocks, faults and expectations; its fleet is a template")
 	flags.StringVar(&f.files.JSON, "json", "", "write everything to this file, for programs")
 	flags.StringVar(&f.files.JUnit, "junit", "", "write JUnit XML to this file")
 	flags.StringVar(&f.files.HTML, "html", "", "write a page with pictures to this file")
@@ -67,7 +68,8 @@ func RehearseCommand(connect func(*cobra.Command) (*api.Client, error)) *cobra.C
 }
 
 // rehearsal asks the hub for its fleet and puts it into s, with the workflow in file.
-func rehearsal(cmd *cobra.Command, hub *api.Client, s *scenario.Scenario, file string) (*scenario.Scenario, error) {
+func rehearsal(cmd *cobra.Command, hub *api.Client, s *scenario.Scenario, file string,
+) (*scenario.Scenario, error) {
 	text, err := readWorkflowFile(file)
 	if err != nil {
 		return nil, err
@@ -85,7 +87,8 @@ func rehearsal(cmd *cobra.Command, hub *api.Client, s *scenario.Scenario, file s
 		Type protocol.PluginType `json:"type"`
 	}
 	err = errors.Join(ask(http.MethodGet, api.PathAgents, nil, &agents),
-		ask(http.MethodGet, api.PathWorkflows, nil, &workflows), ask(http.MethodGet, api.PathPlugins, nil, &plugins))
+		ask(http.MethodGet, api.PathWorkflows, nil, &workflows),
+		ask(http.MethodGet, api.PathPlugins, nil, &plugins))
 	if err != nil {
 		return nil, err
 	}

@@ -49,11 +49,12 @@ func (o *options) flags(name string) *flag.FlagSet {
 	f.Var(&o.labels, "label", "`key=value` that the device gives itself; may be repeated")
 	f.Var(&o.allow, "allow", "`capability:scope` that plugins may use on this device beyond the default,\n"+
 		"such as process.execute:uptime; may be repeated")
-	f.BoolVar(&o.native, "native", false, "run native plugins too, each as a process in a sandbox (full servers only)")
+	f.BoolVar(&o.native, "native", false,
+		"run native plugins too, each as a process in a sandbox (full servers only)")
 	f.BoolVar(&o.compileHere, "compile-here", false, "compile modules in this process and not in\n"+
 		"one that can be killed: for a device without the memory for both")
-	f.StringVar(&o.nativeNeed, "native-need", "namespaces,seccomp", "`fields` of a native plugin's confinement, "+
-		"without which this\ndevice refuses it, such as landlock or execution_limits.max_memory_mb")
+	f.StringVar(&o.nativeNeed, "native-need", "namespaces,seccomp",
+		"`fields` of a native plugin's confinement, without which this\ndevice refuses it, such as landlock or execution_limits.max_memory_mb")
 	f.BoolVar(&o.again, "again", false, "join although this device has joined before")
 	f.StringVar(&o.logFormat, "log-format", "text", "`format` of the log, text or json")
 	f.BoolVar(&o.verbose, "verbose", false, "log more")

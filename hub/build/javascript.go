@@ -190,7 +190,7 @@ func (w *workspace) told(errs []api.Message) string {
 		}
 		out = append(out, where+e.Text)
 	}
-	return string(tail([]byte(strings.ReplaceAll(strings.Join(out, "\n"), w.src+"/", ""))))
+	return tail([]byte(strings.ReplaceAll(strings.Join(out, "\n"), w.src+"/", "")))
 }
 
 // sdkPlugin serves the SDK from the hub's own program.

@@ -46,8 +46,8 @@ func deployCommand(c *connection) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&checkOnly, "check", false, "check the text only; no hub is asked")
-	cmd.Flags().StringVar(&conditions, "simulate", "", "rehearse it on the hub's own fleet under this scenario; "+
-		"nothing is sent")
+	cmd.Flags().StringVar(&conditions, "simulate", "",
+		"rehearse it on the hub's own fleet under this scenario; nothing is sent")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "say who would get what and what it costs; nothing is sent")
 	return cmd
 }

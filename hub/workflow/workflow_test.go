@@ -61,7 +61,8 @@ func TestParseCompilesConditions(t *testing.T) {
 		raw  protocol.Raw
 		want string
 	}{
-		{w.If, "event.value < 120"}, {w.Actions[0].If, "event.critical"},
+		{w.If, "event.value < 120"},
+		{w.Actions[0].If, "event.critical"},
 		{w.Outputs[0].If, `results["restart-fan"].status == 'error'`},
 	} {
 		if got, err := condition.Parse(c.raw); err != nil || got.String() != c.want {

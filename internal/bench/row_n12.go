@@ -26,6 +26,7 @@ plugins:
 deploy:
   - at: 10s
     workflow:
+      # one event a minute
       workflow: beat
       trigger: {plugin: timer@1, with: {every: 60s}, at: {group: {env: production}}}
       actions: [{plugin: pass@1}]

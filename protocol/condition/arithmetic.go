@@ -62,7 +62,8 @@ func ints(op Op, a, b int64) value {
 		if a == 0 || b == 0 {
 			return int64(0)
 		}
-		if p := a * b; p/b == a && !(a == -1 && b == math.MinInt64) && !(b == -1 && a == math.MinInt64) {
+		least := a == -1 && b == math.MinInt64 || b == -1 && a == math.MinInt64
+		if p := a * b; p/b == a && !least {
 			return p
 		}
 		return over

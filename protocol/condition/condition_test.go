@@ -46,7 +46,8 @@ func doubling(op Op) Tree {
 func TestEvalIsBounded(t *testing.T) {
 	long := make([]int, 4000)
 	fold := Tree{Nodes: []Node{
-		{Op: OpVar, Name: "event"}, literal(true),
+		{Op: OpVar, Name: "event"},
+		literal(true),
 		{Op: OpFold, Name: "x", Sum: "s", Args: []uint16{0, 1, 1, 1, 1}},
 		{Op: OpFold, Name: "y", Sum: "s", Args: []uint16{0, 1, 1, 2, 1}},
 	}}
@@ -90,7 +91,8 @@ func TestEvalSaysWhatIsWrong(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(protocol.MustMarshal(Tree{Nodes: []Node{literal(true)}, Text: "true"}), []byte{0xf5})
 	f.Add(protocol.MustMarshal(Tree{Nodes: []Node{
-		{Op: OpVar, Name: "event"}, literal([]int{1, 2}),
+		{Op: OpVar, Name: "event"},
+		literal([]int{1, 2}),
 		{Op: OpFold, Name: "x", Sum: "s", Args: []uint16{1, 0, 0, 0, 0}},
 	}}), []byte{0xf5})
 	f.Add(protocol.MustMarshal(doubling(OpList)), []byte{0x01})
@@ -109,7 +111,9 @@ func FuzzParse(f *testing.F) {
 
 func BenchmarkEval(b *testing.B) {
 	c, err := New(Tree{Text: "event.value < 120", Nodes: []Node{
-		{Op: OpVar, Name: "event"}, {Op: OpField, Name: "value", Args: []uint16{0}}, literal(120),
+		{Op: OpVar, Name: "event"},
+		{Op: OpField, Name: "value", Args: []uint16{0}},
+		literal(120),
 		{Op: OpLess, Args: []uint16{1, 2}},
 	}})
 	if err != nil {

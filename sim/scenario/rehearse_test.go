@@ -25,7 +25,11 @@ expect:
   - eventually: {cond: "fleet.active('watch') == 100%", within: 3h}
 `
 
-const oldWork = "workflow: old\ntrigger: {plugin: tick@1, at: {group: {role: store}}}\nactions: [{plugin: work@1, allow: {process.execute: [uname]}}]\noutputs: [{plugin: note@1}]\n"
+const oldWork = `workflow: old
+trigger: {plugin: tick@1, at: {group: {role: store}}}
+actions: [{plugin: work@1, allow: {process.execute: [uname]}}]
+outputs: [{plugin: note@1}]
+`
 
 // A rehearsal has the hub's own agents, under the conditions of the scenario.
 func TestRehearse(t *testing.T) {

@@ -48,7 +48,8 @@ func (m *member) join(ctx context.Context) error {
 	}
 	token := m.of.cfg.Token
 	reply, err := m.of.ask(ctx, protocol.JoinRequest{
-		TokenID: token.ID, Secret: token.Secret, Address: protocol.Address{Agent: m.name}, CSR: csr, Device: device(),
+		TokenID: token.ID, Secret: token.Secret, Address: protocol.Address{Agent: m.name}, CSR: csr,
+		Device: device(),
 	})
 	if err != nil {
 		return fmt.Errorf("join %s: %w", m.name, err)

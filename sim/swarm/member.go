@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"log/slog"
 	"math"
 	"net"
 	"sync"
@@ -55,7 +56,8 @@ func newMember(s *swarm, name protocol.AgentName) (*member, error) {
 // live runs the member until ctx ends.
 func (m *member) live(ctx context.Context) {
 	if err := m.furnish(); err != nil {
-		m.of.cfg.Log.Error("member", "agent", m.name, "error", err)
+		m.of.cfg.Log.Error("member did not start", slog.String("agent", string(m.name)),
+			slog.String("error", err.Error()))
 		return
 	}
 	var all sync.WaitGroup

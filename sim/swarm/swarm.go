@@ -64,7 +64,8 @@ func (c *Config) Validate() error {
 	case c.Agents < 1 || c.Agents > AgentsMax:
 		return fmt.Errorf("swarm: %d agents, want 1 to %d", c.Agents, AgentsMax)
 	case len(c.Prefix) > protocol.NameMax-6:
-		return fmt.Errorf("swarm: prefix %q: %d bytes, want at most %d", c.Prefix, len(c.Prefix), protocol.NameMax-6)
+		return fmt.Errorf("swarm: prefix %q: %d bytes, want at most %d", c.Prefix, len(c.Prefix),
+			protocol.NameMax-6)
 	case protocol.AgentName(c.Prefix).Check() != nil:
 		return fmt.Errorf("swarm: prefix: %w", protocol.AgentName(c.Prefix).Check())
 	case c.Hub == "" && c.Dial == nil:
