@@ -79,7 +79,7 @@ func TestExplain(t *testing.T) {
 	addr := w.agent("gw-1").Address
 	report := protocol.Reported{
 		Epoch: 1, Boot: 1, Sequence: 1, Digest: w.agent("gw-1").Desired.Digest, Revision: 1,
-		Device:      protocol.Device{Platform: "linux-arm64", Labels: map[string]string{"role": "gateway"}},
+		Device: protocol.Device{Platform: "linux-arm64", Labels: map[string]string{"role": "gateway"}},
 		Assignments: []protocol.AssignmentStatus{{
 			Workflow: "watch", Phase: protocol.PhaseFailed,
 			Error: protocol.AsError(protocol.Errorf(protocol.CodeMemory, "too small")),

@@ -54,7 +54,8 @@ func (o *options) flags(name string) *flag.FlagSet {
 	f.BoolVar(&o.compileHere, "compile-here", false, "compile modules in this process and not in\n"+
 		"one that can be killed: for a device without the memory for both")
 	f.StringVar(&o.nativeNeed, "native-need", "namespaces,seccomp",
-		"`fields` of a native plugin's confinement, without which this\ndevice refuses it, such as landlock or execution_limits.max_memory_mb")
+		"`fields` of a native plugin's confinement, without which this\ndevice refuses it, "+
+			"such as landlock or execution_limits.max_memory_mb")
 	f.BoolVar(&o.again, "again", false, "join although this device has joined before")
 	f.StringVar(&o.logFormat, "log-format", "text", "`format` of the log, text or json")
 	f.BoolVar(&o.verbose, "verbose", false, "log more")
