@@ -184,6 +184,7 @@ func (p *Publisher) stages() []stage {
 		{registry.StageTest, p.test},
 		{registry.StageVerify, p.verify},
 		{registry.StageMeter, p.meter},
+		{registry.StageEngines, p.agree},
 		{registry.StageSeal, p.seal},
 		{registry.StageKeep, p.keep},
 	}

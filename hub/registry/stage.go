@@ -22,6 +22,7 @@ const (
 	StageTest          StageName = "test"
 	StageVerify        StageName = "verify"
 	StageMeter         StageName = "meter"
+	StageEngines       StageName = "engines"
 	StageSeal          StageName = "seal"
 	StageKeep          StageName = "keep"
 )
@@ -31,7 +32,7 @@ func StageNames() []StageName {
 	return []StageName{
 		StageFetch, StageSignature, StageManifest, StageCompatibility, StageScan, StageBuild, StageTest,
 		StageVerify,
-		StageMeter, StageSeal, StageKeep,
+		StageMeter, StageEngines, StageSeal, StageKeep,
 	}
 }
 
