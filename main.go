@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 
+	"github.com/spf13/cobra"
+
 	"github.com/stavily/stavily/hub"
 	"github.com/stavily/stavily/hub/cli"
 	"github.com/stavily/stavily/hub/demo"
@@ -22,7 +24,11 @@ func main() {
 
 // run is main without the process: it returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
-	root := cli.Root(hub.Version, hubCommand(), demo.Command(), sim.Command(), sim.RehearseCommand(cli.Client),
+	return cli.Execute(root(), args, stdout, stderr)
+}
+
+// root is the table of all commands.
+func root() *cobra.Command {
+	return cli.Root(hub.Version, hubCommand(), demo.Command(), sim.Command(), sim.RehearseCommand(cli.Client),
 		swarm.Command())
-	return cli.Execute(root, args, stdout, stderr)
 }

@@ -6,9 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stavily/stavily/hub"
-	"github.com/stavily/stavily/hub/cli"
-	"github.com/stavily/stavily/hub/demo"
 	"github.com/stavily/stavily/hub/workflow"
 )
 
@@ -36,8 +33,7 @@ func TestReadme(t *testing.T) {
 				continue
 			}
 			commands++
-			root := cli.Root(hub.Version, hubCommand(), demo.Command())
-			cmd, rest, err := root.Find(args[1:])
+			cmd, rest, err := root().Find(args[1:])
 			if err == nil {
 				err = cmd.ParseFlags(rest)
 			}
