@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -108,7 +110,11 @@ func (e *engine) delegate(ctx context.Context, m module) error {
 	if err := confine(cmd); err != nil {
 		return protocol.Errorf(protocol.CodeInternal, "compile: child: %w", err)
 	}
-	err := cmd.Run()
+	err := cmd.Start()
+	if err != nil {
+		return e.childless(err)
+	}
+	err = cmd.Wait()
 	switch {
 	case err == nil:
 		return nil
@@ -119,6 +125,19 @@ func (e *engine) delegate(ctx context.Context, m module) error {
 			wall/time.Second)
 	}
 	return childError(err, said.String(), memoryMB)
+}
+
+// childless takes that no child could be started. A machine that is short of something
+// has it again later. One that starts none at all, such as an emulated one, compiles here:
+// the shape of the module was admitted, and a device must not lose its plugins over that.
+func (e *engine) childless(err error) error {
+	for _, passing := range []error{syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, passing) {
+			return protocol.Errorf(protocol.CodeUnavailable, "compile: child: %w", err)
+		}
+	}
+	e.log.Warn("no child can be started: compiling in this process", slog.String("error", err.Error()))
+	return nil
 }
 
 // childError says why a child ended with err and these words.

@@ -6,10 +6,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -131,7 +133,7 @@ func TestChildRefuses(t *testing.T) {
 		"half a module": {half, Compile{Command: self}, protocol.CodeUnverified, "section"},
 		"invalid":       {tiny{pages: 1, body: []byte{0x6a}}.wasm(), Compile{Command: self}, protocol.CodeUnverified, "invalid function[0]"},
 		"memory":        {ifs, Compile{Command: self, MemoryMB: 1}, protocol.CodeLimit, "more than 1 MB"},
-		"no program":    {half, Compile{Command: []string{"/no/such/program"}}, protocol.CodeInternal, "/no/such/program"},
+		"no program":    {half, Compile{Command: []string{"/no/such/program"}}, protocol.CodeUnverified, "section"},
 		"other program": {half, Compile{Command: []string{"/bin/false"}}, protocol.CodeLimit, "exit status 1"},
 	} {
 		for _, interpreter := range []bool{false, true} {
@@ -143,6 +145,27 @@ func TestChildRefuses(t *testing.T) {
 			if protocol.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("%s, interpreter %v: %v, want %s with %q", name, interpreter, err, c.code, c.text)
 			}
+		}
+	}
+}
+
+// TestNoChildAtAll: where no child can be started a module is compiled here, and said so.
+func TestNoChildAtAll(t *testing.T) {
+	wasm := tiny{pages: 1}.wasm()
+	var log strings.Builder
+	h := newHost(t, Config{
+		CacheDir: t.TempDir(), Compile: Compile{Command: []string{"/no/such/program"}},
+		Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if _, err := h.acquire(context.Background(), protocol.DigestOf(wasm), wasm, false); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "no child can be started") || !strings.Contains(log.String(), "/no/such/program") {
+		t.Errorf("log: %s", &log)
+	}
+	for _, passing := range []error{syscall.EAGAIN, syscall.ENOMEM} {
+		if err := h.engine.childless(passing); protocol.CodeOf(err) != protocol.CodeUnavailable {
+			t.Errorf("%v: %v", passing, err)
 		}
 	}
 }
