@@ -38,7 +38,8 @@ func (p *Publisher) agree(ctx context.Context, c *candidate) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	known := filepath.Join(p.Config.cacheDir(), "agreed", strings.TrimPrefix(agreeKey(&spec, configs).String(), "sha256:"))
+	key := strings.TrimPrefix(agreeKey(&spec, configs).String(), "sha256:")
+	known := filepath.Join(p.Config.cacheDir(), "agreed", key)
 	if text, err := os.ReadFile(known); err == nil {
 		return string(text), nil
 	}

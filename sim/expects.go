@@ -45,7 +45,7 @@ func (e *expects) look() {
 			e.must(i, of, false)
 		case scenario.AfterFaults:
 			f := &e.t.w.faults
-			if f.lasts == 0 && now >= time.Duration(f.ended)+of.Within {
+			if f.none(e.t.w.now) && now >= time.Duration(f.ended)+of.Within {
 				e.must(i, of, true)
 			}
 		case scenario.Eventually:

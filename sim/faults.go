@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/stavily/stavily/sim/report"
@@ -25,6 +26,12 @@ type faults struct {
 	told  []report.Fault
 	lasts int   // how many last now
 	ended int64 // when the last one ended
+	final int64 // when the last one that is planned begins; never, for those without an end
+}
+
+// none reports whether no fault lasts or is still to come.
+func (f *faults) none(now int64) bool {
+	return f.lasts == 0 && (f.over || now > f.final)
 }
 
 // plan puts the scenario's faults into the queue. Each random one draws from a stream of
@@ -34,6 +41,7 @@ func (f *faults) plan(w *World) {
 	for i := range w.scenario.Faults {
 		of := &w.scenario.Faults[i]
 		rng := newStream(w.seed, "fault", i)
+		f.final = max(f.final, finalOf(of))
 		if of.What == scenario.HubRestore && of.Rate == 0 {
 			w.do(int64(of.At-of.By), f.backUp)
 		}
@@ -46,6 +54,18 @@ func (f *faults) plan(w *World) {
 				f.begin(of, w.selected(of, &rng), &rng)
 			}
 		})
+	}
+}
+
+// finalOf is when a fault begins for the last time.
+func finalOf(of *scenario.Fault) int64 {
+	switch {
+	case of.Rate == 0:
+		return int64(of.At)
+	case of.Until > 0:
+		return int64(of.Until)
+	default:
+		return math.MaxInt64
 	}
 }
 
