@@ -41,9 +41,12 @@ func goTalk() talk {
 	return talk{question: question + "\n"}
 }
 
-// cTalk is that of the trigger in C, which answers 64 events each time.
-func cTalk() talk {
-	config := map[string]any{"config": map[string]int{"events": wakeEvents, "every_ms": 1}}
+// wakeTalk is that of the triggers in C and in Rust, which answer 64 events each time.
+func wakeTalk() talk {
+	config := map[string]any{
+		"config": map[string]int{"events": wakeEvents, "every_ms": 1}, "limits": map[string]any{},
+		"grants": []any{}, "workflow": "bench", "step": "trigger",
+	}
 	wake := map[string]any{"why": "timer", "now_ms": 1, "state": nil}
 	return talk{
 		prelude:  []string{"", string(protocol.MustMarshal(map[string]any{"init": config}))},
@@ -65,7 +68,8 @@ func meteredCall(b *bench) ([]line, error) {
 		talk       talk
 	}{
 		{"Go", goFile, goTalk()},
-		{"C", "wasmhost/testdata/c/trigger.wasm", cTalk()},
+		{"C", "wasmhost/testdata/c/trigger.wasm", wakeTalk()},
+		{"Rust", "wasmhost/testdata/rust/trigger.wasm", wakeTalk()},
 	} {
 		lines, err := meteredGuest(b, v.name, v.file, v.talk)
 		out = append(out, lines...)
