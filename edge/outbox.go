@@ -56,7 +56,7 @@ func (a *Agent) record(of protocol.Lane, body any) (protocol.Mark, error) {
 		return mark, protocol.Errorf(protocol.CodeContract, "record: %w", err)
 	}
 	rec := protocol.Record{Mark: mark, Time: a.stamp(), Body: raw}
-	value, err := legible(a.cfg.Epoch, of, rec)
+	value, err := rec.Encode()
 	if err != nil {
 		return mark, err
 	}
@@ -70,24 +70,6 @@ func (a *Agent) record(of protocol.Lane, body any) (protocol.Mark, error) {
 	l.Bytes += size
 	l.touched, l.waiting = true, true
 	return mark, nil
-}
-
-// legible returns rec encoded if a hub can read it inside a batch: one item that no
-// receiver decodes would block its lane for ever.
-func legible(epoch uint64, of protocol.Lane, rec protocol.Record) ([]byte, error) {
-	if len(rec.Body) > protocol.RecordMax {
-		return nil, protocol.Errorf(protocol.CodeLimit, "record: body of %d bytes, limit RecordMax %d",
-			len(rec.Body), protocol.RecordMax)
-	}
-	batch, err := protocol.Marshal(protocol.Batch{Epoch: epoch, Lane: of, Records: []protocol.Record{rec}})
-	if err != nil {
-		return nil, protocol.Errorf(protocol.CodeContract, "record: %w", err)
-	}
-	var again protocol.Batch
-	if err := protocol.Unmarshal(batch, &again); err != nil {
-		return nil, protocol.Errorf(protocol.CodeContract, "record: %w", err)
-	}
-	return protocol.Marshal(rec)
 }
 
 // makeRoom drops the oldest records of a lane until size bytes fit. Records of the

@@ -11,12 +11,18 @@ import (
 // event's data, a step's configuration, a trigger's state.
 type Raw = cbor.RawMessage
 
-var encMode, decMode = modes()
+// batchDepth is how deep a record stands in a Batch: in its map, in the array of records.
+const batchDepth = 2
+
+var (
+	encMode, decMode = modes(DepthMax)
+	_, inBatchMode   = modes(DepthMax - batchDepth)
+)
 
 // modes returns the one way in which the project writes CBOR (core deterministic,
-// RFC 8949 section 4.2.1) and the one way in which it reads it. The library's own
-// defaults accept duplicate keys, indefinite lengths and tags.
-func modes() (cbor.EncMode, cbor.DecMode) {
+// RFC 8949 section 4.2.1) and the one way in which it reads it, so deep. The library's
+// own defaults accept duplicate keys, indefinite lengths and tags.
+func modes(depth int) (cbor.EncMode, cbor.DecMode) {
 	enc, err := cbor.CoreDetEncOptions().EncMode()
 	if err != nil {
 		panic(err) // the options are constants: a defect of this file
@@ -25,7 +31,7 @@ func modes() (cbor.EncMode, cbor.DecMode) {
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
 		IndefLength:       cbor.IndefLengthForbidden,
 		TagsMd:            cbor.TagsForbidden,
-		MaxNestedLevels:   DepthMax,
+		MaxNestedLevels:   depth,
 		MaxArrayElements:  ArrayMax,
 		MaxMapPairs:       MapMax,
 		UTF8:              cbor.UTF8RejectInvalid,

@@ -61,6 +61,23 @@ type Record struct {
 	Body Raw   `cbor:"3,keyasint" json:"-"` // the type that the lane says
 }
 
+// Encode returns the record as it stands in a Batch. The error has CodeLimit for a body
+// over RecordMax, CodeContract for one that no receiver of the batch could decode: not one
+// CBOR item, or nested too deep. One such record would block its lane for ever.
+func (r *Record) Encode() ([]byte, error) {
+	if len(r.Body) > RecordMax {
+		return nil, Errorf(CodeLimit, "record: body of %d bytes, limit RecordMax %d", len(r.Body), RecordMax)
+	}
+	b, err := Marshal(r)
+	if err == nil {
+		err = inBatchMode.Wellformed(b)
+	}
+	if err != nil {
+		return nil, Errorf(CodeContract, "record: %w", err)
+	}
+	return b, nil
+}
+
 // Batch is records of one lane in order, at most BatchMax. An agent has at most one
 // batch of a lane under way: the next begins after the acknowledgement, and the
 // same comes again when that stays away.

@@ -77,7 +77,7 @@ func (e *engine) acquire(ctx context.Context, m module) (*code, error) {
 		case <-c.ready:
 		case <-ctx.Done():
 			e.release(ctx, c)
-			return nil, errCancelled
+			return nil, cancelled(ctx)
 		}
 		if c.err == nil {
 			return c, nil
@@ -88,6 +88,11 @@ func (e *engine) acquire(ctx context.Context, m module) (*code, error) {
 			return nil, c.err
 		}
 	}
+}
+
+// cancelled says that ctx ended, and why.
+func cancelled(ctx context.Context) error {
+	return protocol.Errorf(protocol.CodeUnavailable, "call was cancelled: %w", context.Cause(ctx))
 }
 
 var errCancelled = protocol.Errorf(protocol.CodeUnavailable, "call was cancelled")
@@ -160,7 +165,7 @@ func (e *engine) obtain(ctx context.Context, m module) (wazero.Runtime, wazero.C
 	case e.turn <- struct{}{}:
 		defer func() { <-e.turn }()
 	case <-ctx.Done():
-		return nil, nil, errCancelled
+		return nil, nil, cancelled(ctx)
 	}
 	done, err := e.compile(ctx, m, r)
 	return r, done, err
