@@ -64,6 +64,9 @@ func modules(t *testing.T) map[string]hub.Built {
 // More instances than are kept warm, power cuts among them: the same run twice, and what
 // the guests burned decides when they answer.
 func TestRealModules(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles and runs modules for minutes under the race detector")
+	}
 	s := parse(t, realPlugins)
 	first := runOnce(t, s, Options{Modules: modules(t)})
 	if again := runOnce(t, s, Options{Modules: modules(t)}); again.Trace != first.Trace {
