@@ -37,31 +37,23 @@ func readCondition(raw protocol.Raw) (*condition.Condition, error) {
 }
 
 // passes reports whether an event is to become a run. One whose condition cannot be
-// evaluated is: its run ends in that error and not in silence.
-func (a *Agent) passes(w *work, data protocol.Raw) bool {
+// evaluated is, and its first step ends in that error and not in silence.
+func (w *work) passes(data protocol.Raw) (bool, error) {
 	if w.conditions.whole == nil {
-		return true
+		return true, nil
 	}
 	ok, err := w.conditions.whole.Eval(condition.Vars{"event": data})
-	return ok || err != nil
+	return ok || err != nil, err
 }
 
-// judge holds the next step of a run against its conditions. It returns the result of a
+// judge holds the next step of a run against its condition. It returns the result of a
 // step that is not to be asked, nil for one that is.
 func (a *Agent) judge(w *work, r *run) *protocol.Result {
-	n := int(r.Next) + 1
-	vars := condition.Vars{"event": r.Event.Data}
-	if n == 1 && w.conditions.whole != nil {
-		if _, err := w.conditions.whole.Eval(vars); err != nil {
-			return a.unclear(w, r, err)
-		}
-	}
-	c := w.conditions.steps[n]
+	c := w.conditions.steps[r.Next+1]
 	if c == nil {
 		return nil
 	}
-	vars["results"] = resultsOf(r)
-	switch ok, err := c.Eval(vars); {
+	switch ok, err := c.Eval(condition.Vars{"event": r.Event.Data, "results": resultsOf(r)}); {
 	case err != nil:
 		return a.unclear(w, r, err)
 	case !ok:

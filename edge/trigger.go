@@ -470,7 +470,8 @@ func checkWake(ans *wasmhost.Answer) *protocol.Error {
 // fire makes an event and with it a run: its record for the hub and the run itself
 // go to the disk together, so that none is without the other.
 func (a *Agent) fire(w *work, data protocol.Raw) {
-	if !a.passes(w, data) {
+	passes, unclear := w.passes(data)
+	if !passes {
 		w.filtered++
 		return
 	}
@@ -493,5 +494,9 @@ func (a *Agent) fire(w *work, data protocol.Raw) {
 	w.fired++
 	r := &run{savedRun: savedRun{Event: ev, Mark: mark, Shape: w.shape}, at: a.now}
 	w.runs = append(w.runs, r)
+	if unclear != nil {
+		a.move(w, r, a.unclear(w, r, unclear))
+		return
+	}
 	a.move(w, r, nil)
 }
