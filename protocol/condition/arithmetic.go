@@ -46,18 +46,15 @@ func negative(v value) value {
 }
 
 func ints(op Op, a, b int64) value {
-	over := fail("%d %s %d is no int", a, signs[op], b)
 	switch op {
 	case OpAdd:
 		if sum := a + b; (sum > a) == (b > 0) {
 			return sum
 		}
-		return over
 	case OpSub:
 		if diff := a - b; (diff < a) == (b > 0) {
 			return diff
 		}
-		return over
 	case OpMul:
 		if a == 0 || b == 0 {
 			return int64(0)
@@ -66,44 +63,35 @@ func ints(op Op, a, b int64) value {
 		if p := a * b; p/b == a && !least {
 			return p
 		}
-		return over
-	case OpDiv:
+	case OpDiv, OpMod:
 		switch {
 		case b == 0:
-			return fail("%d / 0", a)
-		case a == math.MinInt64 && b == -1:
-			return over
+			return fail("%d %s 0", a, signs[op])
+		case a == math.MinInt64 && b == -1: // the one quotient that is no int
+		case op == OpDiv:
+			return a / b
+		default:
+			return a % b
 		}
-		return a / b
 	default:
-		switch {
-		case b == 0:
-			return fail("%d %% 0", a)
-		case a == math.MinInt64 && b == -1:
-			return over
-		}
-		return a % b
 	}
+	return fail("%d %s %d is no int", a, signs[op], b)
 }
 
 func uints(op Op, a, b uint64) value {
-	over := fail("%d %s %d is no uint", a, signs[op], b)
 	switch op {
 	case OpAdd:
 		if sum := a + b; sum >= a {
 			return sum
 		}
-		return over
 	case OpSub:
 		if b <= a {
 			return a - b
 		}
-		return over
 	case OpMul:
 		if a == 0 || (a*b)/a == b {
 			return a * b
 		}
-		return over
 	case OpDiv, OpMod:
 		if b == 0 {
 			return fail("%d %s 0", a, signs[op])
@@ -113,8 +101,8 @@ func uints(op Op, a, b uint64) value {
 		}
 		return a % b
 	default:
-		return over
 	}
+	return fail("%d %s %d is no uint", a, signs[op], b)
 }
 
 func doubles(op Op, a, b float64) value {

@@ -1,7 +1,6 @@
 package condition
 
 import (
-	"bytes"
 	"fmt"
 	"math"
 	"slices"
@@ -410,19 +409,25 @@ func text(op Op, args []value) value {
 	}
 }
 
+// convert is int(), double() and string().
 func convert(op Op, v value) value {
-	none := fail("no %s of %s", map[Op]string{OpInt: "int", OpDouble: "double", OpString: "string"}[op], kind(v))
+	var out value
 	switch op {
 	case OpInt:
-		return toInt(v, none)
+		out = toInt(v)
 	case OpDouble:
-		return toDouble(v, none)
+		out = toDouble(v)
 	default:
-		return toString(v, none)
+		out = toString(v)
 	}
+	if out == nil {
+		return fail("no %s of %s", map[Op]string{OpInt: "int", OpDouble: "double", OpString: "string"}[op], kind(v))
+	}
+	return out
 }
 
-func toInt(v value, none failure) value {
+// toInt, toDouble and toString return nil for what has no such value.
+func toInt(v value) value {
 	switch v := v.(type) {
 	case int64:
 		return v
@@ -439,10 +444,10 @@ func toInt(v value, none failure) value {
 			return n
 		}
 	}
-	return none
+	return nil
 }
 
-func toDouble(v value, none failure) value {
+func toDouble(v value) value {
 	switch v := v.(type) {
 	case int64:
 		return float64(v)
@@ -455,10 +460,10 @@ func toDouble(v value, none failure) value {
 			return n
 		}
 	}
-	return none
+	return nil
 }
 
-func toString(v value, none failure) value {
+func toString(v value) value {
 	switch v := v.(type) {
 	case bool:
 		return strconv.FormatBool(v)
@@ -475,34 +480,32 @@ func toString(v value, none failure) value {
 			return string(v)
 		}
 	}
-	return none
+	return nil
 }
 
 // together joins two strings, byte strings or lists within the bound.
 func together(a, b value) value {
-	large := fail("a result beyond %d", sizeMax)
 	switch a := a.(type) {
 	case string:
 		if b, ok := b.(string); ok {
-			if len(a)+len(b) > sizeMax {
-				return large
-			}
-			return a + b
+			return within(len(a)+len(b), func() value { return a + b })
 		}
 	case []byte:
 		if b, ok := b.([]byte); ok {
-			if len(a)+len(b) > sizeMax {
-				return large
-			}
-			return bytes.Join([][]byte{a, b}, nil)
+			return within(len(a)+len(b), func() value { return slices.Concat(a, b) })
 		}
 	case []value:
 		if b, ok := b.([]value); ok {
-			if len(a)+len(b) > sizeMax {
-				return large
-			}
-			return slices.Concat(a, b)
+			return within(len(a)+len(b), func() value { return slices.Concat(a, b) })
 		}
 	}
 	return fail("%s + %s", kind(a), kind(b))
+}
+
+// within makes a value of so many bytes or elements, if that is within the bound.
+func within(size int, made func() value) value {
+	if size > sizeMax {
+		return fail("a result beyond %d", sizeMax)
+	}
+	return made()
 }
