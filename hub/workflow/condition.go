@@ -2,20 +2,21 @@ package workflow
 
 import (
 	"errors"
+	"sync"
 
 	"github.com/stavily/stavily/hub/condition"
 	"github.com/stavily/stavily/hub/document"
 	"github.com/stavily/stavily/protocol"
 )
 
+// compiler makes the language of conditions once, when the first one is met: that takes
+// longer than all else that is done to a workflow.
+var compiler = sync.OnceValues(condition.NewCompiler)
+
 // conditions compiles what stands under "if", of the workflow and of its steps. A step
 // may look at the results of the actions before it, an output at those of all actions.
-func (w *Workflow) conditions(in *written) error {
-	c, err := condition.NewCompiler()
-	if err != nil {
-		return err
-	}
-	if w.If, err = w.condition(c, "if", in.If, nil); err != nil {
+func (w *Workflow) conditions(in *written) (err error) {
+	if w.If, err = w.condition("if", in.If, nil); err != nil {
 		return err
 	}
 	if in.Trigger.If != "" {
@@ -24,24 +25,27 @@ func (w *Workflow) conditions(in *written) error {
 	var earlier []protocol.StepName
 	for i := range w.Actions {
 		s := &w.Actions[i]
-		if s.If, err = w.condition(c, s.Path+".if", in.Actions[i].If, earlier); err != nil {
+		if s.If, err = w.condition(s.Path+".if", in.Actions[i].If, earlier); err != nil {
 			return err
 		}
 		earlier = append(earlier, s.Name)
 	}
 	for i := range w.Outputs {
 		s := &w.Outputs[i]
-		if s.If, err = w.condition(c, s.Path+".if", in.Outputs[i].If, earlier); err != nil {
+		if s.If, err = w.condition(s.Path+".if", in.Outputs[i].If, earlier); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *Workflow) condition(c *condition.Compiler, path, text string, earlier []protocol.StepName,
-) (protocol.Raw, error) {
+func (w *Workflow) condition(path, text string, earlier []protocol.StepName) (protocol.Raw, error) {
 	if !w.doc.Has(path) {
 		return nil, nil
+	}
+	c, err := compiler()
+	if err != nil {
+		return nil, err
 	}
 	tree, err := c.Compile(text, earlier)
 	var bad *condition.Error
