@@ -75,19 +75,10 @@ func (w *world) enrolOne(ca *authority, req protocol.JoinRequest) (*sender, erro
 
 // join asks the hub, in the form of the protocol's chapter on joining.
 func join(conn io.ReadWriter, req protocol.JoinRequest) (reply protocol.JoinReply, err error) {
-	b := protocol.MustMarshal(req)
-	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...)); err != nil {
+	if err := protocol.WriteFrame(conn, req); err != nil {
 		return reply, err
 	}
-	var head [4]byte
-	if _, err := io.ReadFull(conn, head[:]); err != nil {
-		return reply, err
-	}
-	b = make([]byte, min(binary.BigEndian.Uint32(head[:]), protocol.MessageMax))
-	if _, err := io.ReadFull(conn, b); err != nil {
-		return reply, err
-	}
-	if err := protocol.Unmarshal(b, &reply); err != nil {
+	if err := protocol.ReadFrame(conn, protocol.JoinReplyMax, &reply); err != nil {
 		return reply, err
 	}
 	if reply.Error != nil {
