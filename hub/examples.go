@@ -62,22 +62,27 @@ func exampleFiles(tree fs.FS, dir string) ([]string, error) {
 	return names, nil
 }
 
-func checkExample(tree fs.FS, name string, fits func(any) (string, error)) error {
+// readExample reads one example: the configuration, and the document for its places.
+func readExample(tree fs.FS, name string) (config any, doc *document.Document, err error) {
 	f, err := tree.Open(name)
 	if err != nil {
-		return protocol.Errorf(protocol.CodeBadInput, "example: %w", err)
+		return nil, nil, protocol.Errorf(protocol.CodeBadInput, "example: %w", err)
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, document.SizeMax+1))
 	if err != nil {
-		return protocol.Errorf(protocol.CodeBadInput, "example %s: %w", name, err)
+		return nil, nil, protocol.Errorf(protocol.CodeBadInput, "example %s: %w", name, err)
 	}
-	doc, err := document.Parse(name, text)
+	if doc, err = document.Parse(name, text); err != nil {
+		return nil, nil, err
+	}
+	err = doc.Decode(&config)
+	return config, doc, err
+}
+
+func checkExample(tree fs.FS, name string, fits func(any) (string, error)) error {
+	config, doc, err := readExample(tree, name)
 	if err != nil {
-		return err
-	}
-	var config any
-	if err := doc.Decode(&config); err != nil {
 		return err
 	}
 	at, err := fits(config)

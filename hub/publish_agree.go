@@ -5,14 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/stavily/stavily/hub/document"
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/wasmhost"
 )
@@ -110,16 +108,8 @@ func agreeConfigs(c *candidate) ([]protocol.Raw, error) {
 	}
 	var out []protocol.Raw
 	for _, name := range names[:min(len(names), agreeExamplesMax)] {
-		text, err := fs.ReadFile(c.tree, name)
+		config, _, err := readExample(c.tree, name)
 		if err != nil {
-			return nil, protocol.Errorf(protocol.CodeBadInput, "example %s: %w", name, err)
-		}
-		doc, err := document.Parse(name, text)
-		if err != nil {
-			return nil, err
-		}
-		var config any
-		if err := doc.Decode(&config); err != nil {
 			return nil, err
 		}
 		out = append(out, protocol.MustMarshal(config))
