@@ -14,12 +14,12 @@ import (
 	"github.com/stavily/stavily/protocol"
 )
 
-// errRehearsed ends a deployment that was to be looked at only: nothing of it is kept.
-var errRehearsed = errors.New("rehearsed")
+// errDryRun ends a deployment that was to be looked at only: nothing of it is kept.
+var errDryRun = errors.New("dry run")
 
-// Rehearse is Deploy without a deployment: it says what each agent would get, load and
+// DryRun is Deploy without a deployment: it says what each agent would get, load and
 // need, and leaves books and agents as they are.
-func (h *Hub) Rehearse(now time.Time, file string, text []byte) (out *api.Deployed, err error) {
+func (h *Hub) DryRun(now time.Time, file string, text []byte) (out *api.Deployed, err error) {
 	w, err := workflow.Parse(file, text)
 	if err != nil {
 		return nil, err
@@ -35,9 +35,9 @@ func (h *Hub) Rehearse(now time.Time, file string, text []byte) (out *api.Deploy
 		if err := h.costs(tx, held, out.Agents); err != nil {
 			return err
 		}
-		return errRehearsed
+		return errDryRun
 	})
-	if !errors.Is(err, errRehearsed) {
+	if !errors.Is(err, errDryRun) {
 		return nil, err
 	}
 	return out, nil

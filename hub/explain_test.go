@@ -10,13 +10,13 @@ import (
 )
 
 // A dry run says what a deployment would mean and what it costs, and leaves no trace.
-func TestRehearse(t *testing.T) {
+func TestDryRun(t *testing.T) {
 	w := newWorld(t)
 	w.three()
 	w.enrol("gw-1", map[string]string{"role": "gateway"})
 	w.enrol("office", nil)
 	w.sent.take()
-	dry, err := w.hub.Rehearse(w.now, "watch.yaml", []byte(workflowText))
+	dry, err := w.hub.DryRun(w.now, "watch.yaml", []byte(workflowText))
 	check(t, err)
 	if len(dry.Agents) != 1 || dry.Agents[0].Agent != "gw-1" || dry.Agents[0].Revision != 1 || dry.Agents[0].Cost == nil {
 		t.Fatalf("dry run: %+v", dry.Agents)
@@ -31,7 +31,7 @@ func TestRehearse(t *testing.T) {
 	w.deploy(workflowText)
 	w.sent.take()
 	// What the agent was sent before costs nothing again.
-	dry, err = w.hub.Rehearse(w.now, "watch.yaml", []byte(strings.Replace(workflowText, "n: 3", "n: 4", 1)))
+	dry, err = w.hub.DryRun(w.now, "watch.yaml", []byte(strings.Replace(workflowText, "n: 3", "n: 4", 1)))
 	check(t, err)
 	if len(dry.Agents) != 1 || dry.Agents[0].Revision != 2 || dry.Agents[0].Cost.DownloadB > 10_000 {
 		t.Errorf("second dry run: %+v", dry.Agents)
@@ -39,7 +39,7 @@ func TestRehearse(t *testing.T) {
 	if len(w.hints()) != 0 || w.agent("gw-1").Desired.Revision != 1 || !strings.Contains(look(w, w.hub.Workflows)[0].Text, "n: 3") {
 		t.Error("the second dry run left something behind")
 	}
-	if _, err := w.hub.Rehearse(w.now, "w.yaml", []byte("workflow: x")); err == nil || !strings.HasPrefix(err.Error(), "w.yaml:1:1: trigger: missing") {
+	if _, err := w.hub.DryRun(w.now, "w.yaml", []byte("workflow: x")); err == nil || !strings.HasPrefix(err.Error(), "w.yaml:1:1: trigger: missing") {
 		t.Errorf("bad text: %v", err)
 	}
 }

@@ -270,7 +270,7 @@ func (s *server) deployWorkflow(r *http.Request) (out any, err error) {
 	}
 	err = s.ask(r.Context(), func(now time.Time) (err error) {
 		if in.DryRun {
-			out, err = s.hub.Rehearse(now, in.File, []byte(in.Text))
+			out, err = s.hub.DryRun(now, in.File, []byte(in.Text))
 		} else {
 			out, err = s.hub.Deploy(now, in.File, []byte(in.Text))
 		}

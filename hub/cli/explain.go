@@ -14,8 +14,8 @@ import (
 	"github.com/stavily/stavily/protocol"
 )
 
-// showRehearsed prints what a deployment would do.
-func showRehearsed(w io.Writer, d api.Deployed) {
+// showDryRun prints what a deployment would do.
+func showDryRun(w io.Writer, d api.Deployed) {
 	row(w, "would deploy", d.Workflow, strings.Join(d.Releases, " -> "))
 	if len(d.Agents) == 0 {
 		row(w, "no agent", "is named by it now")

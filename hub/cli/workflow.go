@@ -40,7 +40,7 @@ func deployCommand(c *connection) *cobra.Command {
 			in := api.Deploy{File: args[0], Text: string(text), DryRun: dry}
 			show := showDeployed
 			if dry {
-				show = showRehearsed
+				show = showDryRun
 			}
 			return ask(cmd, c, question{http.MethodPost, api.PathWorkflows, in}, show)
 		},
