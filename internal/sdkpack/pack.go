@@ -16,9 +16,8 @@ import (
 )
 
 const (
-	source  = "plugins/sdk/go"
-	packed  = "hub/build/sdk/go.txtar"
-	comment = "Generated from " + source + " by `make sdk`. Do not edit.\n"
+	source = "plugins/sdk/go"
+	packed = "hub/build/sdk/go.txtar"
 )
 
 // pack writes the archive and the sums under the repository's top, unless dry, and
@@ -58,14 +57,34 @@ func pack(top string, dry bool) ([]string, error) {
 // collect reads what builds need of the SDK: its packages without their tests and
 // without the samples and the conformance plugin.
 func collect(fsys fs.FS) (*txtar.Archive, error) {
-	a := &txtar.Archive{Comment: []byte(comment)}
+	a := newArchive(source)
+	err := gather(a, fsys, func(name string, entry fs.DirEntry) bool {
+		if entry.IsDir() {
+			return name != "samples" && name != "conformance" && path.Base(name) != "testdata"
+		}
+		return wanted(name)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("collect %s: %w", source, err)
+	}
+	return a, nil
+}
+
+// newArchive begins the archive of the SDK in dir.
+func newArchive(dir string) *txtar.Archive {
+	return &txtar.Archive{Comment: []byte("Generated from " + dir + " by `make sdk`. Do not edit.\n")}
+}
+
+// gather adds the files of fsys that are wanted, in folders that are, to a. It refuses
+// what a text archive would give back otherwise than it is.
+func gather(a *txtar.Archive, fsys fs.FS, wants func(name string, entry fs.DirEntry) bool) error {
 	err := fs.WalkDir(fsys, ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && (name == "samples" || name == "conformance" || path.Base(name) == "testdata"):
+		case entry.IsDir() && name != "." && !wants(name, entry):
 			return fs.SkipDir
-		case entry.IsDir() || !wanted(name):
+		case entry.IsDir() || !wants(name, entry):
 			return nil
 		}
 		data, err := fs.ReadFile(fsys, name)
@@ -73,9 +92,9 @@ func collect(fsys fs.FS) (*txtar.Archive, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("collect %s: %w", source, err)
+		return err
 	}
-	return a, survives(a)
+	return survives(a)
 }
 
 func wanted(name string) bool {
@@ -89,7 +108,7 @@ func survives(a *txtar.Archive) error {
 	again := txtar.Parse(txtar.Format(a))
 	for i, f := range a.Files {
 		if i >= len(again.Files) || again.Files[i].Name != f.Name || !bytes.Equal(again.Files[i].Data, f.Data) {
-			return fmt.Errorf("collect %s: %q cannot be kept in a text archive", source, f.Name)
+			return fmt.Errorf("%q cannot be kept in a text archive", f.Name)
 		}
 	}
 	return nil

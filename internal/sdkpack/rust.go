@@ -7,14 +7,14 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/tools/txtar"
 )
 
 const (
-	rustSource  = "plugins/sdk/rust"
-	rustPacked  = "hub/build/sdk/rust.txtar"
-	rustComment = "Generated from " + rustSource + " by `make sdk`. Do not edit.\n"
+	rustSource = "plugins/sdk/rust"
+	rustPacked = "hub/build/sdk/rust.txtar"
 )
 
 // packRust is pack for the Rust SDK: its crate, without the workspace around it.
@@ -29,23 +29,21 @@ func packRust(top string, dry bool) ([]string, error) {
 }
 
 func collectRust(fsys fs.FS) (*txtar.Archive, error) {
-	a := &txtar.Archive{Comment: []byte(rustComment)}
+	a := newArchive(rustSource)
 	manifest, err := fs.ReadFile(fsys, "Cargo.toml")
 	if err != nil {
 		return nil, fmt.Errorf("collect %s: %w", rustSource, err)
 	}
 	crate, _, _ := bytes.Cut(manifest, []byte("\n[workspace]\n"))
 	a.Files = append(a.Files, txtar.File{Name: "Cargo.toml", Data: crate})
-	err = fs.WalkDir(fsys, "src", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || path.Ext(name) != ".rs" || name == "src/tests.rs" {
-			return err
+	err = gather(a, fsys, func(name string, entry fs.DirEntry) bool {
+		if entry.IsDir() {
+			return name == "src" || strings.HasPrefix(name, "src/")
 		}
-		data, err := fs.ReadFile(fsys, name)
-		a.Files = append(a.Files, txtar.File{Name: name, Data: data})
-		return err
+		return strings.HasPrefix(name, "src/") && path.Ext(name) == ".rs" && name != "src/tests.rs"
 	})
 	if err != nil {
 		return nil, fmt.Errorf("collect %s: %w", rustSource, err)
 	}
-	return a, survives(a)
+	return a, nil
 }

@@ -29,23 +29,13 @@ func packScripts(w *writer) error {
 		if _, err := fs.Stat(fsys, "."); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		a := &txtar.Archive{Comment: []byte("Generated from " + s.dir + " by `make sdk`. Do not edit.\n")}
-		err := fs.WalkDir(fsys, ".", func(name string, entry fs.DirEntry, err error) error {
-			switch {
-			case err != nil:
-				return err
-			case entry.IsDir() && slices.Contains([]string{"samples", "conformance", "tests", "__pycache__"}, name):
-				return fs.SkipDir
-			case entry.IsDir() || !slices.Contains(s.ext, path.Ext(name)) || strings.Contains(name, ".test."):
-				return nil
+		a := newArchive(s.dir)
+		err := gather(a, fsys, func(name string, entry fs.DirEntry) bool {
+			if entry.IsDir() {
+				return !slices.Contains([]string{"samples", "conformance", "tests", "__pycache__"}, name)
 			}
-			data, err := fs.ReadFile(fsys, name)
-			a.Files = append(a.Files, txtar.File{Name: name, Data: data})
-			return err
+			return slices.Contains(s.ext, path.Ext(name)) && !strings.Contains(name, ".test.")
 		})
-		if err == nil {
-			err = survives(a)
-		}
 		if err == nil {
 			err = w.write(s.packed, txtar.Format(a))
 		}
