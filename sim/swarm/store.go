@@ -72,12 +72,16 @@ func (s *store) Chunks(d protocol.Digest) (have uint32, whole bool, err error) {
 
 // AddChunk keeps the next chunk of a file.
 func (s *store) AddChunk(d protocol.Digest, index uint32, size int64, data []byte) error {
+	chunk := protocol.Chunk{Digest: d, Index: index, Size: size, Data: data}
+	if err := chunk.Check(); err != nil {
+		return err
+	}
 	f := s.files[d]
 	if f == nil {
 		f = &file{}
 		s.files[d] = f
 	}
-	if index != f.chunks {
+	if f.whole || index != f.chunks {
 		return protocol.Errorf(protocol.CodeBadInput, "chunk %d of %s, want %d", index, d.Short(), f.chunks)
 	}
 	f.data = append(f.data, data...)
