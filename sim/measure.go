@@ -3,7 +3,10 @@ package sim
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/stavily/stavily/sim/scenario"
@@ -17,10 +20,39 @@ type Pace struct {
 	Bytes   int64         // of heap that the whole world holds, hub and books too
 }
 
-// Measure simulates a scenario, given as its text, which names no files. The time up to
-// warm is not measured: by then what it deploys should be running.
-func Measure(ctx context.Context, text []byte, warm time.Duration) (p Pace, err error) {
-	s, err := scenario.Parse("measure.yaml", text, nil)
+// paced is a fleet in which each agent has one event a minute.
+const paced = `stavily: sim/v1
+name: pace
+duration: DURATION
+sample: 10m
+fleet:
+  - group: shop
+    count: COUNT
+    class: linux-arm64
+    labels: {env: production}
+    link: {latency: 20ms±5ms}
+plugins:
+  timer: {model: timer}
+  pass: {model: pass, takes: 2ms±1ms}
+  sink: {model: sink, takes: 1ms}
+deploy:
+  - at: 10s
+    workflow:
+      # one event a minute
+      workflow: beat
+      trigger: {plugin: timer@1, with: {every: 60s}, at: {group: {env: production}}}
+      actions: [{plugin: pass@1}]
+      outputs: [{plugin: sink@1}]
+`
+
+// warm is not measured: by then what is deployed is running everywhere.
+const warm = 2 * time.Minute
+
+// Measure simulates so many agents with one event a minute each, for so many virtual
+// minutes, of which the first two are not measured.
+func Measure(ctx context.Context, agents, minutes int) (p Pace, err error) {
+	text := strings.NewReplacer("COUNT", strconv.Itoa(agents), "DURATION", fmt.Sprintf("%dm", minutes)).Replace(paced)
+	s, err := scenario.Parse("measure.yaml", []byte(text), nil)
 	if err != nil {
 		return p, err
 	}

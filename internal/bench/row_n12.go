@@ -1,42 +1,9 @@
 package main
 
-import (
-	"fmt"
-	"strings"
-	"time"
+import "github.com/stavily/stavily/sim"
 
-	"github.com/stavily/stavily/sim"
-)
-
-// simulated is a fleet in which each agent has one event a minute.
-const simulated = `stavily: sim/v1
-name: pace
-duration: DURATION
-sample: 10m
-fleet:
-  - group: shop
-    count: COUNT
-    class: linux-arm64
-    labels: {env: production}
-    link: {latency: 20ms±5ms}
-plugins:
-  timer: {model: timer}
-  pass: {model: pass, takes: 2ms±1ms}
-  sink: {model: sink, takes: 1ms}
-deploy:
-  - at: 10s
-    workflow:
-      # one event a minute
-      workflow: beat
-      trigger: {plugin: timer@1, with: {every: 60s}, at: {group: {env: production}}}
-      actions: [{plugin: pass@1}]
-      outputs: [{plugin: sink@1}]
-`
-
-const (
-	simulatedWarm = 2 * time.Minute
-	agentProcess  = 14 << 20 // what N4 allows one agent in a process of its own
-)
+// agentProcess is what N4 allows one agent in a process of its own.
+const agentProcess = 14 << 20
 
 // simulation is N12: how much faster than the clock on the wall the fleet is simulated,
 // one event a minute each, and how many agents fit a GiB. Beside it a simulator in real
@@ -48,9 +15,7 @@ func simulation(b *bench) ([]line, error) {
 		name            string
 		least           float64
 	}{{100, 122, "100", 1}, {1000, 12, "1,000", 3600}, {10_000, 3, "10,000", 1}} {
-		text := strings.NewReplacer("COUNT", fmt.Sprint(v.agents), "DURATION", fmt.Sprintf("%dm", v.minutes)).
-			Replace(simulated)
-		p, err := sim.Measure(b.ctx, []byte(text), simulatedWarm)
+		p, err := sim.Measure(b.ctx, v.agents, v.minutes)
 		if err != nil {
 			return out, err
 		}
