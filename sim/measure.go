@@ -51,7 +51,8 @@ const warm = 2 * time.Minute
 // Measure simulates so many agents with one event a minute each, for so many virtual
 // minutes, of which the first two are not measured.
 func Measure(ctx context.Context, agents, minutes int) (p Pace, err error) {
-	text := strings.NewReplacer("COUNT", strconv.Itoa(agents), "DURATION", fmt.Sprintf("%dm", minutes)).Replace(paced)
+	text := strings.NewReplacer("COUNT", strconv.Itoa(agents), "DURATION", fmt.Sprintf("%dm", minutes)).
+		Replace(paced)
 	s, err := scenario.Parse("measure.yaml", []byte(text), nil)
 	if err != nil {
 		return p, err
