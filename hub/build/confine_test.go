@@ -58,7 +58,7 @@ func TestRoomEndsWhatDoesNot(t *testing.T) {
 	w := newRoom(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	bomb := "bomb() { bomb | bomb & }; bomb; while :; do :; done" // the first shell must not want to fork again
+	bomb := "bomb() { bomb | bomb; }; bomb & while :; do :; done" // the first shell forks once, before there is a bomb
 	began := time.Now()
 	err := w.run(ctx, command{what: "bomb", argv: []string{"/bin/sh", "-c", bomb}, dir: confinedAt})
 	wantError(t, err, protocol.CodeDeadline, "bomb: ended after its time")
