@@ -87,6 +87,7 @@ func (a *Agent) ended(w *work, r *run, ans wasmhost.Answer) {
 	}
 	r.off = 0
 	r.Tries++
+	w.trial.answered(ans.Error)
 	if ans.Error != nil && ans.Error.Code == protocol.CodeRetryable && r.Tries <= s.Retry.Times {
 		wait := time.Duration(min(s.Retry.WaitMS, time.Hour.Milliseconds())) * time.Millisecond
 		r.at = a.now.Add(doubled(wait, int(min(r.Tries-1, 32)), time.Hour))
@@ -141,6 +142,7 @@ func (a *Agent) move(w *work, r *run, res *protocol.Result) {
 	if r.failed() {
 		w.failed++
 	}
+	w.trial.ended(r)
 	w.runs = slices.DeleteFunc(w.runs, func(q *run) bool { return q == r })
 }
 

@@ -41,6 +41,7 @@ type work struct {
 	failed     uint64
 	// filtered counts the events that the workflow's condition let go by.
 	filtered uint64
+	trial    trialSoFar
 	blocked  uint64 // wakes held back because too many runs wait
 	held     bool   // a wake is being held back
 }
@@ -128,7 +129,7 @@ func (a *Agent) erase(w *work) {
 
 // newWork prepares an assignment: what its steps load, under this device's policy.
 func (a *Agent) newWork(gen *generation, of protocol.Assignment, digest protocol.Digest) *work {
-	w := &work{of: of, digest: digest, steps: stepsOf(&of)}
+	w := &work{of: of, digest: digest, steps: stepsOf(&of), trial: trialSoFar{revision: gen.desired.Revision}}
 	w.conditions, _ = readConditions(&of) // opening the document has read them once
 	for _, s := range w.steps {
 		l := gen.load(s)
@@ -275,6 +276,7 @@ func (a *Agent) loaded(w *work, err *protocol.Error) {
 		return
 	}
 	w.phase, w.tries = protocol.PhaseRunning, 0
+	w.trial.begun = a.now
 	w.trigger.why, w.trigger.at, w.trigger.call = wasmhost.WhyStart, a.now, 0
 	a.log.Info("assignment running", slog.String("workflow", string(w.of.Workflow)))
 }
@@ -389,6 +391,7 @@ func (a *Agent) woken(w *work, ans wasmhost.Answer) {
 	if err != nil {
 		t.at = a.now.Add(a.pause(t.tries))
 		t.tries++
+		w.trial.troubles++
 		a.log.Warn("wake failed", slog.String("workflow", string(w.of.Workflow)), slog.Int("tries", t.tries),
 			slog.String("code", err.Code.String()), slog.String("error", err.Error()))
 		return

@@ -90,4 +90,15 @@ type AssignmentStatus struct {
 	// Filtered counts the events since the boot for which the workflow's condition did
 	// not hold: they became no run.
 	Filtered uint64 `cbor:"6,keyasint,omitempty" json:"filtered,omitempty"`
+	Trial    Trial  `cbor:"7,keyasint,omitzero" json:"trial,omitzero"`
+}
+
+// Trial is how an assignment fares since it last changed or the agent booted, by the
+// device's own clock: a deployment in waves goes on, or back, by it.
+type Trial struct {
+	RunningS uint64 `cbor:"1,keyasint,omitempty" json:"running_s"` // seconds since all its plugins were loaded
+	Ended    uint64 `cbor:"2,keyasint,omitempty" json:"ended"`     // runs that began since
+	Failed   uint64 `cbor:"3,keyasint,omitempty" json:"failed"`    // of those, ended in an error
+	// Troubles counts calls that met a limit or broke the contract, and wakes that failed.
+	Troubles uint64 `cbor:"4,keyasint,omitempty" json:"troubles"`
 }

@@ -100,7 +100,7 @@ func samples() []sample {
 			},
 			Assignments: []AssignmentStatus{{
 				Workflow: "guard", Phase: PhaseFailed, Error: failed, Fired: 3,
-				Failed: 1,
+				Failed: 1, Filtered: 2, Trial: Trial{RunningS: 3600, Ended: 2, Failed: 1, Troubles: 4},
 			}},
 			Refused: &Refusal{Revision: 42, Error: *failed}, Pending: 5, Dropped: 1,
 		}},
