@@ -195,6 +195,12 @@ var floors = []floor{
 		"a plan is a pure function",
 	},
 	{
+		"hub/rollout",
+		[]string{"protocol", "hub/workflow"},
+		[]string{mochi, goGit},
+		"whether a wave goes on is a pure function",
+	},
+	{
 		"hub/api",
 		[]string{"protocol", "hub/deploy", "hub/document", "hub/fleet", "hub/registry", "hub/runs"},
 		[]string{mochi, goGit},
@@ -211,7 +217,7 @@ var floors = []floor{
 		[]string{
 			"protocol", "wasmhost", "edge", "edge/mqtt",
 			"hub/api", "hub/broker", "hub/document", "hub/source", "hub/store", "hub/build", "hub/workflow",
-			"hub/registry", "hub/fleet", "hub/runs", "hub/deploy", "hub/console",
+			"hub/registry", "hub/fleet", "hub/runs", "hub/deploy", "hub/rollout", "hub/console",
 		},
 		[]string{anySim, anyHub + "/cli"},
 		"the hub runs without the simulator and is not its own client",

@@ -23,6 +23,7 @@ type Workflow struct {
 	Outputs []Step
 	CatchUp protocol.CatchUp
 	If      protocol.Raw // an encoded condition over the event; nil for none
+	Rollout *Rollout     // nil: a change goes to all at once
 	Text    []byte       // as written
 
 	doc *document.Document
@@ -92,12 +93,13 @@ func (w *Workflow) Errorf(path, format string, args ...any) error {
 
 // written is the document's shape.
 type written struct {
-	Workflow string        `json:"workflow"`
-	Trigger  writtenStep   `json:"trigger"`
-	If       string        `json:"if"`
-	Actions  []writtenStep `json:"actions"`
-	Outputs  []writtenStep `json:"outputs"`
-	CatchUp  string        `json:"catch-up"`
+	Workflow string          `json:"workflow"`
+	Trigger  writtenStep     `json:"trigger"`
+	If       string          `json:"if"`
+	Actions  []writtenStep   `json:"actions"`
+	Outputs  []writtenStep   `json:"outputs"`
+	CatchUp  string          `json:"catch-up"`
+	Rollout  *writtenRollout `json:"rollout"`
 }
 
 type writtenStep struct {
@@ -137,6 +139,9 @@ func Parse(name string, text []byte) (*Workflow, error) {
 		return nil, w.Errorf("workflow", "%v", err)
 	}
 	if w.CatchUp, err = w.catchUp(in.CatchUp); err != nil {
+		return nil, err
+	}
+	if w.Rollout, err = w.rollout(in.Rollout); err != nil {
 		return nil, err
 	}
 	if err := w.steps(&in); err != nil {
