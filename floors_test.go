@@ -143,6 +143,12 @@ var floors = []floor{
 		"the books are kept without knowing where entries come from",
 	},
 	{
+		"hub/cases",
+		[]string{"protocol", "wasmhost", "hub/document"},
+		[]string{mochi, goGit},
+		"a plugin is held to its cases on any desk",
+	},
+	{
 		"hub/build/sdk", nil,
 		[]string{mochi, goGit},
 		"the packed SDK is bytes",
@@ -202,7 +208,7 @@ var floors = []floor{
 	},
 	{
 		"hub/api",
-		[]string{"protocol", "hub/deploy", "hub/document", "hub/fleet", "hub/registry", "hub/runs"},
+		[]string{"protocol", "hub/deploy", "hub/document", "hub/fleet", "hub/registry", "hub/rollout", "hub/runs"},
 		[]string{mochi, goGit},
 		"what the hub is asked by HTTP is shared with those who ask",
 	},
@@ -216,7 +222,7 @@ var floors = []floor{
 		"hub",
 		[]string{
 			"protocol", "wasmhost", "edge", "edge/mqtt",
-			"hub/api", "hub/broker", "hub/document", "hub/source", "hub/store", "hub/build", "hub/workflow",
+			"hub/api", "hub/broker", "hub/cases", "hub/document", "hub/source", "hub/store", "hub/build", "hub/workflow",
 			"hub/registry", "hub/fleet", "hub/runs", "hub/deploy", "hub/rollout", "hub/console",
 		},
 		[]string{anySim, anyHub + "/cli"},
@@ -225,7 +231,8 @@ var floors = []floor{
 	{
 		"hub/cli",
 		[]string{
-			"protocol", "wasmhost", "wasmhost/conform", "hub/api", "hub/document", "hub/workflow", "hub/build",
+			"protocol", "firmware-targets", "wasmhost", "wasmhost/conform", "wasmhost/meter", "hub/api", "hub/cases",
+			"hub/document", "hub/source", "hub/workflow", "hub/build",
 		},
 		[]string{mochi},
 		"a command speaks to a hub by HTTP and never becomes one",

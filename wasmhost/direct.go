@@ -3,6 +3,8 @@ package wasmhost
 import (
 	"context"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/stavily/stavily/protocol"
 )
@@ -165,6 +167,9 @@ func CapabilityOf(call string) (capability string, known bool) {
 	b, known := builtins[call]
 	return b.capability, known
 }
+
+// HostCalls returns the name of every host call that ABI.md knows, in ascending order.
+func HostCalls() []string { return slices.Sorted(maps.Keys(builtins)) }
 
 // FromJSON returns a JSON text as a value of the conversation. Its errors name the byte.
 func FromJSON(text []byte) (protocol.Raw, error) {
