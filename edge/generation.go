@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/stavily/stavily/protocol"
@@ -51,9 +52,10 @@ func (a *Agent) openRelease(gen *generation, ref protocol.ReleaseRef) error {
 		return protocol.Errorf(protocol.CodeIncompatible, "release %s: is %s, desired says %s@%s",
 			ref.Digest.Short(), &o.release.Manifest, ref.Plugin, ref.Version)
 	}
-	platform := a.cfg.Device.Platform
-	if !a.cfg.Native {
-		platform = protocol.PlatformWASM
+	platform := gen.platform(ref.Digest)
+	if platform != protocol.PlatformWASM && (!a.cfg.Native || platform != a.cfg.Device.Platform) {
+		return protocol.Errorf(protocol.CodeIncompatible, "release %s: its artifact for %s is wanted, this agent is "+
+			"%s and runs native artifacts: %t", &o.release.Manifest, clip(platform), a.cfg.Device.Platform, a.cfg.Native)
 	}
 	if o.artifact, err = o.release.For(platform); err != nil {
 		return err
@@ -65,6 +67,18 @@ func (a *Agent) openRelease(gen *generation, ref protocol.ReleaseRef) error {
 	return nil
 }
 
+// platform returns that of the artifact which the steps of a release load.
+func (gen *generation) platform(release protocol.Digest) string {
+	for i := range gen.desired.Assignments {
+		for _, s := range stepsOf(&gen.desired.Assignments[i]) {
+			if s.Release == release && s.Platform != "" {
+				return s.Platform
+			}
+		}
+	}
+	return protocol.PlatformWASM
+}
+
 func checkArtifact(r *protocol.Release, art protocol.Artifact) error {
 	if err := art.Check(); err != nil {
 		return protocol.Errorf(protocol.CodeOf(err), "release %s: %w", &r.Manifest, err)
@@ -72,7 +86,8 @@ func checkArtifact(r *protocol.Release, art protocol.Artifact) error {
 	return nil
 }
 
-// fit checks that each step's release is of the type that its place asks for.
+// fit checks that each step's release is of the type that its place asks for, and its artifact
+// the one that the step wants.
 func (gen *generation) fit() error {
 	for i := range gen.desired.Assignments {
 		of := &gen.desired.Assignments[i]
@@ -81,6 +96,10 @@ func (gen *generation) fit() error {
 			if got := o.release.Manifest.Plugin.Type; got != want {
 				return protocol.Errorf(protocol.CodeIncompatible, "workflow %q step %q: %s is of type %s, want %s",
 					of.Workflow, s.Name, &o.release.Manifest, got, want)
+			}
+			if want := cmp.Or(s.Platform, protocol.PlatformWASM); o.artifact.Platform != want {
+				return protocol.Errorf(protocol.CodeIncompatible, "workflow %q step %q: artifact for %s, other steps "+
+					"want that for %s", of.Workflow, s.Name, clip(want), o.artifact.Platform)
 			}
 		}
 	}

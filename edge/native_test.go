@@ -66,7 +66,11 @@ func TestNativePlugins(t *testing.T) {
 		}
 		hub.publishNative(p.name, p.of, body)
 	}
-	hub.deploy(hub.desired(1, hub.workflow("w")))
+	w := hub.workflow("w")
+	for _, s := range []*protocol.Step{&w.Trigger, &w.Actions[0], &w.Outputs[0]} {
+		s.Platform = "linux-" + runtime.GOARCH
+	}
+	hub.deploy(hub.desired(1, w))
 	hub.out = nil
 
 	dir := t.TempDir()

@@ -55,6 +55,9 @@ type Step struct {
 	// If is an encoded condition.Tree over the event and the results of earlier actions: a
 	// step for which it does not hold is skipped. Not for triggers.
 	If Raw `cbor:"9,keyasint,omitempty" json:"-"`
+	// Platform chooses the release's artifact that the agent loads, the same for all steps
+	// of one release; empty is PlatformWASM.
+	Platform string `cbor:"10,keyasint,omitempty" json:"platform,omitempty"`
 }
 
 // Retry says how often a step is tried again after a retryable error.

@@ -60,6 +60,9 @@ type Runtime struct {
 	Language     string   `cbor:"1,keyasint" json:"language"`
 	MinVersion   string   `cbor:"2,keyasint,omitempty" json:"min_version"`
 	Dependencies []string `cbor:"3,keyasint,omitempty" json:"dependencies"`
+	// Native asks for native artifacts, which full servers run: NativeAlso or NativeOnly.
+	// Empty leaves it to the builder, which makes them where WASM cannot serve.
+	Native string `cbor:"4,keyasint,omitempty" json:"native,omitempty"`
 }
 
 // Compatibility narrows Runtime (M-09 to M-12).

@@ -53,21 +53,13 @@ func NewArtifact(platform string, b []byte) Artifact {
 	return Artifact{Platform: platform, Digest: f.Digest, Size: f.Size, Chunks: f.Chunks}
 }
 
-// For returns the artifact that an agent of platform loads: its own native one if
-// there is one, the WASM one otherwise. The error has CodeIncompatible.
+// For returns the artifact for a platform, which is PlatformWASM for the one that runs
+// anywhere. The error has CodeIncompatible.
 func (r *Release) For(platform string) (Artifact, error) {
-	var wasm *Artifact
-	for i, a := range r.Artifacts {
-		switch a.Platform {
-		case platform:
+	for _, a := range r.Artifacts {
+		if a.Platform == platform {
 			return a, nil
-		case PlatformWASM:
-			wasm = &r.Artifacts[i]
 		}
 	}
-	if wasm == nil {
-		return Artifact{}, Errorf(CodeIncompatible, "release %s: no artifact for platform %s", &r.Manifest,
-			platform)
-	}
-	return *wasm, nil
+	return Artifact{}, Errorf(CodeIncompatible, "release %s: no artifact for platform %s", &r.Manifest, platform)
 }

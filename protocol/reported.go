@@ -25,6 +25,8 @@ type Reported struct {
 	Pending uint64 `cbor:"10,keyasint,omitempty" json:"pending"`
 	// Dropped counts records that the outbox let go unacknowledged, since it was made.
 	Dropped uint64 `cbor:"11,keyasint,omitempty" json:"dropped"`
+	// Secrets names the sealed set of secrets held, zero for none.
+	Secrets Digest `cbor:"12,keyasint,omitzero" json:"secrets,omitzero"`
 }
 
 // Refusal is a revision not taken.
@@ -43,6 +45,8 @@ type Device struct {
 	MemoryMB uint32 `cbor:"6,keyasint,omitempty" json:"memory_mb"`
 	// Labels are those that the device gives itself.
 	Labels map[string]string `cbor:"7,keyasint,omitempty" json:"labels,omitempty"`
+	// Native is what it has for native artifacts; nil when it runs none.
+	Native *Native `cbor:"8,keyasint,omitempty" json:"native,omitempty"`
 }
 
 // Phase is how far an assignment is.

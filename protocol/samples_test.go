@@ -57,7 +57,7 @@ func sampleStep(name StepName) Step {
 
 func sampleDesired() Desired {
 	output := sampleStep("log")
-	output.When = IfError
+	output.When, output.Platform = IfError, "linux-arm64"
 	return Desired{
 		Address: berlin, Epoch: 2, Revision: 41, Issued: sampleTime.UnixMS,
 		Releases: []ReleaseRef{{
@@ -97,6 +97,10 @@ func samples() []sample {
 			Device: Device{
 				Platform: "linux-arm64", Engine: "compiler", Version: "0.1.0", Kernel: "6.1.0", Cores: 4, MemoryMB: 1024,
 				Labels: map[string]string{"role": "gateway", "env": "production"},
+				Native: &Native{
+					Layers: []string{"namespaces", "seccomp"}, Libc: "glibc",
+					Interpreters: map[string]string{"python": "3.11"},
+				},
 			},
 			Assignments: []AssignmentStatus{{
 				Workflow: "guard", Phase: PhaseFailed, Error: failed, Fired: 3,

@@ -202,7 +202,7 @@ func (h *house) config() (edge.Config, error) {
 	c.Address, c.Epoch, c.Keyring = h.enrolment.Address, h.enrolment.Epoch, ring
 	c.Device = sysinfo.Device(version, h.enrolment.Labels)
 	c.Build = time.UnixMilli(h.clock.floor.Load())
-	c.Native = h.native != nil
+	c.Native, c.Device.Native = h.native != nil, h.native.machine()
 	c.Policy, err = policy(h.enrolment.Allow)
 	return c, err
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 
+	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/wasmhost"
 	"github.com/stavily/stavily/wasmhost/native"
 )
@@ -39,6 +40,14 @@ func (n *nativeHost) loader() func(context.Context, wasmhost.Spec) (wasmhost.Loa
 		return nil
 	}
 	return n.load
+}
+
+// machine says what this device has for native artifacts, nil when it runs none.
+func (n *nativeHost) machine() *protocol.Native {
+	if n == nil {
+		return nil
+	}
+	return n.host.Machine()
 }
 
 func (n *nativeHost) load(ctx context.Context, s wasmhost.Spec) (wasmhost.Loaded, error) {

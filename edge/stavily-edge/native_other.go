@@ -23,4 +23,6 @@ func newNative(context.Context, *house) (*nativeHost, error) {
 
 func (*nativeHost) loader() func(context.Context, wasmhost.Spec) (wasmhost.Loaded, error) { return nil }
 
+func (*nativeHost) machine() *protocol.Native { return nil }
+
 func (*nativeHost) close(context.Context) {}

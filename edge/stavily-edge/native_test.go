@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,6 +58,9 @@ func TestNative(t *testing.T) {
 	defer n.close(ctx)
 	if !n.host.Layers().Of(native.LayerNamespaces).Enforced {
 		t.Skipf("no jail here: %s", n.host.Layers())
+	}
+	if m := n.machine(); !slices.Contains(m.Layers, native.LayerNamespaces) || (*nativeHost)(nil).machine() != nil {
+		t.Errorf("the machine says %+v", m)
 	}
 	p, err := n.loader()(ctx, wasmhost.Spec{
 		Manifest: protocol.Manifest{

@@ -108,7 +108,7 @@ func fits(m *protocol.Manifest, toolchain string) error {
 	if err != nil {
 		return nil //nolint:nilerr // see above: no version, no judgement
 	}
-	for _, text := range languageRanges(m) {
+	for _, text := range m.LanguageRanges() {
 		if want, err := semver.NewConstraint(text); err == nil && !want.Check(have) {
 			return protocol.Errorf(protocol.CodeIncompatible, "plugin %s: it wants %s %s, this hub has %s",
 				m, m.Runtime.Language, text, toolchain)
@@ -236,6 +236,7 @@ func (b *Builder) describe(ctx context.Context, req Request) (*language, protoco
 // workspace is the folder of one build. Others wait until it is closed.
 type workspace struct {
 	b    *Builder
+	m    *protocol.Manifest
 	room *room // nil: programs run unconfined
 	dir  string
 	src  string
@@ -258,7 +259,7 @@ func (b *Builder) workspace(ctx context.Context, req Request) (*workspace, error
 	if err != nil {
 		b.cfg.Log.Warn("builds are not confined", slog.String("why", err.Error()))
 	}
-	w := &workspace{b: b, room: room, dir: dir, src: filepath.Join(dir, "src"), tree: req.Tree}
+	w := &workspace{b: b, m: req.Manifest, room: room, dir: dir, src: filepath.Join(dir, "src"), tree: req.Tree}
 	if err := req.Tree.WriteTo(w.src); err != nil {
 		w.close()
 		return nil, err

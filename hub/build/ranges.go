@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
-
-	"github.com/stavily/stavily/protocol"
 )
 
 // language holds M-06 to M-11. Where two keys bound the same thing, both hold (G-4).
@@ -139,10 +137,3 @@ func bare(v, sign string) string {
 
 // equals reads "==", as Python's packagers write it.
 func equals(text string) string { return strings.ReplaceAll(text, "==", "=") }
-
-// languageRanges returns the ranges that a toolchain for m must be in, all of them.
-func languageRanges(m *protocol.Manifest) []string {
-	l := &m.Compatibility.Language
-	all := []string{atLeast(m.Runtime.MinVersion), atLeast(l.MinVersion), atMost(l.MaxVersion)}
-	return slices.DeleteFunc(all, func(s string) bool { return s == "" })
-}

@@ -71,6 +71,8 @@ type Output struct {
 	// Engine is what runs Bytes, a zip archive of scripts; empty when they run by themselves.
 	Engine string
 	Bytes  []byte
+	// Note says of a native artifact what is in it and what it needs, for people.
+	Note string
 }
 
 // names returns everything that a manifest may say, in ascending order.
