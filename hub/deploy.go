@@ -9,6 +9,7 @@ import (
 	"github.com/stavily/stavily/hub/deploy"
 	"github.com/stavily/stavily/hub/fleet"
 	"github.com/stavily/stavily/hub/registry"
+	"github.com/stavily/stavily/hub/rollout"
 	"github.com/stavily/stavily/hub/store"
 	"github.com/stavily/stavily/hub/workflow"
 	"github.com/stavily/stavily/protocol"
@@ -23,6 +24,10 @@ type deployed struct {
 	Text     string            `json:"text"`
 	Releases []protocol.Digest `json:"releases"` // one for each step in order
 	At       time.Time         `json:"at"`
+	// Rollout is how far it is where it goes in waves, and Base what the agents have until
+	// it reaches them.
+	Rollout rollout.State `json:"rollout,omitzero"`
+	Base    *deployed     `json:"base,omitempty"`
 }
 
 // Deploy checks a workflow, resolves its plugins to releases, plans, and sends every
@@ -59,8 +64,10 @@ func (h *Hub) deploy(tx *store.Tx, now time.Time, file string, w *workflow.Workf
 	if err := keepDeployment(tx, now, file, d); err != nil {
 		return nil, err
 	}
-	out.Agents, err = h.plan(tx, now, agents, w.Name)
-	return out, err
+	if out.Agents, err = h.plan(tx, now, agents, w.Name); err != nil || w.Rollout == nil {
+		return out, err
+	}
+	return out, h.launch(tx, now, out)
 }
 
 // Undeploy ends a workflow on all agents.
@@ -121,16 +128,26 @@ func (h *Hub) release(digest protocol.Digest) (deploy.Release, error) {
 	return out, nil
 }
 
+// keepDeployment keeps d, in waves when it is to go so.
 func keepDeployment(tx *store.Tx, now time.Time, file string, d *deploy.Deployment) error {
 	kept := deployed{File: file, Text: string(d.Workflow.Text), At: now}
 	for _, r := range d.Releases {
 		kept.Releases = append(kept.Releases, r.Ref.Digest)
 	}
+	if d.Workflow.Rollout != nil {
+		if err := inWaves(tx, now, d.Workflow.Name, &kept); err != nil {
+			return err
+		}
+	}
+	return putDeployed(tx, d.Workflow.Name, &kept)
+}
+
+func putDeployed(tx *store.Tx, name protocol.WorkflowName, kept *deployed) error {
 	value, err := json.Marshal(kept)
 	if err != nil {
-		return fmt.Errorf("keep workflow %s: %w", d.Workflow.Name, err)
+		return fmt.Errorf("keep workflow %s: %w", name, err)
 	}
-	return tx.PutEntry(store.Entry{Book: bookDeployments, Key: string(d.Workflow.Name), Value: value})
+	return tx.PutEntry(store.Entry{Book: bookDeployments, Key: string(name), Value: value})
 }
 
 // Workflows returns what is deployed, by name.

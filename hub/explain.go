@@ -24,6 +24,7 @@ func (h *Hub) DryRun(now time.Time, file string, text []byte) (out *api.Deployed
 	if err != nil {
 		return nil, err
 	}
+	w.Rollout = nil // what it comes to when all have it
 	err = h.Operate(func(tx *store.Tx) error {
 		held, err := h.held(tx)
 		if err != nil {
@@ -125,8 +126,10 @@ func (h *Hub) releases(tx *store.Tx) (map[protocol.Digest]*deploy.Release, error
 	}
 	out := map[protocol.Digest]*deploy.Release{}
 	for i := range deployments {
-		for k := range deployments[i].Releases {
-			out[deployments[i].Releases[k].Ref.Digest] = &deployments[i].Releases[k]
+		for d := &deployments[i]; d != nil; d = d.Base {
+			for k := range d.Releases {
+				out[d.Releases[k].Ref.Digest] = &d.Releases[k]
+			}
 		}
 	}
 	return out, nil
@@ -148,18 +151,18 @@ func (h *Hub) Explain(tx *store.Tx, name protocol.WorkflowName, of protocol.Agen
 	before := 0
 	for i := range deployments {
 		d := &deployments[i]
-		rules := deploy.Explain(d, &a, before)
-		placed := rules[len(rules)-1].OK
-		if d.Workflow.Name == name {
-			out := &api.Explained{Workflow: name, Agent: of, Placed: placed, Rules: rules}
-			if placed {
-				out.Rules = append(out.Rules, progress(&agent, name)...)
+		if d.Workflow.Name != name {
+			if held := d.For(of); held != nil && held.Concerns(&a, before) {
+				before++
 			}
-			return out, nil
+			continue
 		}
-		if placed {
-			before++
+		rules := deploy.Explain(d, &a, before)
+		out := &api.Explained{Workflow: name, Agent: of, Placed: rules[len(rules)-1].OK, Rules: rules}
+		if out.Placed {
+			out.Rules = append(out.Rules, progress(&agent, name)...)
 		}
+		return out, nil
 	}
 	return nil, protocol.Errorf(protocol.CodeNotFound, "workflow %q: not deployed", name)
 }

@@ -103,6 +103,9 @@ func (s *server) routes() http.Handler {
 	handle("GET", api.PathWorkflow, s.showWorkflow)
 	handle("DELETE", api.PathWorkflow, s.removeWorkflow)
 	handle("GET", api.PathExplain, s.explain)
+	handle("GET", api.PathRollouts, s.listRollouts)
+	handle("GET", api.PathRollout, s.showRollout)
+	handle("POST", api.PathRollout, s.steerRollout)
 	handle("GET", api.PathAgents, s.listAgents)
 	handle("GET", api.PathAgent, s.showAgent)
 	handle("PATCH", api.PathAgent, s.labelAgent)
@@ -293,6 +296,28 @@ func (s *server) explain(r *http.Request) (out any, err error) {
 func (s *server) removeWorkflow(r *http.Request) (out any, err error) {
 	err = s.ask(r.Context(), func(now time.Time) (err error) {
 		out, err = s.hub.Undeploy(now, protocol.WorkflowName(r.PathValue("x")))
+		return err
+	})
+	return out, err
+}
+
+func (s *server) listRollouts(r *http.Request) (any, error) {
+	return listed(view(s, r, func(tx *store.Tx) ([]api.Rollout, error) { return s.hub.Rollouts(tx, time.Now()) }))
+}
+
+func (s *server) showRollout(r *http.Request) (any, error) {
+	return view(s, r, func(tx *store.Tx) (*api.Rollout, error) {
+		return s.hub.Rollout(tx, time.Now(), protocol.WorkflowName(r.PathValue("x")))
+	})
+}
+
+func (s *server) steerRollout(r *http.Request) (out any, err error) {
+	in, err := body[api.Steer](r)
+	if err != nil {
+		return nil, err
+	}
+	err = s.ask(r.Context(), func(now time.Time) (err error) {
+		out, err = s.hub.Steer(now, protocol.WorkflowName(r.PathValue("x")), in.Do)
 		return err
 	})
 	return out, err

@@ -35,7 +35,13 @@ type Hub struct {
 	// once that is on disk: nothing is acknowledged before.
 	tx    *store.Tx
 	after []func()
-	prune time.Time
+	// intake holds the records since then, and how far the lanes came; waiting is how
+	// much of them Flush may let wait, for books in memory.
+	intake  *runs.Intake
+	waiting int
+	epochs  map[protocol.Address]uint64 // of the enrolments that were asked for; see Remove
+	prune   time.Time
+	look    time.Time // at the rollouts
 	// read holds what deployments reads from the books, by workflow; see there.
 	read map[string]read
 }
@@ -48,14 +54,21 @@ type Deps struct {
 	Keys  *Keys
 	CA    *CA
 	Link  protocol.Link
+	// Intake is what outlives the hub together with books in memory; nil for books that
+	// last.
+	Intake *runs.Intake
 }
 
 // New returns a hub over its books.
 func New(cfg Config, d Deps) *Hub {
-	return &Hub{
+	h := &Hub{
 		cfg: cfg, log: d.Log, books: d.Books, files: d.Files, keys: d.Keys, ca: d.CA,
-		link: d.Link,
+		link: d.Link, intake: d.Intake, waiting: waitingMax, epochs: map[protocol.Address]uint64{},
 	}
+	if h.intake == nil {
+		h.intake, h.waiting = runs.NewIntake(), 0
+	}
+	return h
 }
 
 // Handle takes one message of an agent. Its effects leave with the next Flush; a
@@ -187,25 +200,42 @@ func (h *Hub) changed(tx *store.Tx, now time.Time, agent *fleet.Agent) error {
 }
 
 func (h *Hub) records(now time.Time, from protocol.Address, b protocol.Batch) error {
-	return h.write(func(tx *store.Tx) error {
-		epoch, err := fleet.EpochAt(tx, from)
-		if err != nil {
-			return err
-		}
-		if b.Epoch != epoch {
-			return protocol.Errorf(protocol.CodeStale, "records of %s: enrolment %d, the agent of that name is "+
-				"enrolment %d",
-				from, b.Epoch, epoch)
-		}
-		ack, fresh, err := runs.Accept(tx, from, b, now)
-		if err != nil {
-			return err
-		}
+	epoch, err := h.epochAt(from)
+	if err != nil {
+		return err
+	}
+	if b.Epoch != epoch {
+		return protocol.Errorf(protocol.CodeStale, "records of %s: enrolment %d, the agent of that name is "+
+			"enrolment %d",
+			from, b.Epoch, epoch)
+	}
+	ack, fresh, err := h.intake.Accept(h.begin, from, b, now)
+	if err != nil {
+		return err
+	}
+	if h.log.Enabled(context.Background(), slog.LevelDebug) { // their texts cost more than the records
 		h.log.Debug("records", slog.String("agent", from.String()), slog.String("lane", b.Lane.String()),
 			slog.Int("sent", len(b.Records)), slog.Int("new", fresh))
-		h.send(from, protocol.DownAck, ack)
-		return nil
-	})
+	}
+	h.send(from, protocol.DownAck, ack)
+	return nil
+}
+
+// epochAt returns the enrolment of the agent at an address, which changes only when it is
+// removed.
+func (h *Hub) epochAt(from protocol.Address) (uint64, error) {
+	if epoch, ok := h.epochs[from]; ok {
+		return epoch, nil
+	}
+	tx, err := h.begin()
+	if err != nil {
+		return 0, err
+	}
+	epoch, err := fleet.EpochAt(tx, from)
+	if err == nil {
+		h.epochs[from] = epoch
+	}
+	return epoch, err
 }
 
 // send lets a message leave with the next Flush. A line that is down is no error: the
@@ -223,26 +253,39 @@ func (h *Hub) send(to protocol.Address, kind protocol.Kind, v any) {
 
 // write runs f in the transaction that the next Flush commits.
 func (h *Hub) write(f func(*store.Tx) error) error {
+	tx, err := h.begin()
+	if err != nil {
+		return err
+	}
+	return f(tx)
+}
+
+// begin returns the transaction that the next Flush commits.
+func (h *Hub) begin() (*store.Tx, error) {
 	if h.tx == nil {
 		tx, err := h.books.Begin(context.Background())
 		if err != nil {
-			return protocol.Errorf(protocol.CodeStorage, "books: %w", err)
+			return nil, protocol.Errorf(protocol.CodeStorage, "books: %w", err)
 		}
 		h.tx = tx
 	}
-	return f(h.tx)
+	return h.tx, nil
 }
+
+// waitingMax is how much of what agents tell waits for the next write to books that are
+// in memory: it is safe there already.
+const waitingMax = 1024
 
 // Flush makes everything handled so far durable and then lets out what follows from
 // it. When the books refuse, nothing leaves: the agents send again.
-func (h *Hub) Flush() error {
-	if h.tx != nil {
-		tx := h.tx
-		h.tx = nil
-		if err := tx.Commit(); err != nil {
-			h.after = nil
-			return protocol.Errorf(protocol.CodeStorage, "books: %w", err)
-		}
+func (h *Hub) Flush() error { return h.flush(h.waiting) }
+
+// flush is Flush that lets no more than waiting wait in memory.
+func (h *Hub) flush(waiting int) error {
+	if err := h.commit(waiting); err != nil {
+		h.drop()
+		h.intake.Reset()
+		return protocol.Errorf(protocol.CodeStorage, "books: %w", err)
 	}
 	effects := h.after
 	h.after = nil
@@ -252,17 +295,36 @@ func (h *Hub) Flush() error {
 	return nil
 }
 
+func (h *Hub) commit(waiting int) error {
+	if h.intake.Waiting() <= waiting {
+		h.intake.Hold()
+	} else if err := h.write(h.intake.Write); err != nil {
+		return err
+	}
+	if h.tx == nil {
+		return nil
+	}
+	tx := h.tx
+	h.tx = nil
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	h.intake.Kept()
+	return nil
+}
+
 // drop forgets everything since the last Flush.
 func (h *Hub) drop() {
 	if h.tx != nil {
 		h.tx.Rollback()
 	}
 	h.tx, h.after = nil, nil
+	h.intake.Drop()
 }
 
 // Operate runs f, an operator's wish, all of it or nothing, and lets out what it sent.
 func (h *Hub) Operate(f func(tx *store.Tx) error) error {
-	if err := h.Flush(); err != nil {
+	if err := h.flush(0); err != nil {
 		return err
 	}
 	if err := h.write(f); err != nil {
@@ -281,8 +343,24 @@ const (
 
 // Tick does what time asks for and returns when it wants to be called next.
 func (h *Hub) Tick(now time.Time) (next time.Time) {
+	if !now.Before(h.look) {
+		h.look = now.Add(rolloutEvery)
+		err := h.Operate(func(tx *store.Tx) error { return h.rollouts(tx, now) })
+		if err != nil {
+			h.log.Error("rollouts", slog.String("error", err.Error()))
+		}
+	}
+	h.tidy(now)
+	if h.look.Before(h.prune) {
+		return h.look
+	}
+	return h.prune
+}
+
+// tidy forgets what is old.
+func (h *Hub) tidy(now time.Time) {
 	if now.Before(h.prune) {
-		return h.prune
+		return
 	}
 	h.prune = now.Add(pruneEvery)
 	err := h.write(func(tx *store.Tx) error {
@@ -298,5 +376,4 @@ func (h *Hub) Tick(now time.Time) (next time.Time) {
 	if err = errors.Join(err, h.Flush()); err != nil {
 		h.log.Error("prune", slog.String("error", err.Error()))
 	}
-	return h.prune
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stavily/stavily/hub/api"
 	"github.com/stavily/stavily/hub/deploy"
 	"github.com/stavily/stavily/hub/fleet"
+	"github.com/stavily/stavily/hub/rollout"
 	"github.com/stavily/stavily/hub/store"
 	"github.com/stavily/stavily/hub/workflow"
 	"github.com/stavily/stavily/protocol"
@@ -44,20 +45,40 @@ func (h *Hub) deployments(tx *store.Tx) ([]deploy.Deployment, error) {
 	return out, nil
 }
 
-func (h *Hub) readDeployment(e store.Entry) (d deploy.Deployment, err error) {
+func (h *Hub) readDeployment(e store.Entry) (deploy.Deployment, error) {
 	var kept deployed
 	if err := json.Unmarshal(e.Value, &kept); err != nil {
+		return deploy.Deployment{}, fmt.Errorf("workflow %s: %w", e.Key, err)
+	}
+	d, err := h.openDeployment(&kept)
+	if err != nil {
 		return d, fmt.Errorf("workflow %s: %w", e.Key, err)
 	}
+	return d, nil
+}
+
+// openDeployment makes a deployment of what the books keep, with what it is to replace.
+func (h *Hub) openDeployment(kept *deployed) (d deploy.Deployment, err error) {
 	if d.Workflow, err = workflow.Parse(kept.File, []byte(kept.Text)); err != nil {
 		return d, err
 	}
 	for _, digest := range kept.Releases {
 		r, err := h.release(digest)
 		if err != nil {
-			return d, fmt.Errorf("workflow %s: %w", e.Key, err)
+			return d, err
 		}
 		d.Releases = append(d.Releases, r)
+	}
+	if kept.Rollout.Phase == "" || kept.Rollout.Phase == rollout.Done {
+		return d, nil
+	}
+	d.Takes = kept.Rollout.Has
+	if kept.Base != nil {
+		base, err := h.openDeployment(kept.Base)
+		if err != nil {
+			return d, err
+		}
+		d.Base = &base
 	}
 	return d, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stavily/stavily/hub/document"
 	"github.com/stavily/stavily/hub/fleet"
 	"github.com/stavily/stavily/hub/registry"
+	"github.com/stavily/stavily/hub/rollout"
 	"github.com/stavily/stavily/hub/runs"
 	"github.com/stavily/stavily/protocol"
 )
@@ -26,6 +27,8 @@ const (
 	PathWorkflows = "/v1/workflows"             // GET: []Workflow; POST Deploy: Deployed
 	PathWorkflow  = "/v1/workflows/{x}"         // GET: Workflow; DELETE: []AgentChange
 	PathExplain   = "/v1/workflows/{x}/explain" // GET ?agent: Explained
+	PathRollouts  = "/v1/rollouts"              // GET: []Rollout
+	PathRollout   = "/v1/rollouts/{x}"          // GET: Rollout; POST Steer: Rollout
 	PathAgents    = "/v1/agents"                // GET: []fleet.Agent
 	PathAgent     = "/v1/agents/{x}"            // GET: fleet.Agent; PATCH Labels: fleet.Agent; DELETE
 	PathTokens    = "/v1/tokens"                // POST NewToken: Token
@@ -91,6 +94,32 @@ type Deployed struct {
 	At       time.Time             `json:"at"`
 	Releases []string              `json:"releases"` // name@version of each step, in order
 	Agents   []AgentChange         `json:"agents"`
+	Rollout  *Rollout              `json:"rollout,omitempty"` // where it goes in waves
+}
+
+// Rollout is how a workflow's change goes through the fleet.
+type Rollout struct {
+	Workflow protocol.WorkflowName `json:"workflow"`
+	Releases []string              `json:"releases"` // name@version of each step of the change
+	Waves    []string              `json:"waves"`    // in words; the rest follows
+	rollout.State
+	Progress rollout.Progress `json:"progress"`
+}
+
+// Steering is what an operator does to a rollout.
+type Steering string
+
+// The ways to steer.
+const (
+	Pause   Steering = "pause"   // nobody else gets the change
+	Resume  Steering = "resume"  // go on with the wave
+	Abort   Steering = "abort"   // take it back from everybody
+	Promote Steering = "promote" // give it to everybody now
+)
+
+// Steer asks for it.
+type Steer struct {
+	Do Steering `json:"do"`
 }
 
 // AgentChange is what a deployment means for one agent.

@@ -10,7 +10,7 @@ import (
 
 // Rule is one question that decides whether an agent gets a workflow, and its answer.
 type Rule struct {
-	Name string `json:"name"` // target, assignments, platform
+	Name string `json:"name"` // target, assignments, platform, rollout
 	OK   bool   `json:"ok"`
 	Text string `json:"text"` // what was wanted and what is
 }
@@ -36,7 +36,14 @@ func Explain(d *Deployment, a *Agent, assigned int) []Rule {
 	if platform == "" {
 		platform = "not known yet, so nothing is excluded"
 	}
-	return append(rules, room(assigned), Rule{"platform", true, platform})
+	rules = append(rules, room(assigned), Rule{"platform", true, platform})
+	if d.Takes == nil {
+		return rules
+	}
+	if d.Takes(a.Address.Agent) {
+		return append(rules, Rule{"rollout", true, "a wave has reached it"})
+	}
+	return append(rules, Rule{"rollout", false, "no wave has reached it yet, or the change was taken back"})
 }
 
 func room(assigned int) Rule {

@@ -16,6 +16,25 @@ import (
 type Deployment struct {
 	Workflow *workflow.Workflow
 	Releases []Release // one for each of Workflow.StepsInOrder
+	// Takes says who has it while it goes through the fleet in waves; nil is everybody.
+	// Base is what the others have, nil for nothing.
+	Takes func(protocol.AgentName) bool
+	Base  *Deployment
+}
+
+// For returns the deployment that holds for an agent: d, or what it is to replace; nil for
+// none.
+func (d *Deployment) For(name protocol.AgentName) *Deployment {
+	if d.Takes == nil || d.Takes(name) {
+		return d
+	}
+	return d.Base
+}
+
+// Concerns reports whether a is one of those on whom d is to run. assigned counts the
+// workflows that the agent gets before this one.
+func (d *Deployment) Concerns(a *Agent, assigned int) bool {
+	return watches(a, d.Workflow.Trigger.Target) && exclude(a, d, assigned) == nil
 }
 
 // Release is a release as the plan needs it.
@@ -109,8 +128,8 @@ func (c *Content) Desired(epoch, revision uint64, issued int64) protocol.Desired
 func contentFor(a *Agent, deployments []Deployment, in *Input) Content {
 	c := Content{Address: a.Address, Settings: in.Settings}
 	for i := range deployments {
-		d := &deployments[i]
-		if !watches(a, d.Workflow.Trigger.Target) {
+		d := deployments[i].For(a.Address.Agent)
+		if d == nil || !watches(a, d.Workflow.Trigger.Target) {
 			continue
 		}
 		if bad := exclude(a, d, len(c.Assignments)); bad != nil {

@@ -128,3 +128,33 @@ func where(r *workflow.Rollout, n int) string {
 	}
 	return fmt.Sprintf("wave %d of %d (%s)", n+1, len(r.Waves), &w)
 }
+
+// Progress is what the agents say of the wave that a rollout is in.
+type Progress struct {
+	Where   string `json:"where"` // the wave in words
+	Goal    int    `json:"goal"`  // agents that are to have the change when the wave is done
+	Well    int    `json:"well"`  // have run it for long enough
+	Waiting int    `json:"waiting"`
+	Failed  int    `json:"failed"`
+	Away    int    `json:"away"` // were given it and are not heard of
+	Others  int    `json:"others"`
+	Runs    uint64 `json:"runs"`
+	Bad     uint64 `json:"bad"`              // of those, ended in an error or met a limit
+	Holdup  string `json:"holdup,omitempty"` // what the wave waits for
+}
+
+// Look returns how a rollout stands, without letting it go on.
+func Look(r *workflow.Rollout, s State, agents []Agent) Progress {
+	agents = slices.Clone(agents)
+	slices.SortFunc(agents, func(a, b Agent) int { return cmp.Compare(a.Name, b.Name) })
+	w := waveAt(r, s.Wave)
+	t := count(&s, agents, &w)
+	p := Progress{
+		Where: where(r, s.Wave), Goal: t.goal, Well: t.fates[well], Waiting: t.fates[waiting], Failed: t.fates[failed],
+		Away: t.fates[away], Others: t.fates[untouched], Runs: t.runs, Bad: t.bad,
+	}
+	if s.Phase == Running || s.Phase == Paused {
+		p.Holdup = t.holdup()
+	}
+	return p
+}

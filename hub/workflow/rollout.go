@@ -38,6 +38,8 @@ func (w *Wave) String() string {
 	switch {
 	case w.Group != nil:
 		return "group " + w.Group.String()
+	case w.Count == 1:
+		return "1 agent"
 	case w.Count > 0:
 		return fmt.Sprintf("%d agents", w.Count)
 	default:
