@@ -7,116 +7,67 @@ import (
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/stavily/stavily/hub/build"
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/wasmhost"
 )
 
 // recording are the flags of plugin record.
-type recording struct{ manifest, config, event, out string }
+type recording struct {
+	running
+	out string
+}
 
 func pluginRecord(c *connection) *cobra.Command {
 	var f recording
 	cmd := &cobra.Command{
-		Use:   "record MODULE",
+		Use:   "record [FOLDER|FILE] --out RECORDING",
 		Short: "Ask a plugin once and keep all that it saw, to replay it; no hub is asked",
-		Long: "Start a WebAssembly module, put one request to it and write a recording: what it was asked and\n" +
-			"told, the clock and the randomness that it saw, and what it answered. It has the rights on this\n" +
-			"machine that its manifest asks for, but no files. A recording is cut before the first secret.",
+		Long: "Do what \"stavily plugin run\" does and write a recording: what the plugin was asked and told, the\n" +
+			"clock and the randomness that it saw, and what it answered. A recording is cut before the first\n" +
+			"secret.",
 		Example: "  stavily plugin record plugin.wasm --manifest stavily-plugin.yaml --event event.json " +
 			"--out call.rec",
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: folderOrFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if f.manifest == "" || f.out == "" {
-				return usage(cmd, errors.New("want --manifest and --out"))
+			if f.out == "" {
+				return usage(cmd, errors.New("want --out, the file to write the recording to"))
 			}
-			return f.run(cmd, c, args[0])
+			return f.record(cmd, c, here(args))
 		},
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&f.manifest, "manifest", "", "the plugin's stavily-plugin.yaml")
-	flags.StringVar(&f.config, "config", "", "file (YAML or JSON) of the step's configuration")
-	flags.StringVar(&f.event, "event", "", "file (YAML or JSON) of the event's data")
-	flags.StringVar(&f.out, "out", "", "file to write the recording to")
+	f.flags(cmd)
+	cmd.Flags().StringVar(&f.out, "out", "", "file to write the recording to")
 	return cmd
 }
 
-func (f *recording) run(cmd *cobra.Command, c *connection, module string) error {
-	text, err := readDocument(f.manifest)
+func (f *recording) record(cmd *cobra.Command, c *connection, at string) error {
+	d, err := f.open(cmd, at)
 	if err != nil {
 		return err
 	}
-	spec := wasmhost.Spec{Workflow: "desk"}
-	manifest, _, err := build.ParseManifest(f.manifest, text)
+	a, err := f.asking(cmd, d)
 	if err != nil {
 		return err
 	}
-	spec.Manifest = *manifest
-	if spec.Wasm, err = readModule(module); err != nil {
-		return err
-	}
-	spec.Digest = protocol.DigestOf(spec.Wasm)
-	spec.Step.Name = "desk"
-	if spec.Step.Config, err = readValue(f.config); err != nil {
-		return err
-	}
-	if spec.Step.Grants, err = spec.Manifest.Wishes(); err != nil {
-		return err
-	}
-	event, err := readValue(f.event)
+	out, err := a.ask(cmd.Context())
 	if err != nil {
 		return err
 	}
-	answer, r, err := recordOnce(cmd.Context(), spec, event)
-	if err != nil {
-		return err
-	}
-	b, err := r.Encode()
+	b, err := out.recording.Encode()
 	if err == nil {
 		err = os.WriteFile(f.out, b, 0o600)
 	}
 	if err != nil {
 		return err
 	}
-	return c.print(cmd.OutOrStdout(), answer, func(w io.Writer) {
-		row(w, "recorded", f.out, fmt.Sprint(len(b), " bytes"), cutText(r))
-		showAnswer(w, &answer)
+	return c.print(cmd.OutOrStdout(), out.answer, func(w io.Writer) {
+		row(w, "recorded", f.out, fmt.Sprint(len(b), " bytes"), cutText(out.recording))
+		showAnswer(w, &out.answer)
 	})
-}
-
-func recordOnce(ctx context.Context, s wasmhost.Spec, event protocol.Raw) (
-	a wasmhost.Answer, r *wasmhost.Recording, err error,
-) {
-	host, err := wasmhost.New(ctx, wasmhost.Config{})
-	if err != nil {
-		return a, nil, err
-	}
-	defer func() { _ = host.Close(ctx) }()
-	p, err := host.Load(ctx, s)
-	if err != nil {
-		return a, nil, err
-	}
-	now := protocol.Stamp{UnixMS: time.Now().UnixMilli(), Quality: protocol.QualityClock}
-	ask := wasmhost.Request{Now: now, Key: "desk", Why: wasmhost.WhyStart, Kind: wasmhost.Wake}
-	switch s.Manifest.Plugin.Type {
-	case protocol.Action:
-		ask.Kind = wasmhost.Run
-	case protocol.Output:
-		ask.Kind = wasmhost.Deliver
-	case protocol.Trigger: // is woken
-	}
-	if ask.Kind != wasmhost.Wake {
-		ask.Event = &protocol.Event{Workflow: s.Workflow, Time: now, Data: event}
-	}
-	answers, r, err := p.Record(ctx, 0, ask)
-	if err != nil {
-		return a, nil, err
-	}
-	return answers[0], r, nil
 }
 
 // readModule reads a module as it runs: metered.

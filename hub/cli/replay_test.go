@@ -44,8 +44,9 @@ permissions: {}
 		{[]string{"replay", rec, "--module", guests + "output.wasm"}, ExitUnverified, "", "recorded is"},
 		{[]string{"replay", rec}, ExitUsage, "", "want --module"},
 		{[]string{"replay", event, "--module", guests + "action.wasm"}, ExitFailed, "", "recording"},
-		{[]string{"record", guests + "action.wasm"}, ExitUsage, "", "--manifest"},
-		{[]string{"record", event, "--manifest", manifest, "--out", rec + "2"}, ExitUnverified, "", "meter"},
+		{[]string{"record", guests + "action.wasm"}, ExitUsage, "", "--out"},
+		{[]string{"record", guests + "action.wasm", "--out", rec + "3"}, ExitFailed, "", "hint: say where the plugin's manifest is"},
+		{[]string{"record", event, "--manifest", manifest, "--out", rec + "2"}, ExitFailed, "", "neither a WebAssembly module nor"},
 	} {
 		var out, errs bytes.Buffer
 		exit := Execute(Root("test"), append([]string{"plugin"}, c.args...), &out, &errs)
