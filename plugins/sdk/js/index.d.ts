@@ -53,10 +53,19 @@ export interface TriggerDefinition<F> extends Common<F> {
 export interface ActionDefinition<F> extends Common<F> {
 	/** Called for an event; what it returns is the data of the step's result. */
 	run(ctx: Context<Configured<F>>, run: Run): unknown;
+	/**
+	 * How it works on several events at once, which pays where one write or one request
+	 * serves many: the agent may ask so when a queue has built up. It returns a list with an
+	 * outcome for each event, in order: its data, or an Error. The list may be shorter: the
+	 * rest is asked again. Without it, run is called for one event after another.
+	 */
+	batch?(ctx: Context<Configured<F>>, runs: Run[]): unknown[] | Promise<unknown[]>;
 }
 export interface OutputDefinition<F> extends Common<F> {
 	/** Called when the actions of a run are over; returning means delivered. */
 	deliver(ctx: Context<Configured<F>>, run: Run): void | Promise<void>;
+	/** How it delivers several runs at once, as an action's batch. What is no Error is delivered. */
+	batch?(ctx: Context<Configured<F>>, runs: Run[]): unknown[] | Promise<unknown[]>;
 }
 
 /** A plugin. The name is the manifest's. */

@@ -13,13 +13,16 @@ export class Raw {
 
 	// get returns what stands under a key of a map, undefined for nothing.
 	get(key) {
-		const found = members(this.text, key);
-		return found.length > 0 ? new Raw(found[0][1]) : undefined;
+		return dig(this.text, [key]);
 	}
 
 	// items returns the items of an array, or the values of a map.
 	items() {
-		return members(this.text).map(([, value]) => new Raw(value));
+		const out = [];
+		for (const values = new Values(this.text, 0); values.next(); ) {
+			out.push(values.raw);
+		}
+		return out;
 	}
 
 	toJSON() {
@@ -27,14 +30,14 @@ export class Raw {
 			return this.value; // somebody else's JSON.stringify
 		}
 		held.push(this.text);
-		return mark + (held.length - 1) + mark;
+		return mark;
 	}
 }
 
-// mark stands around a number in place of a raw text while stringify works. A lone
-// surrogate is written as an escape that no well-formed text has.
+// mark stands in place of a raw text while stringify works. A lone surrogate is written as
+// an escape that no well-formed text has.
 const mark = "\udc00raw\udc00";
-const marked = /"\\udc00raw\\udc00(\d+)\\udc00raw\\udc00"/g;
+const marked = JSON.stringify(mark);
 
 let held = null;
 
@@ -43,43 +46,97 @@ export function stringify(value) {
 	held = [];
 	try {
 		const text = JSON.stringify(value) ?? "null";
-		const raws = held;
-		return raws.length === 0 ? text : text.replace(marked, (_, i) => raws[i]);
+		if (held.length === 0) {
+			return text;
+		}
+		const parts = text.split(marked); // JSON.stringify asks in the order in which it writes
+		if (parts.length !== held.length + 1) {
+			throw new Error("a text that stands for a Raw is not one");
+		}
+		return parts.map((part, i) => part + (held[i] ?? "")).join("");
 	} finally {
 		held = null;
 	}
 }
 
-// members returns the [key, text] of each value in an array or a map, or only that of one
-// key, of a text that JSON.parse has taken before.
-function members(text, only) {
-	const out = [];
-	let at = skip(text, 0);
-	const isMap = text[at] === "{";
-	if (!isMap && text[at] !== "[") {
-		return out;
+// dig returns what stands in a text under a path of keys, undefined for nothing. It goes over
+// the text once: only what stands before is passed, and only the end of what is found sought.
+export function dig(text, path) {
+	return below(text, path)?.raw;
+}
+
+// list returns a function that gives the ith item of the array under a path of keys. It
+// goes no further than it is asked for.
+export function list(text, path) {
+	const items = below(text, path);
+	const values = items && new Values(text, items.from);
+	const found = [];
+	return (i) => {
+		while (found.length <= i && values?.next()) {
+			found.push(values.raw);
+		}
+		return found[i];
+	};
+}
+
+// below returns the values of the last map on the way, at that which is sought.
+function below(text, path) {
+	let values;
+	for (const key of path) {
+		values = new Values(text, values?.from ?? 0);
+		do {
+			if (!values.next()) {
+				return undefined;
+			}
+		} while (values.key !== key);
 	}
-	at = skip(text, at + 1);
-	while (at < text.length && text[at] !== "}" && text[at] !== "]") {
-		let key = null;
-		if (isMap) {
-			const end = endOf(text, at);
-			key = JSON.parse(text.slice(at, end));
-			at = skip(text, skip(text, end) + 1);
-		}
-		const end = endOf(text, at);
-		if (only === undefined || key === only) {
-			out.push([key, text.slice(at, end)]);
-		}
-		if (only !== undefined && key === only) {
-			return out;
-		}
-		at = skip(text, end);
-		if (text[at] === ",") {
-			at = skip(text, at + 1);
-		}
+	return values;
+}
+
+// Values goes over the values of the array or the map that begins at a place of a text
+// that JSON.parse has taken before; over none of anything else.
+class Values {
+	#text;
+	#at; // where the next begins
+	#isMap;
+	#end;
+
+	constructor(text, at) {
+		at = skip(text, at);
+		this.#text = text;
+		this.#isMap = text[at] === "{";
+		this.#at = this.#isMap || text[at] === "[" ? skip(text, at + 1) : text.length;
 	}
-	return out;
+
+	// next goes to the next value and says whether there is one. Its key, null in an array,
+	// and where it begins are then key and from.
+	next() {
+		const text = this.#text;
+		if (this.from !== undefined) {
+			this.#at = skip(text, this.end);
+			this.#at = text[this.#at] === "," ? skip(text, this.#at + 1) : text.length;
+		}
+		if (this.#at >= text.length || text[this.#at] === "}" || text[this.#at] === "]") {
+			return false;
+		}
+		this.key = null;
+		if (this.#isMap) {
+			const end = endOf(text, this.#at);
+			this.key = JSON.parse(text.slice(this.#at, end));
+			this.#at = skip(text, skip(text, end) + 1);
+		}
+		this.from = this.#at;
+		this.#end = undefined;
+		return true;
+	}
+
+	get end() {
+		return (this.#end ??= endOf(this.#text, this.from));
+	}
+
+	get raw() {
+		return new Raw(this.#text.slice(this.from, this.end));
+	}
 }
 
 function skip(text, at) {

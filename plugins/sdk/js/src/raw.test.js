@@ -1,4 +1,4 @@
-import { equal, test } from "@stavily/sdk/testing";
+import { equal, test, throws } from "@stavily/sdk/testing";
 
 import { clip } from "./error.js";
 import { Raw, stringify } from "./raw.js";
@@ -9,8 +9,11 @@ test("raw keeps what stands there", () => {
 	equal(raw.get("a").items().map((r) => r.text), ["1.0", "18446744073709551615", '"x\\\\\\"]}"', '{"b":null}']);
 	equal([raw.get("c\u00e9").text, raw.get("d").text, raw.get("e")], ["-1e5", '""', undefined]);
 	equal(new Raw("[]").items().length + new Raw("{}").items().length + new Raw("1").items().length, 0);
+	equal(new Raw('[{"a":1} , [2],"]"]').items().map((r) => r.text), ['{"a":1}', "[2]", '"]"']);
 	equal(stringify({ x: [raw.get("a").items()[0], 1, raw.get("d")] }), '{"x":[1.0,1,""]}');
-	equal(stringify({ x: "\udc00raw\udc000\udc00raw\udc00" }).includes("raw"), true);
+	equal(stringify({ x: "\udc00raw\udc00" }).includes("raw"), true);
+	throws(() => stringify({ x: "\udc00raw\udc00", y: raw }), "is not one");
+	equal(stringify({ b: raw.get("d"), a: [new Raw("1.0"), new Raw('"$&"')] }), '{"b":"","a":[1.0,"$&"]}');
 	equal(stringify(undefined), "null");
 	equal(JSON.stringify(new Raw("[1]")), "[1]");
 });

@@ -1,14 +1,15 @@
+import { batchMax, inTurn, together } from "./batch.js";
 import { configured } from "./config.js";
 import { Context } from "./context.js";
 import { answered, clip } from "./error.js";
-import { Raw, stringify } from "./raw.js";
-import { byteLength, wholeMS } from "./text.js";
+import { Raw, dig, list, stringify } from "./raw.js";
+import { byteLength, lineMax, wholeMS } from "./text.js";
 
 const abi = 1;
 const sdk = "js/0.1.0";
 
-// lineMax bounds one message of the conversation in bytes, with its line end.
-export const lineMax = 128 << 10;
+// asks is what a batch for a plugin of a type asks. A trigger gets none.
+const asks = { action: "run", output: "deliver" };
 
 // Session is one conversation. It is handed the host's lines one at a time, and says its
 // own by io.write; while it works it hears replies by io.read.
@@ -21,7 +22,8 @@ export class Session {
 	constructor(plugin, io) {
 		this.#plugin = plugin;
 		this.#io = io;
-		io.write(stringify({ hello: { abi, type: plugin.type, plugin: plugin.name, sdk } }));
+		const batch = plugin.type in asks ? batchMax : undefined;
+		io.write(stringify({ hello: { abi, type: plugin.type, plugin: plugin.name, sdk, batch } }));
 	}
 
 	// take does what a line wants. It returns a promise when the plugin's function did.
@@ -80,10 +82,13 @@ export class Session {
 			return definition.wake(this.#context(m.wake), { why, state: state ?? undefined, raw: this.#lazy("wake", "state") });
 		}
 		if (m.run !== undefined && type === "action") {
-			return definition.run(this.#context(m.run), this.#work("run", m.run));
+			return definition.run(this.#context(m.run), work(m.run, this.#lazy("run", "event", "data")));
 		}
 		if (m.deliver !== undefined && type === "output") {
-			return definition.deliver(this.#context(m.deliver), this.#work("deliver", m.deliver));
+			return definition.deliver(this.#context(m.deliver), work(m.deliver, this.#lazy("deliver", "event", "data")));
+		}
+		if (m.batch !== undefined && type in asks && m.batch.kind === asks[type]) {
+			return this.#batch(m.batch);
 		}
 		if (m.check !== undefined) {
 			return definition.check?.(this.#context(m.check));
@@ -95,12 +100,26 @@ export class Session {
 		return new Context(this, request.now_ms);
 	}
 
-	#work(kind, { event, results, key, deadline_ms }) {
-		const { run, workflow, time_ms, data } = event;
-		return {
-			event: { run, workflow, timeMS: time_ms, data, raw: this.#lazy(kind, "event", "data") },
-			results: results ?? [], key, deadlineMS: deadline_ms ?? 0,
-		};
+	// batch works on several events and returns the text of the answer, or a promise of it.
+	#batch({ kind, items, deadline_ms, now_ms }) {
+		if (!Array.isArray(items) || items.length === 0) {
+			throw new Error("a batch of no events");
+		}
+		const { definition } = this.#plugin;
+		const ctx = this.#context({ now_ms });
+		const how = { told: (thrown) => this.#told(thrown), silent: kind === "deliver" };
+		const line = this.#line;
+		let part; // the events as they stand in the message, which few plugins want
+		const runs = items.map((item, i) => work({ ...item, deadline_ms }, () => {
+			part ??= list(line, ["batch", "items"]);
+			return dig(part(i).text, ["event", "data"]) ?? new Raw("null");
+		}));
+		if (definition.batch === undefined) {
+			return inTurn(runs, (run) => definition[kind](ctx, run), how);
+		}
+		const made = definition.batch(ctx, runs);
+		const answer = (outcomes) => together(outcomes, runs.length, how);
+		return typeof made?.then === "function" ? made.then(answer) : answer(made);
 	}
 
 	#answer(m, made) {
@@ -116,6 +135,9 @@ export class Session {
 		if (m.check !== undefined || m.deliver !== undefined) {
 			return "{}";
 		}
+		if (m.batch !== undefined) {
+			return made;
+		}
 		if (m.run !== undefined) {
 			return stringify({ data: made ?? null });
 		}
@@ -125,13 +147,18 @@ export class Session {
 	}
 
 	#refuse(id, thrown) {
+		this.#io.write(stringify({ id, error: this.#told(thrown) }));
+	}
+
+	// told makes what stands in an answer of what was thrown.
+	#told(thrown) {
 		if (this.#failed) {
 			throw this.#failed;
 		}
 		if (thrown instanceof TypeError || thrown instanceof ReferenceError || thrown instanceof RangeError) {
 			globalThis.console?.error(thrown); // most likely a defect: its stack goes to the log
 		}
-		this.#io.write(stringify({ id, error: answered(thrown) }));
+		return answered(thrown);
 	}
 
 	// say writes a line unless the host would end the plugin for it.
@@ -168,23 +195,13 @@ export class Session {
 
 	// raw returns a part of the host's last line, or of its last reply, as it stands there.
 	raw(...path) {
-		let at = new Raw(path[0] === "reply" ? this.replied : this.#line);
-		for (const key of path) {
-			at = at?.get(key);
-		}
-		return at ?? new Raw("null");
+		return dig(path[0] === "reply" ? this.replied : this.#line, path) ?? new Raw("null");
 	}
 
 	// lazy returns a function that gives a part of this request as it stands there.
 	#lazy(...path) {
 		const line = this.#line;
-		return () => {
-			let at = new Raw(line);
-			for (const key of path) {
-				at = at?.get(key);
-			}
-			return at ?? new Raw("null");
-		};
+		return () => dig(line, path) ?? new Raw("null");
 	}
 
 	// broken ends the conversation: the host said what it may not.
@@ -192,4 +209,14 @@ export class Session {
 		this.#failed = new Error(`read: message: ${why}`);
 		return this.#failed;
 	}
+}
+
+// work makes what a plugin gets of what the host sent; raw gives the event's data as it stands
+// in the message.
+function work({ event, results, key, deadline_ms }, raw) {
+	const { run, workflow, time_ms, data } = event;
+	return {
+		event: { run, workflow, timeMS: time_ms, data, raw },
+		results: results ?? [], key, deadlineMS: deadline_ms ?? 0,
+	};
 }

@@ -1,3 +1,6 @@
+// lineMax bounds one message of the conversation in bytes, with its line end.
+export const lineMax = 128 << 10;
+
 // byteLength returns how many bytes a text has in UTF-8.
 export function byteLength(text) {
 	let n = text.length;

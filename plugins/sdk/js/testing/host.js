@@ -1,7 +1,6 @@
 import { StavilyError } from "../src/error.js";
 import { stringify } from "../src/raw.js";
-import { lineMax } from "../src/serve.js";
-import { byteLength } from "../src/text.js";
+import { byteLength, lineMax } from "../src/text.js";
 
 // start starts a plugin with a configuration in a host for unit tests: it answers host
 // calls from plain maps, and has a clock that only the test moves. It throws what the
@@ -64,6 +63,30 @@ class Host {
 	// deliver asks an output to deliver a run.
 	deliver(data = null, more = {}) {
 		return this.#after(this.#ask("deliver", this.#work(data, more)), () => undefined);
+	}
+
+	// batch hands an action or an output several events at once, as an agent does when a
+	// queue has built up, and asks again for what it left out. It returns a list with an
+	// outcome for each event: the data, or a StavilyError.
+	batch(events, more = {}) {
+		const kind = this.#plugin.type === "output" ? "deliver" : "run";
+		const work = events.map((data, i) => this.#work(data, { key: `key-${i + 1}`, ...more }));
+		const out = [];
+		const next = () => {
+			if (out.length >= work.length) {
+				return out;
+			}
+			const { deadline_ms } = work[0];
+			const items = work.slice(out.length).map(({ deadline_ms: _, ...item }) => item);
+			return this.#after(this.#ask("batch", { kind, items, deadline_ms }), (a) => {
+				if (a.items.length === 0 || a.items.length > items.length) {
+					throw new Error(`batch: ${a.items.length} answers to ${items.length} events`);
+				}
+				out.push(...a.items.map(({ data, error }) => (error ? new StavilyError(error.code, error.text) : data ?? null)));
+				return next();
+			});
+		};
+		return next();
 	}
 
 	check() {

@@ -40,6 +40,11 @@ export interface Host {
 	/** What a function answers; a promise when the plugin's function returns one. */
 	run(data?: unknown, more?: { results?: unknown[]; key?: string; deadlineMS?: number }): any;
 	deliver(data?: unknown, more?: { results?: unknown[]; key?: string; deadlineMS?: number }): any;
+	/**
+	 * Hands an action or an output several events in one request, as an agent does when a
+	 * queue has built up. An outcome for each: the data, or a StavilyError.
+	 */
+	batch(events: unknown[], more?: { results?: unknown[]; key?: string; deadlineMS?: number }): any;
 	check(): any;
 	wake(): any;
 	/** Lets time pass, wakes the trigger when it asked for it, and returns the events. */

@@ -4,13 +4,15 @@ import json
 import os
 import sys
 
+from . import _batch
 from ._context import Context
 from ._errors import answered, clip
+from ._line import LINE_MAX, encoded
 from ._text import milliseconds
 
 ABI = 1
 SDK = "python/0.1.0"
-LINE_MAX = 128 << 10  # bytes of one message, with its line end
+_BATCHES = {"action": "run", "output": "deliver"}  # what a batch for it asks; a trigger gets none
 
 
 class Wake:
@@ -58,23 +60,30 @@ def trigger(name, config=None, check=None):
     return lambda wake: Plugin("trigger", name, wake, config, check)
 
 
-def action(name, config=None, check=None):
+def action(name, config=None, check=None, batch=None):
     """Makes an action of a function (ctx, request) that returns the data of the result."""
-    return lambda run: Plugin("action", name, run, config, check)
+    return lambda run: Plugin("action", name, run, config, check, batch)
 
 
-def output(name, config=None, check=None):
+def output(name, config=None, check=None, batch=None):
     """Makes an output of a function (ctx, request); returning means delivered."""
-    return lambda deliver: Plugin("output", name, deliver, config, check)
+    return lambda deliver: Plugin("output", name, deliver, config, check, batch)
 
 
 class Plugin:
     """A plugin with its function. config is a class: its annotated names are the keys, their
     values the defaults; a method validate may look at the whole. Or it is a function that
-    makes the configuration of the dict that was sent. check(ctx) is the self-check."""
+    makes the configuration of the dict that was sent. check(ctx) is the self-check.
 
-    def __init__(self, kind, name, function, config, check):
-        self.kind, self.name, self.function, self.config, self.check = kind, name, function, config, check
+    batch(ctx, requests) is how an action or an output works on several events at once, which
+    pays where one write or one request serves many: the agent may ask so when a queue has
+    built up. It returns a list with an outcome for each, in order: its data, or an exception.
+    The list may be shorter: the rest is asked again. Without it, the function for one event
+    is called for one event after another. For an output, data is passed over."""
+
+    def __init__(self, kind, name, function, config=None, check=None, batch=None):
+        self.kind, self.name, self.function = kind, name, function
+        self.config, self.check, self.batch = config, check, batch
 
     def __call__(self, *args):
         return self.function(*args)
@@ -98,7 +107,10 @@ class Session:
     def __init__(self, plugin, hear, say):
         self.plugin, self._hear, self._say = plugin, hear, say
         self.initial = self.config = self._failed = None
-        say(self.line({"hello": {"abi": ABI, "type": plugin.kind, "plugin": plugin.name, "sdk": SDK}}))
+        hello = {"abi": ABI, "type": plugin.kind, "plugin": plugin.name, "sdk": SDK}
+        if plugin.kind in _BATCHES:
+            hello["batch"] = _batch.BATCH_MAX
+        say(self.line({"hello": hello}))
 
     def take(self, line):
         """Does what a line of the host wants."""
@@ -109,13 +121,23 @@ class Session:
         if number is None or "init" in message or "reply" in message:
             raise self.broken("want a request")
         try:
-            said = self.line({"id": number, "answer": self._ask(message)})
+            said = self._answer(number, message)
         except Exception as error:  # whatever it is, it is the answer
-            if self._failed is not None:
-                raise self._failed from None
-            _trace(error)
-            said = self.line({"id": number, "error": answered(error)})
+            said = self.line({"id": number, "error": self._told(error)})
         self._say(said)
+
+    def _answer(self, number, message):
+        batch = message.get("batch")
+        if batch is not None and batch.get("kind") == _BATCHES.get(self.plugin.kind, ""):
+            return b'{"id":%d,"answer":%s}\n' % (number, self._together(batch))
+        return self.line({"id": number, "answer": self._ask(message)})
+
+    def _told(self, error):
+        """What stands in an answer of what was raised."""
+        if self._failed is not None:
+            raise self._failed from None
+        _trace(error)
+        return answered(error)
 
     def _init(self, message):
         if "init" not in message:
@@ -149,16 +171,25 @@ class Session:
             return {}
         raise ValueError(f'request {message["id"]}: not one for {kind} "{self.plugin.name}"')
 
+    def _together(self, batch):
+        """Works on several events; returns the answer as JSON."""
+        plugin, context = self.plugin, self._context(batch)
+        deadline_ms = batch.get("deadline_ms", 0)
+        work = [Request({**item, "deadline_ms": deadline_ms}) for item in batch.get("items") or []]
+        if not work:
+            raise ValueError("a batch of no events")
+        if plugin.batch is not None:
+            outcomes = _batch.together(plugin.batch(context, work), len(work))
+        else:
+            outcomes = _batch.in_turn(work, lambda request: plugin.function(context, request), deadline_ms)
+        return _batch.answer(outcomes, plugin.kind == "output", self._told)
+
     def _context(self, body):
         return Context(self, body.get("now_ms", 0))
 
     def line(self, message):
         """A message as a line; ValueError for what the host would end the plugin for."""
-        text = _encode(message)
-        try:
-            line = text.encode() + b"\n"
-        except UnicodeEncodeError:  # half a character
-            line = text.encode("utf-8", "replace") + b"\n"
+        line = encoded(message) + b"\n"
         if len(line) > LINE_MAX:
             raise ValueError(f"message of {len(line)} bytes, limit {LINE_MAX}")
         return line
@@ -177,9 +208,6 @@ class Session:
         """Ends the conversation: the host said what it may not."""
         self._failed = RuntimeError(f"read: message: {why}")
         return self._failed
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def _trace(error):

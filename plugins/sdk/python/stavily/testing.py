@@ -10,7 +10,8 @@ and has a clock that only the test moves:
 import json
 
 from ._errors import Error
-from ._plugin import LINE_MAX, Session
+from ._line import LINE_MAX
+from ._plugin import Session
 from ._text import milliseconds
 
 
@@ -59,6 +60,21 @@ class Host:
     def deliver(self, data=None, results=(), key="key-1", deadline_ms=30_000):
         """Asks an output to deliver a run."""
         self._ask("deliver", self._work(data, results, key, deadline_ms))
+
+    def batch(self, events, results=(), deadline_ms=30_000):
+        """Hands an action or an output several events at once, as an agent does when a queue
+        has built up, and asks again for what it left out. Returns an outcome for each: the
+        data, or an Error."""
+        kind, out = "deliver" if self._plugin.kind == "output" else "run", []
+        work = [self._work(data, results, f"key-{at + 1}", deadline_ms) for at, data in enumerate(events)]
+        while len(out) < len(work):
+            items = [{k: v for k, v in item.items() if k != "deadline_ms"} for item in work[len(out) :]]
+            got = self._ask("batch", {"kind": kind, "items": items, "deadline_ms": deadline_ms})["items"]
+            assert 1 <= len(got) <= len(items), f"{len(got)} answers to {len(items)} events"
+            for item in got:
+                error = item.get("error")
+                out.append(item.get("data") if error is None else Error(error["code"], error["text"]))
+        return out
 
     def check(self):
         """Asks the plugin to check itself."""
