@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stavily/stavily/hub/build"
+	"github.com/stavily/stavily/hub/cases"
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/wasmhost"
 )
@@ -123,48 +123,53 @@ func (b built) show(w io.Writer) {
 // buildFolder does for a folder what publishing does for a signed tag.
 func buildFolder(cmd *cobra.Command, dir string, skipTests bool) (built, []byte, error) {
 	none := built{}
-	tree, digest, err := build.Folder(dir)
+	var flags deskFlags
+	d, err := flags.open(cmd, dir)
 	if err != nil {
 		return none, nil, err
 	}
-	m, warnings, err := build.ReadManifest(tree)
-	if err != nil {
-		return none, nil, err
+	if d.origin == nil {
+		return none, nil, usage(cmd, fmt.Errorf("%q: want the folder of a plugin", dir))
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return none, nil, fmt.Errorf("build: %w", err)
-	}
-	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	b, err := build.New(build.Config{
-		CacheDir: filepath.Join(cache, "stavily"), Log: log, AllowUnconfined: true, AllowUnmeasured: true,
-	})
-	if err != nil {
-		return none, nil, err
-	}
-	req := build.Request{Tree: tree, TreeDigest: digest, Manifest: m}
-	r, err := b.Build(cmd.Context(), req)
-	if err != nil {
-		return none, nil, err
-	}
-	module, ext := r.Module, ".zip"
-	if r.Outputs[0].Engine == "" {
+	module, ext := d.script, ".zip"
+	if d.engine == nil {
 		ext = ".wasm"
-		if module, err = build.Meter(module); err != nil {
+		if module, err = build.Meter(d.module); err != nil {
 			return none, nil, err
 		}
-		if _, err := wasmhost.Verify(module, m); err != nil {
+		if _, err := wasmhost.Verify(module, d.manifest); err != nil {
 			return none, nil, err
 		}
 	}
 	said := "not run"
-	if !skipTests && m.Testing.Suite != "" {
-		if said, err = b.Test(cmd.Context(), req); err != nil {
+	if !skipTests {
+		if said, err = d.tested(cmd); err != nil {
 			return none, nil, err
 		}
 	}
+	who := d.origin.result.Builder
 	return built{
-		Plugin: m.String(), Digest: protocol.DigestOf(module), Bytes: len(module), Toolchain: r.Builder.Toolchain,
-		Tests: said, Notes: r.Builder.Notes, Warnings: warnings, ext: ext,
+		Plugin: d.manifest.String(), Digest: protocol.DigestOf(module), Bytes: len(module), Toolchain: who.Toolchain,
+		Tests: said, Notes: who.Notes, Warnings: d.warnings, ext: ext,
 	}, module, nil
+}
+
+// tested runs the plugin's own tests and its cases and says how they went.
+func (d *desk) tested(cmd *cobra.Command) (string, error) {
+	files, err := d.caseFiles()
+	if err != nil {
+		return "", err
+	}
+	said, err := d.ownTests(cmd, len(files) > 0)
+	if err != nil || len(files) == 0 {
+		return said, err
+	}
+	r, err := d.hold(cmd, files, cases.Options{})
+	if err == nil {
+		err = r.Err()
+	}
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s; %d cases passed", said, len(r.Cases)), nil
 }
