@@ -22,10 +22,11 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build every package, and the two programs into this folder
+build: ## build every package, and the three programs into this folder
 	go build ./...
 	CGO_ENABLED=0 go build -trimpath -o stavily .
 	CGO_ENABLED=0 go build -trimpath -o stavily-edge ./edge/stavily-edge
+	CGO_ENABLED=0 go build -trimpath -o stavily-sim ./sim/stavily-sim
 
 .PHONY: test
 test: ## run every test, the plugins' too

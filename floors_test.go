@@ -263,14 +263,26 @@ var floors = []floor{
 	{
 		"sim",
 		[]string{
-			"protocol", "wasmhost", "firmware-targets", "edge", "hub", "hub/api", "sim/expr", "sim/scenario", "sim/report",
+			"protocol", "wasmhost", "firmware-targets", "edge", "edge/mqtt", "hub", "hub/api",
+			"sim/expr", "sim/scenario", "sim/report", "sim/swarm", "sim/wire",
 		},
-		nil,
+		[]string{"testing/synctest"},
 		"the simulator uses the hub whole: its rooms are reached through it",
 	},
 	{
+		"sim/wire", nil,
+		[]string{wazero, paho, mochi, goGit},
+		"bad weather befalls bytes, whatever they mean",
+	},
+	{
+		"sim/stavily-sim",
+		[]string{"hub", "hub/cli", "sim"},
+		nil,
+		"the level bubble links the package testing, which no other program should",
+	},
+	{
 		"sim/swarm",
-		[]string{"protocol", "wasmhost", "edge", "edge/mqtt", "hub", "hub/api"},
+		[]string{"protocol", "wasmhost", "edge", "edge/mqtt", "hub", "hub/api", "sim/wire"},
 		nil,
 		"the swarm is real agents, real sockets and a real hub",
 	},
@@ -299,7 +311,7 @@ var floors = []floor{
 	{
 		".",
 		[]string{"hub", "hub/cli", "hub/demo", "sim", "sim/swarm"},
-		nil,
+		[]string{"testing/synctest"},
 		"main.go is a table of subcommands",
 	},
 }

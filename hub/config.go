@@ -20,6 +20,12 @@ type Config struct {
 	// Link is where agents come from instead of Listen, such as pipes in this process. Serve
 	// closes it.
 	Link net.Listener
+	// Operators is where operators come from instead of the socket in Home, such as pipes in
+	// this process. Serve closes it.
+	Operators net.Listener
+	// Admit are releases built elsewhere, which are sealed as they are at every start: those
+	// of a simulation. Nothing checks them.
+	Admit []Built
 	// API is a TCP address for the operator's API, empty for none; the socket in Home
 	// is always there. It is plain HTTP with a token: loopback, or behind a proxy.
 	API string

@@ -123,7 +123,17 @@ func (s *server) openRest() (err error) {
 		Config: s.cfg, Log: s.log, Keys: s.keys, Files: files, Build: builder, Clock: time.Now, Operate: s.operate,
 	}
 	err = s.hub.Operate(func(tx *store.Tx) error { return fleet.AllOffline(tx, s.started) })
-	return errors.Join(err, s.admit())
+	return errors.Join(err, s.takeIn(), s.admit())
+}
+
+// takeIn admits the releases that the configuration brings.
+func (s *server) takeIn() error {
+	for _, b := range s.cfg.Admit {
+		if _, err := s.hub.Admit(s.started, b); err != nil {
+			return fmt.Errorf("hub: admit %s: %w", b.Manifest.Plugin.Name, err)
+		}
+	}
+	return nil
 }
 
 func (s *server) openBroker() error {
@@ -289,6 +299,11 @@ func (s *server) status() api.Status {
 
 // apiListeners opens the socket and, if wanted, the TCP address of the operator's API.
 func (s *server) apiListeners() ([]func(context.Context) error, error) {
+	if ln := s.cfg.Operators; ln != nil {
+		return []func(context.Context) error{func(ctx context.Context) error {
+			return s.serveAPI(ctx, ln, "")
+		}}, nil
+	}
 	path := api.SocketPath(s.cfg.Home)
 	if len(path) > socketMax {
 		return nil, fmt.Errorf("hub: api: socket %q: %d bytes, the system takes %d; choose a shorter home",

@@ -56,18 +56,16 @@ type want struct {
 
 // wants reads the hub's books.
 func (w *World) wants() (map[protocol.AgentName]want, error) {
+	if w.real != nil && w.real.wants != nil {
+		return w.real.wants, nil
+	}
 	if w.hub.hub == nil {
 		return nil, fmt.Errorf("the hub is away")
 	}
 	agents, err := w.hub.hub.Agents()
 	out := make(map[protocol.AgentName]want, len(agents))
 	for i := range agents {
-		a := &agents[i]
-		v := want{revision: a.Desired.Revision, digest: a.Desired.Digest}
-		if a.Reported != nil {
-			v.reported = a.Reported.Digest
-		}
-		out[a.Address.Agent] = v
+		out[agents[i].Address.Agent] = wantOf(&agents[i])
 	}
 	return out, err
 }
@@ -82,7 +80,7 @@ func (d *device) pending(hub want) string {
 	case !d.line.up:
 		return "its line is down"
 	}
-	s := d.agent.Status()
+	s := d.status()
 	switch {
 	case s.DiskRefuses:
 		return "its disk takes nothing"

@@ -23,8 +23,11 @@ const (
 	exitBroken      = 99 // an invariant or an expectation, or not all converged
 )
 
-// Command returns "stavily sim".
-func Command() *cobra.Command {
+// Command returns "stavily sim", without a bubble.
+func Command() *cobra.Command { return CommandIn(nil) }
+
+// CommandIn returns "stavily sim" for a program that has a bubble; nil for none.
+func CommandIn(bubble Bubble) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sim",
 		Short: "Run a simulated fleet: thousands of agents, virtual time, one seed",
@@ -34,7 +37,8 @@ func Command() *cobra.Command {
 			"scenario is wrong, 1 anything else.",
 		Example: "  stavily sim new cold-chain\n  stavily sim run cold-chain.yaml --seeds 20 --html out.html",
 	}
-	cmd.AddCommand(runCommand(), newCommand(), showCommand(), shrinkCommand(), tryCommand(), replayCommand())
+	cmd.AddCommand(runCommand(bubble), newCommand(), showCommand(), shrinkCommand(bubble), tryCommand(),
+		replayCommand())
 	return cmd
 }
 
@@ -92,9 +96,6 @@ func clean(text string) string {
 // simulate builds what the scenario's plugins need and runs it. An error in a workflow
 // has its place in it and counts as one of the scenario.
 func (f *runFlags) simulate(ctx context.Context, s *scenario.Scenario, o Options) (*report.Result, error) {
-	if s.Level != scenario.LevelModel {
-		return nil, wrongHere(s, "level %s is not built yet; this version runs level model", s.Level)
-	}
 	if f.modules == nil {
 		modules, err := f.build(ctx, s)
 		if err != nil {
@@ -103,7 +104,7 @@ func (f *runFlags) simulate(ctx context.Context, s *scenario.Scenario, o Options
 		f.modules = modules
 	}
 	o.Modules, o.Build = f.modules, buildName()
-	r, err := Run(ctx, s, o)
+	r, err := f.runAt(ctx, s, o)
 	var placed interface{ Caret() string }
 	if errors.As(err, &placed) {
 		err = &exitError{exitBadScenario, err}

@@ -103,6 +103,9 @@ func (f *runFlags) recorded(cmd *cobra.Command, path string) (*scenario.Scenario
 }
 
 func (f *runFlags) replay(cmd *cobra.Command, s *scenario.Scenario, m moment) error {
+	if s.Level != scenario.LevelModel {
+		return wrongHere(s, "replay: at level %s no run is like another; only level model can be replayed", s.Level)
+	}
 	modules, err := f.build(cmd.Context(), s)
 	if err != nil {
 		return err
@@ -155,7 +158,7 @@ func (d *device) show(w io.Writer, asJSON bool, t *tail) error {
 		out.OpenRuns = append(out.OpenRuns, r.id.String())
 	}
 	if d.agent != nil {
-		status := d.agent.Status()
+		status := d.status()
 		out.Status = &status
 	}
 	if asJSON {

@@ -25,11 +25,13 @@ type runFlags struct {
 	count            int
 	cache            string
 	files            scenario.Report
+	level            string
+	bubble           Bubble               // nil: this program has none
 	modules          map[string]hub.Built // once built
 }
 
-func runCommand() *cobra.Command {
-	f := &runFlags{}
+func runCommand(bubble Bubble) *cobra.Command {
+	f := &runFlags{bubble: bubble}
 	cmd := &cobra.Command{
 		Use:   "run SCENARIO.yaml",
 		Short: "Run a scenario and say what held",
@@ -42,6 +44,7 @@ func runCommand() *cobra.Command {
 	}
 	f.common(cmd)
 	flags := cmd.Flags()
+	flags.StringVar(&f.level, "level", "", "how much is real: model, bubble or live, instead of the scenario's")
 	flags.Uint64Var(&f.seeds, "seeds", 1, "run so many seeds, from the scenario's or --seed on")
 	flags.StringVar(&f.until, "until", "", "end so long after the start, such as 24h")
 	flags.StringVar(&f.workflow, "workflow", "", "deploy this workflow instead of the scenario's")
@@ -63,6 +66,9 @@ func (f *runFlags) common(cmd *cobra.Command) {
 func (f *runFlags) run(cmd *cobra.Command, path string) error {
 	s, err := f.prepare(cmd, path)
 	if err != nil {
+		return err
+	}
+	if done, err := f.elsewhere(cmd, s, []string{path}); done {
 		return err
 	}
 	first := s.Seed
@@ -105,6 +111,7 @@ func (f *runFlags) prepare(cmd *cobra.Command, path string) (*scenario.Scenario,
 			return s.Until(d)
 		}},
 		{f.count > 0, f.smaller},
+		{true, func(s *scenario.Scenario) (*scenario.Scenario, error) { return f.levelled(cmd, s) }},
 	}
 	for _, c := range changes {
 		if !c.wanted {
@@ -142,7 +149,7 @@ func (f *runFlags) withPlugin(s *scenario.Scenario) (*scenario.Scenario, error) 
 // repeat is the command that runs one seed again.
 func (f *runFlags) repeat(s *scenario.Scenario, seed uint64) string {
 	words := []string{"stavily sim run", quoted(s.File), fmt.Sprintf("--seed %d", seed)}
-	for _, flag := range [][2]string{{"--until", f.until}, {"--workflow", f.workflow}, {"--plugin", f.plugin}} {
+	for _, flag := range [][2]string{{"--until", f.until}, {"--workflow", f.workflow}, {"--plugin", f.plugin}, {"--level", f.level}} {
 		if flag[1] != "" {
 			words = append(words, flag[0], quoted(flag[1]))
 		}

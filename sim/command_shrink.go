@@ -15,8 +15,8 @@ import (
 	"github.com/stavily/stavily/sim/scenario"
 )
 
-func shrinkCommand() *cobra.Command {
-	f := &runFlags{}
+func shrinkCommand(bubble Bubble) *cobra.Command {
+	f := &runFlags{bubble: bubble}
 	var out string
 	var most int
 	cmd := &cobra.Command{
@@ -29,6 +29,9 @@ func shrinkCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := load(cmd, args[0])
 			if err != nil {
+				return err
+			}
+			if done, err := f.elsewhere(cmd, s, args); done {
 				return err
 			}
 			if out == "" {

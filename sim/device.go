@@ -11,6 +11,7 @@ import (
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/sim/report"
 	"github.com/stavily/stavily/sim/scenario"
+	"github.com/stavily/stavily/sim/wire"
 	"github.com/stavily/stavily/wasmhost"
 )
 
@@ -40,6 +41,7 @@ type device struct {
 	line    line
 	plugins plugins
 	signals []signal
+	body    *body  // nil at level model
 	ids     stream // run IDs
 	rng     stream // of the disk's latency
 
@@ -93,6 +95,10 @@ func (d *device) power() {
 	d.boots++
 	d.disk.dead, d.disk.cut = false, cutNone
 	d.clock.boot(d.w.now)
+	if d.body != nil {
+		d.live()
+		return
+	}
 	agent, err := edge.New(d.config(), edge.Deps{
 		Link: &d.line, Store: &d.disk, Plugins: &d.plugins, Random: &d.ids, Wall: d.clock.wall,
 		Log: slog.New(d.w.logs(d)),
@@ -101,11 +107,7 @@ func (d *device) power() {
 		d.w.broken(err)
 		return
 	}
-	d.w.trace.note(d.w.now, d, "boot", nil)
-	for _, c := range d.w.checks {
-		c.booted(d)
-	}
-	d.agent = agent
+	d.booted(agent)
 	if err := agent.Boot(d.now()); err != nil { // the disk does not answer: try again, as a supervisor does
 		d.kill()
 		d.w.push(item{at: d.w.now + int64(restartTime), kind: kindPower, d: d})
@@ -113,6 +115,58 @@ func (d *device) power() {
 	}
 	d.settle()
 	d.line.retry()
+}
+
+// live is power at the levels at which an agent runs by itself.
+func (d *device) live() {
+	agent, err := d.body.start()
+	if err != nil {
+		d.w.broken(err)
+		return
+	}
+	d.booted(agent)
+}
+
+// booted notes that the device's agent begins anew.
+func (d *device) booted(agent *edge.Agent) {
+	d.w.trace.note(d.w.now, d, "boot", nil)
+	for _, c := range d.w.checks {
+		c.booted(d)
+	}
+	d.agent = agent
+}
+
+// status returns what the agent says of itself. There must be one.
+func (d *device) status() edge.Status {
+	if d.body != nil {
+		return d.body.status
+	}
+	return d.agent.Status()
+}
+
+// block holds a direction of the line, or lets it go.
+func (d *device) block(dir way, by int) {
+	if d.body != nil {
+		d.body.wire.Block(wire.Way(dir), by)
+		return
+	}
+	d.line.block(dir, by)
+}
+
+// lined says whether this is a time in which there is a line.
+func (d *device) lined(is bool) {
+	if d.body == nil {
+		d.line.open(is)
+		return
+	}
+	if d.line.shut == is {
+		d.line.shut = !is
+		by := 1
+		if is {
+			by = -1
+		}
+		d.body.wire.Shut(by)
+	}
 }
 
 // spinsMax bounds the ticks of one agent at one moment.
@@ -128,8 +182,12 @@ func (d *device) kill() {
 	}
 	d.agent = nil
 	d.plugins.clear()
-	d.line.cut("agent gone")
-	d.line.dropped(wayUp)
+	if d.body != nil {
+		d.body.die()
+	} else {
+		d.line.cut("agent gone")
+		d.line.dropped(wayUp)
+	}
 	d.ticks++
 	d.tickAt = 0
 	d.w.trace.note(d.w.now, d, "gone", nil)
@@ -148,7 +206,11 @@ func (d *device) online(up bool) {
 
 // hear gives the agent a message.
 func (d *device) hear(m protocol.Message) {
-	if d.agent != nil {
+	switch {
+	case d.agent == nil:
+	case d.body != nil:
+		d.body.life.inbox.Message(m)
+	default:
 		d.agent.Handle(d.now(), m)
 		d.settle()
 	}
@@ -156,7 +218,7 @@ func (d *device) hear(m protocol.Message) {
 
 // answered gives the agent the end of a call.
 func (d *device) answered(a edge.Answered) {
-	if d.busy > d.w.now {
+	if d.busy > d.w.now && d.body == nil {
 		d.w.push(item{at: d.busy, kind: kindAnswer, d: d, n: 1, arg: &answered{a, d.boots}})
 		return
 	}
@@ -165,6 +227,10 @@ func (d *device) answered(a edge.Answered) {
 		what = "answer " + a.Answer.Error.Code.String()
 	}
 	d.w.trace.note(d.w.now, d, what, []byte(a.Instance.Step))
+	if d.body != nil {
+		d.body.life.inbox.Answered(a)
+		return
+	}
 	d.agent.Answered(d.now(), a)
 	d.settle()
 }

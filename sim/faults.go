@@ -176,6 +176,11 @@ func (f *faults) ofHub(of *scenario.Fault) {
 	w := f.w
 	switch of.What {
 	case scenario.HubRestart, scenario.HubCrash:
+		if w.real != nil {
+			w.real.stopHub(of.What == scenario.HubCrash)
+			f.last(max(of.For, restartTime), w.real.backHub)
+			return
+		}
 		w.hub.stop(of.What == scenario.HubCrash)
 		f.last(max(of.For, restartTime), w.hub.back)
 	case scenario.HubRestore:
@@ -192,6 +197,11 @@ func (f *faults) ofHub(of *scenario.Fault) {
 // befall lets a fault happen to one device and returns how it is undone, nil when there
 // is nothing to undo.
 func (f *faults) befall(of *scenario.Fault, d *device, rng *stream) (undo func()) {
+	if d.body != nil {
+		if undo, was := d.body.befall(of, f, rng); was {
+			return undo
+		}
+	}
 	switch of.What {
 	case scenario.Partition:
 		return f.partition(of, d)
@@ -237,11 +247,11 @@ func (f *faults) partition(of *scenario.Fault, d *device) func() {
 		ways = ways[1:]
 	}
 	for _, w := range ways {
-		d.line.block(w, 1)
+		d.block(w, 1)
 	}
 	return func() {
 		for _, w := range ways {
-			d.line.block(w, -1)
+			d.block(w, -1)
 		}
 	}
 }

@@ -94,7 +94,7 @@ func (s fleetSource) other(name string, bytes uint64) expr.Value {
 		oldest := s.most(func(d *device) uint64 { return uint64(d.oldest()) })
 		return num(oldest.Num / float64(time.Second))
 	case "hub.up":
-		return truth(w.hub.hub != nil)
+		return truth(w.hubUp())
 	case "hub.refused":
 		return count(t.totals.Refused)
 	case "hub.bytes_per_agent_day":
@@ -169,7 +169,7 @@ func (s fleetSource) active(name protocol.WorkflowName) expr.Value {
 		if d.agent == nil || s.t.of(d).want.IsZero() {
 			continue
 		}
-		for _, a := range d.agent.Status().Assignments {
+		for _, a := range d.status().Assignments {
 			if a.Workflow != name {
 				continue
 			}

@@ -32,6 +32,12 @@ func (w *World) people() error {
 		w.byAddress[d.addr], w.byName[string(d.addr.Agent)] = d, d
 		wishes[i] = hub.NewAgent{Address: d.addr, Device: d.describe(), Time: w.start}
 	}
+	if w.real != nil {
+		for _, d := range w.devices {
+			d.body = newBody(w.real, d)
+		}
+		return nil // they join when there is a hub
+	}
 	epochs, err := w.hub.hub.Enrol(w.start, wishes)
 	for i := range epochs {
 		w.devices[i].epoch = epochs[i]
@@ -105,13 +111,15 @@ func (w *World) publish() error {
 
 // admit has the hub seal a release, and notes what answers for its module.
 func (w *World) admit(b hub.Built, answers behaviour) error {
-	ref, err := w.hub.hub.Admit(w.start, b)
-	if err != nil {
-		return err
-	}
 	module := protocol.DigestOf(b.Module)
-	w.releases[ref.Digest], w.code[module] = module, answers
-	return nil
+	w.code[module] = answers
+	if w.real != nil {
+		w.admitted = append(w.admitted, b) // the hub seals them when it starts
+		return nil
+	}
+	ref, err := w.hub.hub.Admit(w.start, b)
+	w.releases[ref.Digest] = module
+	return err
 }
 
 func builtModel(p *scenario.Plugin, kind protocol.PluginType) hub.Built {
@@ -149,6 +157,11 @@ func (w *World) types() (map[protocol.PluginName]protocol.PluginType, error) {
 
 // deploy does what the operator wishes.
 func (w *World) deploy(of *scenario.Deploy) {
+	if w.real != nil {
+		w.trace.note(w.now, nil, "deploy", []byte(of.Name))
+		w.real.deploy(of)
+		return
+	}
 	w.hub.operate(func() error {
 		w.trace.note(w.now, nil, "deploy", []byte(of.Name))
 		if of.Remove {
@@ -175,23 +188,27 @@ func (l *line) times() {
 		return
 	}
 	const day = 24 * time.Hour
-	midnight := l.w.start.Truncate(day)
+	start := l.w.scenario.Start
+	midnight := start.Truncate(day)
 	for i, win := range windows {
 		rng := newStream(l.w.seed, fmt.Sprint("window ", i), l.d.id)
 		to := win.To
 		if to <= win.From {
 			to += day
 		}
-		l.edge(midnight.Add(win.From-day).Sub(l.w.start), true, &rng)
-		l.edge(midnight.Add(to-day).Sub(l.w.start), false, &rng)
+		l.edge(midnight.Add(win.From-day).Sub(start), true, &rng)
+		l.edge(midnight.Add(to-day).Sub(start), false, &rng)
 	}
-	at := l.w.start.Sub(midnight)
-	l.shut = !slices.ContainsFunc(windows, func(win scenario.Window) bool {
+	at := start.Sub(midnight)
+	shut := !slices.ContainsFunc(windows, func(win scenario.Window) bool {
 		if win.To <= win.From {
 			return at >= win.From || at < win.To
 		}
 		return at >= win.From && at < win.To
 	})
+	if shut {
+		l.d.lined(false)
+	}
 }
 
 // edge opens or closes the line at a time of every day.
@@ -202,7 +219,7 @@ func (l *line) edge(next time.Duration, opens bool, rng *stream) {
 	}
 	when := next + time.Duration((2*rng.unit()-1)*float64(l.d.group.Online.Jitter))
 	l.w.do(int64(when), func() {
-		l.open(opens)
+		l.d.lined(opens)
 		l.edge(next+day, opens, rng)
 	})
 }

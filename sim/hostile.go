@@ -24,7 +24,13 @@ func (f *faults) hostile(d *device, rng *stream) {
 		noise := make([]byte, rng.below(200))
 		_, _ = rng.Read(noise)
 		w.trace.note(w.now, d, "noise "+string(k), noise)
-		w.hub.receive(protocol.Message{Topic: protocol.Topic(d.addr, k), Payload: noise})
+		m := protocol.Message{Topic: protocol.Topic(d.addr, k), Payload: noise}
+		switch {
+		case d.body == nil:
+			w.hub.receive(m)
+		case d.body.life != nil: // by its own connection, as a device that was taken over does
+			_ = d.body.life.link.Send(m) // refused, if its own link knows better
+		}
 	}
 	f.forge(d, rng)
 }

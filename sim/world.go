@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/stavily/stavily/hub"
@@ -45,6 +46,8 @@ type Options struct {
 	Modules map[string]hub.Built
 	// Stop ends the run at the first violation.
 	Stop bool
+
+	halt *atomic.Bool // ends the run as soon as it is looked at; nil: nothing does
 }
 
 // World is one simulation. One caller at a time.
@@ -62,6 +65,9 @@ type World struct {
 	trace *trace
 	hub   *hubside
 	ring  protocol.Keyring
+
+	real     *realm      // nil at level model
+	admitted []hub.Built // releases that a hub which starts is to have
 
 	devices   []*device
 	byAddress map[protocol.Address]*device
@@ -91,12 +97,14 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*report.Result, 
 	}
 	var out *report.Result
 	if err = w.run(); err == nil {
-		out = w.tell.result()
+		w.alone(func() { out = w.tell.result() })
 	}
 	if err = errors.Join(err, w.close()); err != nil {
 		return nil, fmt.Errorf("simulate %s: seed %d: at +%s: %w", s.Name, w.seed, time.Duration(w.now), err)
 	}
-	out.Wall = time.Since(began)
+	if s.Level != scenario.LevelBubble { // where the clock is not ours
+		out.Wall = time.Since(began)
+	}
 	return out, nil
 }
 
@@ -104,6 +112,7 @@ func newWorld(ctx context.Context, s *scenario.Scenario, o Options) (*World, err
 	w := &World{
 		ctx: ctx, scenario: s, opts: o, seed: s.Seed, start: s.Start, until: int64(s.Duration),
 		repeat: o.Repeat,
+		hub:    &hubside{},
 		trace:  newTrace(o.Log), byAddress: map[protocol.Address]*device{}, byName: map[string]*device{},
 		code: map[protocol.Digest]behaviour{}, releases: map[protocol.Digest]protocol.Digest{},
 		bad: map[string]int{},
@@ -119,16 +128,25 @@ func newWorld(ctx context.Context, s *scenario.Scenario, o Options) (*World, err
 	}
 	w.checks = newChecks(w)
 	w.tell = newTeller(w)
-	var err error
-	if w.hub, err = newHubside(ctx, w); err != nil {
-		return nil, err
-	}
-	w.ring = w.hub.hub.Believed()
-	if err := errors.Join(w.people(), w.publish()); err != nil {
+	if err := w.found(ctx); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
-	w.plan()
+	w.alone(w.plan)
 	return w, nil
+}
+
+// found makes the hub, the fleet and the releases.
+func (w *World) found(ctx context.Context) error {
+	if w.scenario.Level != scenario.LevelModel {
+		return w.foundReal(ctx)
+	}
+	h, err := newHubside(ctx, w)
+	if err != nil {
+		return err
+	}
+	w.hub = h
+	w.ring = w.hub.hub.Believed()
+	return errors.Join(w.people(), w.publish())
 }
 
 // plan puts into the queue what the scenario says.
@@ -151,24 +169,39 @@ func (w *World) run() error {
 	if err := w.runTo(w.until); err != nil {
 		return err
 	}
-	w.faults.end()
-	bound := w.now + int64(w.scenario.Settle)
-	for w.now < bound && w.err == nil {
-		if err := w.runTo(min(bound, w.now+int64(settleStep))); err != nil {
+	at, bound, settled := int64(0), int64(0), false
+	w.alone(func() {
+		w.faults.end()
+		at, bound = w.now, w.now+int64(w.scenario.Settle)
+	})
+	for at < bound && !settled {
+		at = min(bound, at+int64(settleStep))
+		if err := w.runTo(at); err != nil {
 			return err
 		}
-		if len(w.pending(false)) == 0 {
-			break
+		w.look()
+		w.alone(func() { settled = len(w.pending(false)) == 0 })
+	}
+	w.alone(func() {
+		for _, c := range w.checks {
+			c.ended()
 		}
-	}
-	for _, c := range w.checks {
-		c.ended()
-	}
+	})
 	return w.err
+}
+
+// look asks a hub that runs by itself what it knows.
+func (w *World) look() {
+	if w.real != nil {
+		w.real.refresh()
+	}
 }
 
 // runTo lets everything happen up to a moment.
 func (w *World) runTo(end int64) error {
+	if w.real != nil {
+		return w.real.runTo(end)
+	}
 	for n := 0; w.err == nil; n++ {
 		next, ok := w.queue.next()
 		if !ok || next > end {
@@ -220,7 +253,12 @@ func (w *World) happen(it *item) {
 	}
 }
 
-func (w *World) push(it item) { w.queue.push(it) }
+func (w *World) push(it item) {
+	w.queue.push(it)
+	if w.real != nil {
+		w.real.ring()
+	}
+}
 
 // do has f happen at a moment.
 func (w *World) do(at int64, f func()) { w.push(item{at: max(at, w.now), kind: kindDo, arg: f}) }
@@ -246,8 +284,13 @@ func (w *World) logs(d *device) slog.Handler {
 	return &logHandler{w: w, d: d}
 }
 
-func (w *World) close() error {
-	err := w.hub.close()
+func (w *World) close() (err error) {
+	switch {
+	case w.real != nil:
+		err = w.real.close()
+	case w.hub.memory != nil:
+		err = w.hub.close()
+	}
 	if w.guests.host != nil {
 		err = errors.Join(err, w.guests.host.Close(context.WithoutCancel(w.ctx)))
 	}

@@ -32,12 +32,21 @@ type Client struct {
 
 // OnSocket returns a client for the hub whose socket is at path.
 func OnSocket(path string) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return Over(path, func(ctx context.Context) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
-	}
-	transport := &http.Transport{DialContext: dial}
-	return &Client{at: path, base: "http://hub", http: &http.Client{Transport: transport}}
+	})
 }
+
+// Over returns a client for the hub that dial connects to; at names it in errors.
+func Over(at string, dial func(context.Context) (net.Conn, error)) *Client {
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+	}
+	return &Client{at: at, base: "http://hub", http: &http.Client{Transport: transport}}
+}
+
+// Close ends the connections that nobody uses.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // OnAddress returns a client for the hub at base, such as http://127.0.0.1:8080.
 func OnAddress(base, token string) *Client {

@@ -37,7 +37,7 @@ func (s *Scenario) Cut(c Cut) (*Scenario, error) {
 	if c.Seed > 0 {
 		put(root, "seed", strconv.FormatUint(c.Seed, 10))
 	}
-	return Parse(s.File, encode(root), s.files)
+	return s.again(encode(root))
 }
 
 // Until returns the scenario ended at d, which leaves out what happens later and cuts
@@ -72,7 +72,7 @@ func (s *Scenario) Until(d time.Duration) (*Scenario, error) {
 	drop(root, "faults", faults)
 	drop(root, "deploy", deploys)
 	put(root, "duration", formatDuration(d))
-	return Parse(s.File, encode(root), s.files)
+	return s.again(encode(root))
 }
 
 // WithWorkflow returns the scenario with a workflow's file deployed instead of all that
@@ -85,7 +85,7 @@ func (s *Scenario) WithWorkflow(path string) (*Scenario, error) {
 	root := s.tree()
 	item := mapping("at", formatDuration(at), "workflow", path)
 	replace(root, "deploy", &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{item}})
-	return Parse(s.File, encode(root), s.files)
+	return s.again(encode(root))
 }
 
 // WithPlugin returns the scenario with a plugin's source bound to its name.
@@ -97,7 +97,7 @@ func (s *Scenario) WithPlugin(name, folder string) (*Scenario, error) {
 		replace(root, "plugins", plugins)
 	}
 	replace(plugins, name, mapping("folder", folder))
-	return Parse(s.File, encode(root), s.files)
+	return s.again(encode(root))
 }
 
 // Text returns the scenario as YAML, its comments kept.

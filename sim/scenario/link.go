@@ -100,6 +100,7 @@ func readLink(v value, g *Group) {
 		return
 	}
 	fields(v, linkKeys, &g.Link)
+	checkWire(v)
 	if g.Link.Loss >= 1 {
 		v.errorf("loss of 100%% is no line; use a partition fault or online windows")
 	}

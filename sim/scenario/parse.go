@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -58,15 +59,23 @@ func Load(path string) (*Scenario, error) {
 
 // Parse reads and checks a scenario. file stands in errors, which are Errors.
 func Parse(file string, text []byte, files Files) (*Scenario, error) {
-	s := &Scenario{
-		File: file, Start: time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC), Level: LevelModel,
-		Seed: 1, Duration: durationMax, text: text, files: files,
+	return (&Scenario{File: file, files: files}).again(text)
+}
+
+// again reads text as s was read: with its files, and at the level that was asked for.
+func (s *Scenario) again(text []byte) (*Scenario, error) {
+	file, files := s.File, s.files
+	s = &Scenario{
+		File: file, forced: s.forced, Start: time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC),
+		Level: cmp.Or(s.forced, LevelModel), Seed: 1,
+		Duration: durationMax, text: text, files: files,
 	}
 	r := &reader{file: file, lines: strings.Split(string(text), "\n"), files: files, s: s}
 	if root := r.parse(text); root != nil {
 		top := value{r: r, node: root}
 		s.Pos = top.pos()
 		fields(top, topKeys, s)
+		s.checkLong(top)
 		s.defaults()
 	}
 	if err := r.failed(); err != nil {
@@ -225,17 +234,6 @@ func readLasting[T any](field func(*T) *time.Duration) func(value, *T) {
 		}
 		return d, err
 	}, field)
-}
-
-func readLevel(v value, s *Scenario) {
-	text, ok := v.scalar("a level")
-	switch s.Level = Level(text); {
-	case !ok, s.Level == LevelModel, s.Level == LevelBubble, s.Level == LevelLive:
-	case text == "boards":
-		v.errorf("boards in QEMU are not built yet; want model, bubble or live")
-	default:
-		v.errorf("%q, want model, bubble or live", clip(text))
-	}
 }
 
 // moment reads when something happens: a time since the start, a time of day (the first

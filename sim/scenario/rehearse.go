@@ -71,7 +71,7 @@ func (s *Scenario) Rehearse(k Known, change []byte) (*Scenario, error) {
 		return nil, err
 	}
 	replace(root, "deploy", deploys)
-	return Parse(s.File, encode(root), s.files)
+	return s.again(encode(root))
 }
 
 // like returns the index of the group that a is most like.

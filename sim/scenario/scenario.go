@@ -39,6 +39,7 @@ type Scenario struct {
 	Pos      Pos
 
 	text   []byte
+	forced Level // replaces what the file says; empty: nothing does
 	files  Files
 	agents []Agent
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stavily/stavily/hub"
 	"github.com/stavily/stavily/hub/api"
 	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/sim/wire"
 )
 
 // site is where the members of a swarm live at a hub of its own.
@@ -28,7 +29,7 @@ func WithHub(ctx context.Context, cfg Config, piped bool) (out *Result, err erro
 	h := hub.DefaultConfig(filepath.Join(home, "h"))
 	h.Listen = "127.0.0.1:0"
 	if piped {
-		p := newPipes()
+		p := wire.NewListener()
 		h.Link, cfg.Dial = p, p.Dial
 	}
 	ctx, end := context.WithCancel(ctx)

@@ -9,61 +9,74 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/stavily/stavily/protocol"
 )
 
-// identity is what a member got when it joined.
-type identity struct {
-	address protocol.Address
-	epoch   uint64
-	ring    protocol.Keyring
-	cert    tls.Certificate
-	pool    *x509.CertPool
+// Identity is what an agent gets when it joins.
+type Identity struct {
+	Address protocol.Address
+	Epoch   uint64
+	Ring    protocol.Keyring
+	Cert    tls.Certificate
+	Pool    *x509.CertPool // the hub's authority
 }
 
-// tls returns what the member connects with.
-func (i *identity) tls() *tls.Config {
+// TLS returns what the agent connects with.
+func (i *Identity) TLS() *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13, ServerName: protocol.HubServerName, RootCAs: i.pool,
-		Certificates: []tls.Certificate{i.cert}, NextProtos: []string{protocol.ALPNLink},
+		MinVersion: tls.VersionTLS13, ServerName: protocol.HubServerName, RootCAs: i.Pool,
+		Certificates: []tls.Certificate{i.Cert}, NextProtos: []string{protocol.ALPNLink},
 	}
 }
 
 // joinMax bounds one join.
 const joinMax = 30 * time.Second
 
-// join spends one use of the token: key made here, certificate from the hub.
-func (m *member) join(ctx context.Context) error {
+// Joining is what a join needs.
+type Joining struct {
+	Name   protocol.AgentName
+	Device protocol.Device
+	Token  protocol.JoinToken
+	// Dial opens a bare connection to the hub; TLS is put on top of it.
+	Dial func(ctx context.Context) (net.Conn, error)
+}
+
+// Join spends one use of the token: key made here, certificate from the hub.
+func (j *Joining) Join(ctx context.Context) (*Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinMax)
 	defer cancel()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return fmt.Errorf("join %s: key: %w", m.name, err)
+		return nil, fmt.Errorf("join %s: key: %w", j.Name, err)
 	}
 	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 	if err != nil {
-		return fmt.Errorf("join %s: certificate request: %w", m.name, err)
+		return nil, fmt.Errorf("join %s: certificate request: %w", j.Name, err)
 	}
-	token := m.of.cfg.Token
-	reply, err := m.of.ask(ctx, protocol.JoinRequest{
-		TokenID: token.ID, Secret: token.Secret, Address: protocol.Address{Agent: m.name}, CSR: csr,
-		Device: device(),
+	reply, err := j.ask(ctx, protocol.JoinRequest{
+		TokenID: j.Token.ID, Secret: j.Token.Secret, Address: protocol.Address{Agent: j.Name}, CSR: csr,
+		Device: j.Device,
 	})
 	if err != nil {
-		return fmt.Errorf("join %s: %w", m.name, err)
+		return nil, fmt.Errorf("join %s: %w", j.Name, err)
 	}
-	return m.take(reply, key)
+	who, err := take(reply, key)
+	if err != nil {
+		return nil, fmt.Errorf("join %s: %w", j.Name, err)
+	}
+	return who, nil
 }
 
 // ask puts a request to the hub's join port, which must have the authority that the
 // token names.
-func (s *swarm) ask(ctx context.Context, req protocol.JoinRequest) (reply protocol.JoinReply, err error) {
-	conn, err := s.connect(ctx, &tls.Config{
+func (j *Joining) ask(ctx context.Context, req protocol.JoinRequest) (reply protocol.JoinReply, err error) {
+	conn, err := Secure(ctx, j.Dial, &tls.Config{
 		MinVersion: tls.VersionTLS13, ServerName: protocol.HubServerName, NextProtos: []string{protocol.ALPNJoin},
 		InsecureSkipVerify: true, //nolint:gosec // the authority is pinned below, by the token
-		VerifyConnection:   s.pinned,
+		VerifyConnection:   j.pinned,
 	})
 	if err != nil {
 		return reply, err
@@ -84,30 +97,45 @@ func (s *swarm) ask(ctx context.Context, req protocol.JoinRequest) (reply protoc
 	return reply, nil
 }
 
+// Secure opens a bare connection and puts TLS on it.
+func Secure(ctx context.Context, dial func(context.Context) (net.Conn, error), config *tls.Config,
+) (net.Conn, error) {
+	bare, err := dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn := tls.Client(bare, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = bare.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
 // pinned wants the chain to end in the authority of the token.
-func (s *swarm) pinned(state tls.ConnectionState) error {
+func (j *Joining) pinned(state tls.ConnectionState) error {
 	chain := state.PeerCertificates
-	if len(chain) < 2 || protocol.DigestOf(chain[len(chain)-1].Raw) != s.cfg.Token.CA {
+	if len(chain) < 2 || protocol.DigestOf(chain[len(chain)-1].Raw) != j.Token.CA {
 		return errors.New("the hub has another authority than the token")
 	}
 	return chain[0].CheckSignatureFrom(chain[len(chain)-1])
 }
 
-// take keeps what the hub answered.
-func (m *member) take(reply protocol.JoinReply, key *ecdsa.PrivateKey) error {
+// take reads what the hub answered.
+func take(reply protocol.JoinReply, key *ecdsa.PrivateKey) (*Identity, error) {
 	ca, err := x509.ParseCertificate(reply.CA)
 	if err != nil {
-		return fmt.Errorf("join %s: authority: %w", m.name, err)
+		return nil, fmt.Errorf("authority: %w", err)
 	}
 	root := protocol.Keyring{Keys: []protocol.PublicKey{{Role: protocol.RoleRoot, Key: reply.Root}}}
 	payload, err := protocol.Open(protocol.ContextKeyring, root, reply.Keyring)
 	if err != nil {
-		return fmt.Errorf("join %s: %w", m.name, err)
+		return nil, err
 	}
-	m.who = identity{
-		address: reply.Address, epoch: reply.Epoch, pool: x509.NewCertPool(),
-		cert: tls.Certificate{Certificate: [][]byte{reply.Certificate}, PrivateKey: key},
+	who := &Identity{
+		Address: reply.Address, Epoch: reply.Epoch, Pool: x509.NewCertPool(),
+		Cert: tls.Certificate{Certificate: [][]byte{reply.Certificate}, PrivateKey: key},
 	}
-	m.who.pool.AddCert(ca)
-	return protocol.UnmarshalExact(payload, &m.who.ring)
+	who.Pool.AddCert(ca)
+	return who, protocol.UnmarshalExact(payload, &who.Ring)
 }

@@ -3,10 +3,10 @@ package swarm
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"log/slog"
 	"math"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +20,7 @@ import (
 type member struct {
 	of    *swarm
 	name  protocol.AgentName
-	who   identity
+	who   *Identity
 	inbox *edge.Inbox
 	link  *mqtt.Link
 	agent *edge.Agent
@@ -70,7 +70,7 @@ func (m *member) live(ctx context.Context) {
 // furnish makes the member's link and agent and boots it.
 func (m *member) furnish() (err error) {
 	cfg := mqtt.Config{
-		Address: m.who.address, Dial: m.dial, Log: m.of.cfg.Log, OnState: m.state,
+		Address: m.who.Address, Dial: m.dial, Log: m.of.cfg.Log, OnState: m.state,
 		Will: func(session uint64) []byte {
 			return protocol.MustMarshal(protocol.Presence{Boot: m.boot, Session: session})
 		},
@@ -79,7 +79,7 @@ func (m *member) furnish() (err error) {
 		return err
 	}
 	c := edge.DefaultConfig()
-	c.Address, c.Epoch, c.Keyring = m.who.address, m.who.epoch, m.who.ring
+	c.Address, c.Epoch, c.Keyring = m.who.Address, m.who.Epoch, m.who.Ring
 	c.Device = device()
 	c.Metrics = m.of.cfg.Every
 	if m.agent, err = edge.New(c, edge.Deps{
@@ -92,7 +92,7 @@ func (m *member) furnish() (err error) {
 		return err
 	}
 	m.boot = m.agent.Presence(true).Boot
-	return m.link.Listen(protocol.DownFilter(m.who.address), m.hear)
+	return m.link.Listen(protocol.DownFilter(m.who.Address), m.hear)
 }
 
 // device is what every member says it is.
@@ -127,9 +127,16 @@ func (m *member) after(now time.Time, a *edge.Agent) {
 	}
 }
 
+// join spends one use of the token.
+func (m *member) join(ctx context.Context) (err error) {
+	j := Joining{Name: m.name, Device: device(), Token: m.of.cfg.Token, Dial: m.of.bare}
+	m.who, err = j.Join(ctx)
+	return err
+}
+
 // dial connects to the hub.
 func (m *member) dial(ctx context.Context) (net.Conn, error) {
-	conn, err := m.of.connect(ctx, m.who.tls())
+	conn, err := Secure(ctx, m.of.bare, m.who.TLS())
 	if err == nil {
 		m.mu.Lock()
 		m.conn = conn
@@ -138,21 +145,21 @@ func (m *member) dial(ctx context.Context) (net.Conn, error) {
 	return conn, err
 }
 
-// connect opens a TLS connection to the hub.
-func (s *swarm) connect(ctx context.Context, config *tls.Config) (net.Conn, error) {
-	if s.cfg.Dial == nil {
-		return mqtt.DialTLS(s.cfg.Hub, config)(ctx)
+// bare opens a connection to the hub.
+func (s *swarm) bare(ctx context.Context) (net.Conn, error) {
+	if s.cfg.Dial != nil {
+		return s.cfg.Dial(ctx)
 	}
-	bare, err := s.cfg.Dial(ctx)
-	if err != nil {
-		return nil, err
+	return Dial(ctx, s.cfg.Hub)
+}
+
+// Dial opens a TCP connection to a hub: host, host:port or mqtts://host:port.
+func Dial(ctx context.Context, hub string) (net.Conn, error) {
+	address := strings.TrimPrefix(hub, "mqtts://")
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		address = net.JoinHostPort(strings.Trim(address, "[]"), "8883")
 	}
-	conn := tls.Client(bare, config)
-	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = bare.Close()
-		return nil, err
-	}
-	return conn, nil
+	return new(net.Dialer).DialContext(ctx, "tcp", address)
 }
 
 // cut breaks the connection as a line that goes dead does: nobody says good-bye.

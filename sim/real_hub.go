@@ -1,0 +1,81 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/stavily/stavily/hub"
+	"github.com/stavily/stavily/hub/api"
+	"github.com/stavily/stavily/sim/wire"
+)
+
+// inside is a hub in this process with no socket at all: what a bubble has.
+type inside struct {
+	home  string
+	admit []hub.Built
+	log   *slog.Logger
+
+	end       context.CancelFunc
+	ended     chan error
+	links     *wire.Listener
+	operators *wire.Listener
+	client    *api.Client
+}
+
+// newInside returns the hub's site, which seals the releases in admit.
+func newInside(admit []hub.Built, log *slog.Logger) (*inside, error) {
+	home, err := os.MkdirTemp("", "stavily-sim-")
+	return &inside{home: home, admit: admit, log: log}, err
+}
+
+// config is what the hub at home is.
+func (s *inside) config() hub.Config {
+	c := hub.DefaultConfig(filepath.Join(s.home, "h"))
+	c.Listen, c.RunsKept, c.Admit = "127.0.0.1:0", runsKept, s.admit
+	return c
+}
+
+func (s *inside) start(ctx context.Context) error {
+	s.links, s.operators = wire.NewListener(), wire.NewListener()
+	c := s.config()
+	c.Link, c.Operators = s.links, s.operators
+	s.client = api.Over("the simulation", s.operators.Dial)
+	ctx, s.end = context.WithCancel(ctx)
+	up := make(chan struct{})
+	s.ended = make(chan error, 1)
+	go func() { s.ended <- hub.Serve(ctx, c, s.log, func(hub.Bound) { close(up) }) }()
+	select {
+	case <-up:
+		return nil
+	case err := <-s.ended:
+		return errors.Join(err, errors.New("the hub did not start"))
+	}
+}
+
+// stop ends the hub. What its loop has not taken is lost either way.
+func (s *inside) stop(bool) error {
+	s.end()
+	err := <-s.ended
+	s.client.Close()
+	return errors.Join(err, s.links.Close(), s.operators.Close())
+}
+
+func (s *inside) take(ctx context.Context, far net.Conn) error {
+	err := s.links.Hand(ctx, far)
+	if err != nil {
+		_ = far.Close()
+	}
+	return err
+}
+
+func (s *inside) dial(ctx context.Context) (net.Conn, error) { return s.links.Dial(ctx) }
+
+func (s *inside) api() *api.Client { return s.client }
+
+func (s *inside) close() error { return os.RemoveAll(s.home) }
+
+var _ site = (*inside)(nil)

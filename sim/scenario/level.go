@@ -1,0 +1,75 @@
+package scenario
+
+import "time"
+
+// realMax bounds what runs with certificates: an agent's lasts 90 days, and nobody renews
+// it in a simulation.
+const realMax = 60 * day
+
+// notReal are the kinds of fault that only level model can let happen, and why.
+var notReal = map[FaultKind]string{
+	HubRestore: "the hub keeps its books in a home of its own there",
+}
+
+// notOnWire are the keys of a line that only level model can do.
+var notOnWire = []string{"duplicate", "reorder", "mtu"}
+
+func readLevel(v value, s *Scenario) {
+	text, ok := v.scalar("a level")
+	if s.Level = Level(text); s.forced != "" && ok {
+		s.Level, text = s.forced, string(s.forced)
+	}
+	switch {
+	case !ok, s.Level == LevelModel, s.Level == LevelBubble, s.Level == LevelLive:
+	case text == "boards":
+		v.errorf("boards in QEMU are not built yet; want model, bubble or live")
+	default:
+		v.errorf("%q, want model, bubble or live", clip(text))
+	}
+}
+
+// real reports whether the hub and the agents run by themselves.
+func (s *Scenario) real() bool { return s.Level == LevelBubble || s.Level == LevelLive }
+
+// checkLong refuses a scenario that outlives its agents' certificates.
+func (s *Scenario) checkLong(v value) {
+	if at, has := v.lookup("duration"); has && s.real() && s.Duration > realMax {
+		at.errorf("at level %s a scenario lasts %s at most: agents have certificates there", s.Level,
+			formatDuration(realMax))
+	}
+}
+
+// checkLevel refuses a fault that the scenario's level cannot let happen.
+func (f *Fault) checkLevel(v value) {
+	if why, no := notReal[f.What]; no && v.r.s.real() {
+		v.errorf("not at level %s: %s; %s goes with level model", v.r.s.Level, why, f.What)
+	}
+}
+
+// checkWire refuses what a connection that keeps its order cannot do.
+func checkWire(v value) {
+	if !v.r.s.real() {
+		return
+	}
+	for _, name := range notOnWire {
+		if at, has := v.lookup(name); has {
+			at.errorf("not at level %s: a connection keeps its bytes and their order; %s goes with level model",
+				v.r.s.Level, name)
+		}
+	}
+}
+
+// WithLevel returns the scenario at another level. Errors have the places of its file.
+func (s *Scenario) WithLevel(level Level) (*Scenario, error) {
+	of := *s
+	of.forced = level
+	return of.again(s.text)
+}
+
+// RealTime returns how long a run takes that cannot be hurried, 0 when it can.
+func (s *Scenario) RealTime() time.Duration {
+	if s.Level != LevelLive {
+		return 0
+	}
+	return s.Duration
+}
