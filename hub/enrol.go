@@ -169,6 +169,8 @@ func (h *Hub) Remove(name protocol.AgentName) (gone fleet.Agent, err error) {
 			return err
 		}
 		h.forget(gone.Address)
+		delete(h.epochs, gone.Address)
+		h.intake.Reset() // it remembers the lanes; nothing waits in it while an operator's wish is done
 		return errors.Join(fleet.Remove(tx, name), runs.Forget(tx, name))
 	})
 	return gone, err

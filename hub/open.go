@@ -22,9 +22,10 @@ import (
 // outlives the hubs that are opened over it, so that a simulation can end one in
 // mid-step and open the next. One caller at a time.
 type Memory struct {
-	books *store.Store
-	files *registry.Files
-	keys  *Keys
+	books  *store.Store
+	intake *runs.Intake // what the books do not have yet
+	files  *registry.Files
+	keys   *Keys
 }
 
 // NewMemory returns the memory of a hub that nobody has used yet. Its seal keys are
@@ -38,7 +39,7 @@ func NewMemory(ctx context.Context, random io.Reader) (*Memory, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Memory{books: books, files: registry.MemoryFiles(), keys: keys}, nil
+	return &Memory{books: books, intake: runs.NewIntake(), files: registry.MemoryFiles(), keys: keys}, nil
 }
 
 // drawKeys makes the seal keys of a hub from random.
@@ -72,12 +73,22 @@ func drawKeys(random io.Reader) (*Keys, error) {
 // broker, no API and no certificate authority; messages go over link, and agents come by
 // Enrol. The hub that was open before must have been halted.
 func (m *Memory) Open(cfg Config, now time.Time, link protocol.Link, log *slog.Logger) (*Hub, error) {
-	h := New(cfg, Deps{Log: log, Books: m.books, Files: m.files, Keys: m.keys, Link: link})
+	h := New(cfg, Deps{
+		Log: log, Books: m.books, Files: m.files, Keys: m.keys, Link: link, Intake: m.intake,
+	})
 	return h, h.Operate(func(tx *store.Tx) error { return fleet.AllOffline(tx, now) })
 }
 
-// Backup writes the books to path, which must not exist.
-func (m *Memory) Backup(ctx context.Context, path string) error { return m.books.Backup(ctx, path) }
+// Backup writes the books to path, which must not exist. A hub that is open over m must
+// have been flushed.
+func (m *Memory) Backup(ctx context.Context, path string) error {
+	err := m.books.Update(ctx, m.intake.Write)
+	if err != nil {
+		m.intake.Reset()
+		return err
+	}
+	return m.books.Backup(ctx, path)
+}
 
 // Restore makes the books those of a backup, which is used up: from now on they lie at
 // path. No hub may be open over m.
@@ -88,6 +99,7 @@ func (m *Memory) Restore(ctx context.Context, path string) error {
 	}
 	old := m.books
 	m.books = books
+	m.intake.Reset()
 	return old.Close()
 }
 

@@ -22,6 +22,23 @@ import (
 func Accept(tx *store.Tx, from protocol.Address, batch protocol.Batch, received time.Time) (
 	ack protocol.LaneAck, fresh int, err error,
 ) {
+	in := NewIntake()
+	ack, fresh, err = in.Accept(func() (*store.Tx, error) { return tx, nil }, from, batch, received)
+	if err != nil {
+		return ack, fresh, err
+	}
+	return ack, fresh, in.Write(tx)
+}
+
+// Accept takes the records of batch that are new; begin is asked for the transaction when
+// it takes one: for a mark that is not remembered, or too much in memory. It returns the acknowledgement for
+// the agent and how many were new. The caller lets the acknowledgement out when they are
+// kept: after Write and the Commit of its transaction. The error has CodeBadMessage or
+// CodeLimit for a batch that is wrong as a whole, before anything is taken; after any
+// other, which is the store's, the caller drops what was not kept.
+func (in *Intake) Accept(begin Begin, from protocol.Address, batch protocol.Batch, received time.Time) (
+	ack protocol.LaneAck, fresh int, err error,
+) {
 	if batch.Lane < protocol.LaneEvent || batch.Lane >= protocol.LaneEnd {
 		return ack, 0, protocol.Errorf(protocol.CodeBadMessage, "records of %s: lane %d: not known", from,
 			batch.Lane)
@@ -30,87 +47,76 @@ func Accept(tx *store.Tx, from protocol.Address, batch protocol.Batch, received 
 		return ack, 0, protocol.Errorf(protocol.CodeLimit, "records of %s: %d in a batch, limit %d", from,
 			len(batch.Records), protocol.BatchMax)
 	}
-	l, err := laneOf(tx, from.Agent, batch.Epoch, batch.Lane)
+	l, err := in.lane(begin, laneKey{from.Agent, batch.Epoch, batch.Lane})
 	if err != nil {
 		return ack, 0, err
 	}
-	in := intake{tx: tx, agent: from.Agent, lane: &l, received: store.Millis(received)}
+	at := store.Millis(received)
 	for i := range batch.Records {
 		r := &batch.Records[i]
 		if !r.Mark.After(l.mark) {
 			continue
 		}
-		l.moveTo(r.Mark)
-		if err := in.take(r); err != nil {
-			return ack, 0, err
+		if fresh++; fresh == 1 {
+			in.touch(l)
 		}
-		fresh++
+		l.moveTo(r.Mark)
+		in.take(l, r, at)
 	}
-	if err := in.flush(); err != nil {
-		return ack, 0, err
-	}
-	if fresh > 0 {
-		err = l.save(tx)
-	}
-	return protocol.LaneAck{Epoch: batch.Epoch, Lane: batch.Lane, Mark: l.mark}, fresh, err
+	ack = protocol.LaneAck{Epoch: batch.Epoch, Lane: batch.Lane, Mark: l.mark}
+	return ack, fresh, in.spill(begin)
 }
 
-// intake takes the records of one batch.
-type intake struct {
-	tx       *store.Tx
-	agent    protocol.AgentName
-	lane     *lane
-	received int64 // ms since 1970
-
-	// open is the run that the last results were of, not yet in its row: the results
-	// of one run lie side by side.
-	open pending
+// take takes one record, or puts it into quarantine when it cannot be kept.
+func (in *Intake) take(l *lane, r *protocol.Record, received int64) {
+	if err := in.keep(l, r, received); err != nil {
+		in.later(l.quarantine(r, received, err))
+		return
+	}
+	l.stored++
 }
 
-// take keeps one record, or puts it into quarantine when the fault is its own.
-func (in *intake) take(r *protocol.Record) error {
-	err := in.keep(r)
-	if err == nil {
-		in.lane.stored++
-		return nil
-	}
-	if !isRefusal(err) {
-		return err
-	}
-	return in.quarantine(r, err)
-}
-
-func (in *intake) keep(r *protocol.Record) error {
+// keep takes one record; the error is the record's own fault.
+func (in *Intake) keep(l *lane, r *protocol.Record, received int64) error {
 	if len(r.Body) > protocol.RecordMax {
 		return protocol.Errorf(protocol.CodeLimit, "record of %d bytes, limit %d", len(r.Body), protocol.RecordMax)
 	}
-	switch in.lane.lane {
+	var row statement
+	var err error
+	switch l.lane {
 	case protocol.LaneEvent:
-		return in.event(r)
+		return in.event(l, r, received)
 	case protocol.LaneResult:
-		return in.result(r)
+		return in.result(l, r, received)
 	case protocol.LaneAudit:
-		return in.audit(r)
+		row, err = l.audit(r, received)
 	case protocol.LaneMetric:
-		return in.metric(r)
+		row, err = l.metric(r, received)
 	default:
-		return in.logLine(r)
+		row, err = l.logLine(r, received)
 	}
+	if err == nil {
+		in.later(row)
+	}
+	return err
 }
 
 // AddEvent keeps one event outside of any lane, such as one of the hub's own. The error
 // has the code of what is wrong with the record.
 func AddEvent(tx *store.Tx, agent protocol.AgentName, r protocol.Record, received time.Time) error {
-	in := intake{tx: tx, agent: agent, lane: &lane{lane: protocol.LaneEvent}, received: store.Millis(received)}
-	return in.keep(&r)
+	return add(tx, &lane{laneKey: laneKey{agent: agent, lane: protocol.LaneEvent}}, &r, received)
 }
 
 // AddResult keeps one result outside of any lane. Of two results of one step the one
 // with the later mark holds, in whatever order they come.
 func AddResult(tx *store.Tx, agent protocol.AgentName, r protocol.Record, received time.Time) error {
-	in := intake{tx: tx, agent: agent, lane: &lane{lane: protocol.LaneResult}, received: store.Millis(received)}
-	if err := in.keep(&r); err != nil {
+	return add(tx, &lane{laneKey: laneKey{agent: agent, lane: protocol.LaneResult}}, &r, received)
+}
+
+func add(tx *store.Tx, l *lane, r *protocol.Record, received time.Time) error {
+	in := NewIntake()
+	if err := in.keep(l, r, store.Millis(received)); err != nil {
 		return err
 	}
-	return in.flush()
+	return in.Write(tx)
 }

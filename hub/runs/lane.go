@@ -5,11 +5,24 @@ import (
 	"github.com/stavily/stavily/protocol"
 )
 
+// laneKey names one lane of one enrolment of an agent.
+type laneKey struct {
+	agent protocol.AgentName
+	epoch uint64
+	lane  protocol.Lane
+}
+
 // lane is how far one lane of one enrolment of an agent came.
 type lane struct {
-	agent   protocol.AgentName
-	epoch   uint64
-	lane    protocol.Lane
+	laneKey
+	count
+	kept    count // as it was when the intake was last kept
+	touched bool  // since then
+	unsaved bool  // the books are behind
+}
+
+// count is what the books hold of a lane.
+type count struct {
 	mark    protocol.Mark
 	stored  int64
 	refused int64
@@ -32,10 +45,10 @@ type Lane struct {
 
 const laneColumns = "boot, sequence, stored, refused, missed"
 
-func laneOf(tx *store.Tx, agent protocol.AgentName, epoch uint64, of protocol.Lane) (lane, error) {
-	l := lane{agent: agent, epoch: epoch, lane: of}
+func laneOf(tx *store.Tx, of laneKey) (lane, error) {
+	l := lane{laneKey: of}
 	err := l.scan(tx.QueryRow("SELECT "+laneColumns+" FROM lane_mark WHERE agent = ? AND epoch = ? AND lane = ?",
-		agent, store.Signed(epoch), of))
+		string(of.agent), store.Signed(of.epoch), int64(of.lane)))
 	if store.None(err) {
 		return l, nil
 	}
@@ -63,30 +76,30 @@ func (l *lane) moveTo(m protocol.Mark) {
 	l.mark = m
 }
 
-func (l *lane) save(tx *store.Tx) error {
-	_, err := tx.Exec(`INSERT INTO lane_mark (agent, epoch, lane, boot, sequence, stored, refused, missed)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (agent, epoch, lane) DO UPDATE SET boot = excluded.boot,
-		sequence = excluded.sequence, stored = excluded.stored, refused = excluded.refused,
-		missed = excluded.missed`, l.agent, store.Signed(l.epoch), l.lane, store.Signed(l.mark.Boot),
+var saveLanes = newBulk("INSERT INTO lane_mark (agent, epoch, lane, boot, sequence, stored, refused, missed) VALUES ",
+	"(?, ?, ?, ?, ?, ?, ?, ?)", ` ON CONFLICT (agent, epoch, lane) DO UPDATE SET boot = excluded.boot,
+	sequence = excluded.sequence, stored = excluded.stored, refused = excluded.refused, missed = excluded.missed`)
+
+func (l *lane) row(args []any) []any {
+	return append(args, string(l.agent), store.Signed(l.epoch), int64(l.lane), store.Signed(l.mark.Boot),
 		store.Signed(l.mark.Sequence), l.stored, l.refused, store.Signed(l.missed))
-	return err
 }
 
 // Mark returns up to where the store holds a lane; the zero mark for one never heard.
 func Mark(tx *store.Tx, agent protocol.AgentName, epoch uint64, of protocol.Lane) (protocol.Mark, error) {
-	l, err := laneOf(tx, agent, epoch, of)
+	l, err := laneOf(tx, laneKey{agent, epoch, of})
 	return l.mark, err
 }
 
 // SetMark moves a lane's mark, forward or back, without any record, as when books are
 // put back from a backup.
 func SetMark(tx *store.Tx, agent protocol.AgentName, to protocol.LaneAck) error {
-	l, err := laneOf(tx, agent, to.Epoch, to.Lane)
+	l, err := laneOf(tx, laneKey{agent, to.Epoch, to.Lane})
 	if err != nil {
 		return err
 	}
 	l.mark = to.Mark
-	return l.save(tx)
+	return writeAll(tx, &saveLanes, []*lane{&l})
 }
 
 // Lanes returns every lane of an agent, all agents for an empty name, by name, epoch

@@ -1,8 +1,6 @@
 package runs
 
 import (
-	"errors"
-
 	"github.com/stavily/stavily/hub/store"
 	"github.com/stavily/stavily/protocol"
 )
@@ -25,31 +23,16 @@ type Refused struct {
 	Body     []byte             `json:"body"` // the first quarantineBodyMax bytes
 }
 
-// isRefusal reports whether err is the fault of a record and not of the store.
-func isRefusal(err error) bool {
-	var coded *protocol.Error
-	if !errors.As(err, &coded) {
-		return false
-	}
-	switch coded.Code {
-	case protocol.CodeBadMessage, protocol.CodeLimit, protocol.CodeBadName, protocol.CodeBadInput,
-		protocol.CodeNotMine:
-		return true
-	default:
-		return false
-	}
-}
-
-func (in *intake) quarantine(r *protocol.Record, why error) error {
-	l := in.lane
+// quarantine returns what keeps a record that was refused, and counts it.
+func (l *lane) quarantine(r *protocol.Record, received int64, why error) statement {
 	slot := l.refused % quarantineMax
 	l.refused++
-	_, err := in.tx.Exec(`INSERT OR REPLACE INTO quarantine (agent, lane, slot, epoch, boot, sequence,
-		received, reason,
-		body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, in.agent, l.lane, slot, store.Signed(l.epoch),
-		store.Signed(r.Mark.Boot), store.Signed(r.Mark.Sequence), in.received, clip(why.Error()),
-		append([]byte{}, r.Body[:min(len(r.Body), quarantineBodyMax)]...))
-	return err
+	return statement{`INSERT OR REPLACE INTO quarantine (agent, lane, slot, epoch, boot, sequence,
+		received, reason, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, []any{
+		string(l.agent), int64(l.lane), slot, store.Signed(l.epoch),
+		store.Signed(r.Mark.Boot), store.Signed(r.Mark.Sequence), received, clip(why.Error()),
+		append([]byte{}, r.Body[:min(len(r.Body), quarantineBodyMax)]...),
+	}}
 }
 
 // Quarantine returns the newest refused records of an agent, all agents for an empty

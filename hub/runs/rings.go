@@ -46,45 +46,44 @@ type Audit struct {
 
 // metric takes any CBOR item: what a report of metrics holds is between agents and
 // those who read them.
-func (in *intake) metric(r *protocol.Record) error {
+func (l *lane) metric(r *protocol.Record, received int64) (row statement, err error) {
 	var body protocol.Raw
 	if err := protocol.Unmarshal(r.Body, &body); err != nil {
-		return err
+		return row, err
 	}
-	_, err := in.tx.Exec(`INSERT OR REPLACE INTO metric (agent, slot, epoch, boot, sequence, time, quality,
-		received,
-		body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, string(in.agent), in.lane.stored%MetricsMax,
-		store.Signed(in.lane.epoch), store.Signed(r.Mark.Boot), store.Signed(r.Mark.Sequence), r.Time.UnixMS,
-		int64(r.Time.Quality), in.received, []byte(body))
-	return err
+	return statement{`INSERT OR REPLACE INTO metric (agent, slot, epoch, boot, sequence, time, quality,
+		received, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, []any{
+		string(l.agent), l.stored % MetricsMax, store.Signed(l.epoch), store.Signed(r.Mark.Boot),
+		store.Signed(r.Mark.Sequence), r.Time.UnixMS, int64(r.Time.Quality), received, []byte(body),
+	}}, nil
 }
 
-func (in *intake) logLine(r *protocol.Record) error {
-	var l protocol.LogLine
-	if err := protocol.Unmarshal(r.Body, &l); err != nil {
-		return err
+func (l *lane) logLine(r *protocol.Record, received int64) (row statement, err error) {
+	var line protocol.LogLine
+	if err := protocol.Unmarshal(r.Body, &line); err != nil {
+		return row, err
 	}
-	_, err := in.tx.Exec(`INSERT OR REPLACE INTO log_line (agent, slot, epoch, boot, sequence, time,
-		quality, received,
-		plugin, workflow, level, text) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, string(in.agent),
-		in.lane.stored%LogLinesMax, store.Signed(in.lane.epoch), store.Signed(r.Mark.Boot),
-		store.Signed(r.Mark.Sequence), r.Time.UnixMS, int64(r.Time.Quality), in.received, clip(string(l.Plugin)),
-		clip(string(l.Of)), int64(l.Level), clip(l.Text))
-	return err
+	return statement{`INSERT OR REPLACE INTO log_line (agent, slot, epoch, boot, sequence, time,
+		quality, received, plugin, workflow, level, text)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, []any{
+		string(l.agent), l.stored % LogLinesMax, store.Signed(l.epoch), store.Signed(r.Mark.Boot),
+		store.Signed(r.Mark.Sequence), r.Time.UnixMS, int64(r.Time.Quality), received,
+		clip(string(line.Plugin)), clip(string(line.Of)), int64(line.Level), clip(line.Text),
+	}}, nil
 }
 
-func (in *intake) audit(r *protocol.Record) error {
+func (l *lane) audit(r *protocol.Record, received int64) (row statement, err error) {
 	var a protocol.Audit
 	if err := protocol.Unmarshal(r.Body, &a); err != nil {
-		return err
+		return row, err
 	}
-	_, err := in.tx.Exec(`INSERT INTO audit (agent, epoch, boot, sequence, time, quality, received, plugin,
-		workflow,
-		capability, allowed, denied, subject) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, string(in.agent),
-		store.Signed(in.lane.epoch), store.Signed(r.Mark.Boot), store.Signed(r.Mark.Sequence), r.Time.UnixMS,
-		int64(r.Time.Quality), in.received, clip(string(a.Plugin)), clip(string(a.Workflow)), clip(a.Capability),
-		store.Signed(a.Allowed), store.Signed(a.Denied), clip(a.Subject))
-	return err
+	return statement{`INSERT INTO audit (agent, epoch, boot, sequence, time, quality, received, plugin,
+		workflow, capability, allowed, denied, subject)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, []any{
+		string(l.agent), store.Signed(l.epoch), store.Signed(r.Mark.Boot), store.Signed(r.Mark.Sequence),
+		r.Time.UnixMS, int64(r.Time.Quality), received, clip(string(a.Plugin)), clip(string(a.Workflow)),
+		clip(a.Capability), store.Signed(a.Allowed), store.Signed(a.Denied), clip(a.Subject),
+	}}, nil
 }
 
 // LatestMetrics returns the newest report of an agent; CodeNotFound when there is none.

@@ -74,12 +74,11 @@ func Get(tx *store.Tx, prefix string) (Run, error) {
 	if err != nil {
 		return Run{}, err
 	}
-	rows, err := tx.Query("SELECT "+runColumns+", n, data FROM run WHERE id BETWEEN ? AND ? LIMIT 2", low, high)
+	rows, err := tx.Query("SELECT "+runColumns+", n, data, steps FROM run WHERE id BETWEEN ? AND ? LIMIT 2", low, high)
 	var n int64
-	var data []byte
+	var data, inRow []byte
 	found, err := store.Collect(rows, err, func(row store.Scanner) (Run, error) {
-		return scanRun(row, &n,
-			&data)
+		return scanRun(row, &n, &data, &inRow)
 	})
 	switch {
 	case err != nil:
@@ -92,7 +91,10 @@ func Get(tx *store.Tx, prefix string) (Run, error) {
 	}
 	r := found[0]
 	r.Data = JSON(data)
-	r.Steps, err = steps(tx, n)
+	steps, err := stepsOf(tx, n, inRow)
+	for i := range steps {
+		r.Steps = append(r.Steps, steps[i].shown())
+	}
 	return r, err
 }
 
@@ -114,24 +116,6 @@ func prefixRange(prefix string) (low, high []byte, err error) {
 		return nil, nil, protocol.Errorf(protocol.CodeBadInput, "run %q: want hexadecimal digits", prefix)
 	}
 	return first[:], last[:], nil
-}
-
-func steps(tx *store.Tx, run int64) ([]Step, error) {
-	rows, err := tx.Query(`SELECT step, agent, type, status, code, text, ended, ended_quality, took_us,
-		tries, data
-		FROM run_step WHERE run = ? ORDER BY boot, sequence, agent, step`, run)
-	return store.Collect(rows, err, func(row store.Scanner) (Step, error) {
-		var s Step
-		var e protocol.Error
-		var data []byte
-		err := row.Scan(&s.Name, &s.Agent, &s.Type, &s.Status, &e.Code, &e.Text, &s.Ended.UnixMS, &s.Ended.Quality,
-			&s.TookUS, &s.Tries, &data)
-		if e.Code != protocol.CodeOK || e.Text != "" {
-			s.Error = &e
-		}
-		s.Data = JSON(data)
-		return s, err
-	})
 }
 
 // List returns the runs that f chooses, the newest to arrive first, without steps and

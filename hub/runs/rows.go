@@ -1,0 +1,211 @@
+package runs
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/stavily/stavily/hub/store"
+	"github.com/stavily/stavily/protocol"
+)
+
+// bulkSizes are how many rows one statement writes or asks for, the largest first: few
+// texts, so that each is prepared once.
+var bulkSizes = [...]int{64, 8, 1}
+
+// inRowMax and inRowBytes bound the steps that stand in the row of their run. A run that
+// comes with more has them in rows of their own, as has each step that comes after its
+// run's row.
+const (
+	inRowMax   = 64
+	inRowBytes = 64 << 10
+)
+
+// bulk is a statement over many equal rows: a text for each size.
+type bulk [len(bulkSizes)]string
+
+func newBulk(before, row, after string) (b bulk) {
+	for i, n := range bulkSizes {
+		b[i] = before + row + strings.Repeat(", "+row, n-1) + after
+	}
+	return b
+}
+
+// parts yields all in parts of which each has one of the bulkSizes.
+func parts[T any](all []T, yield func(size int, part []T) error) error {
+	for size, n := range bulkSizes {
+		for len(all) >= n {
+			if err := yield(size, all[:n]); err != nil {
+				return err
+			}
+			all = all[n:]
+		}
+	}
+	return nil
+}
+
+// rower is what a bulk writes: it appends the values of its row.
+type rower interface{ row(args []any) []any }
+
+func writeAll[T rower](tx *store.Tx, b *bulk, all []T) error {
+	var args []any
+	return parts(all, func(size int, part []T) error {
+		args = args[:0]
+		for _, one := range part {
+			args = one.row(args)
+		}
+		_, err := tx.Exec(b[size], args...)
+		return err
+	})
+}
+
+var (
+	insertRuns = newBulk("INSERT INTO run (id, workflow, agent, revision, started, started_quality, received, "+
+		"worst, ended, data, steps) VALUES ", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", "")
+	findRuns = newBulk("SELECT id, n, agent, steps FROM run WHERE id IN (", "?", ")")
+)
+
+func (p *pending) row(args []any) []any {
+	e, agent := protocol.Event{}, protocol.AgentName("")
+	if p.fired != nil {
+		e, agent = p.fired.Event, p.fired.lane.agent
+	}
+	var inRow []byte
+	worst, ended := 0, false
+	if !p.wide() {
+		worst, ended = sum(p.steps)
+		if len(p.steps) > 0 {
+			inRow = protocol.MustMarshal(p.steps)
+		}
+	}
+	return append(args, p.id[:], string(p.workflow), string(agent), store.Signed(e.Revision), e.Time.UnixMS,
+		int64(e.Time.Quality), p.received, worst, ended, []byte(e.Data), inRow)
+}
+
+func (p *pending) wide() bool {
+	size := 0
+	for i := range p.steps {
+		size += len(p.steps[i].Body)
+	}
+	return len(p.steps) > inRowMax || size > inRowBytes
+}
+
+// found is what the books have of a run.
+type found struct {
+	id    []byte
+	n     int64
+	agent protocol.AgentName
+	inRow []byte
+}
+
+func find(tx *store.Tx, size int, part []*pending) ([]found, error) {
+	args := make([]any, 0, len(part))
+	for _, p := range part {
+		args = append(args, p.id[:])
+	}
+	rows, err := tx.Query(findRuns[size], args...)
+	return store.Collect(rows, err, func(row store.Scanner) (f found, err error) {
+		return f, row.Scan(&f.id, &f.n, &f.agent, &f.inRow)
+	})
+}
+
+// writeRuns puts what is known of runs, of each once, into the books.
+func (in *Intake) writeRuns(tx *store.Tx, all []*pending) error {
+	return parts(all, func(size int, part []*pending) error {
+		known, err := find(tx, size, part)
+		if err != nil {
+			return err
+		}
+		fresh := part
+		if len(known) > 0 {
+			fresh = slices.DeleteFunc(slices.Clone(part), func(p *pending) bool { return of(p, known) != nil })
+		}
+		if err := writeAll(tx, &insertRuns, fresh); err != nil {
+			return err
+		}
+		for _, p := range part {
+			if err := in.complete(tx, of(p, known), p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// of returns the one of known that is p's, nil for none.
+func of(p *pending, known []found) *found {
+	for i := range known {
+		if string(known[i].id) == string(p.id[:]) {
+			return &known[i]
+		}
+	}
+	return nil
+}
+
+// complete adds p to the run that the books had before, if they had it; and to a new
+// one what did not fit its row.
+func (in *Intake) complete(tx *store.Tx, known *found, p *pending) error {
+	if known == nil && p.wide() {
+		rows, err := find(tx, len(bulkSizes)-1, []*pending{p})
+		if err != nil {
+			return err
+		}
+		return addSteps(tx, &rows[0], p.steps)
+	}
+	if known == nil {
+		return nil
+	}
+	if err := in.addEvent(tx, known, p); err != nil || len(p.steps) == 0 {
+		return err
+	}
+	return addSteps(tx, known, p.steps)
+}
+
+func (in *Intake) addEvent(tx *store.Tx, known *found, p *pending) error {
+	f := p.fired
+	if f == nil {
+		return nil
+	}
+	if known.agent != "" && known.agent != f.lane.agent {
+		row := f.refuse(p.received)
+		_, err := tx.Exec(row.query, row.args...)
+		return err
+	}
+	_, err := tx.Exec("UPDATE run SET workflow = ?, agent = ?, revision = ?, started = ?, started_quality = ?, "+
+		"data = ? WHERE n = ?", string(f.Workflow), string(f.lane.agent), store.Signed(f.Revision),
+		f.Time.UnixMS, int64(f.Time.Quality), []byte(f.Data), known.n)
+	return err
+}
+
+// addSteps adds the results of steps to a run in the books.
+func addSteps(tx *store.Tx, run *found, steps []step) error {
+	inRow, err := readSteps(run.inRow)
+	if err != nil {
+		return err
+	}
+	again := false
+	for i := range steps {
+		s := &steps[i]
+		twice := slices.ContainsFunc(inRow, func(o step) bool { return s.same(&o) })
+		kept, err := insertStep(tx, run.n, s)
+		if err == nil && !kept {
+			err = replaceStep(tx, run.n, s)
+		}
+		if err != nil {
+			return err
+		}
+		again = again || twice || !kept
+	}
+	worst, ended := sum(steps)
+	if !again {
+		_, err := tx.Exec("UPDATE run SET worst = max(worst, ?), ended = max(ended, ?) WHERE n = ?", worst, ended,
+			run.n)
+		return err
+	}
+	all, err := stepsOf(tx, run.n, run.inRow)
+	if err != nil {
+		return err
+	}
+	worst, ended = sum(all)
+	_, err = tx.Exec("UPDATE run SET worst = ?, ended = ? WHERE n = ?", worst, ended, run.n)
+	return err
+}
