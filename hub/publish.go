@@ -78,9 +78,10 @@ type candidate struct {
 
 	tree    *source.Tree
 	release protocol.Release
-	module  []byte // as built, then as metered: the engine's where one runs the plugin
+	module  []byte // as built, then as metered: the engine's where one runs the plugin; nil if native only
 	script  []byte // what the engine runs; nil without one
 	engine  *build.Engine
+	native  []build.Output
 	sealed  []byte
 }
 
@@ -309,8 +310,7 @@ func (p *Publisher) build(ctx context.Context, c *candidate) (string, error) {
 	if out.Cached {
 		how = "from the cache"
 	}
-	return fmt.Sprintf("%s, %s, %d bytes, %s", out.Builder.Toolchain, how, len(out.Module),
-		protocol.DigestOf(out.Module).Short()), nil
+	return fmt.Sprintf("%s, %s, %s", out.Builder.Toolchain, how, platformsOf(out.Outputs)), nil
 }
 
 func (p *Publisher) test(ctx context.Context, c *candidate) (string, error) {
@@ -327,16 +327,26 @@ func (p *Publisher) test(ctx context.Context, c *candidate) (string, error) {
 }
 
 func (p *Publisher) verify(_ context.Context, c *candidate) (string, error) {
-	v, err := wasmhost.Verify(c.module, &c.release.Manifest)
+	said, err := verifyNative(c.native, &c.release.Manifest)
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d imports, all allowed", len(v.Imports)), nil
+	if c.module != nil {
+		v, err := wasmhost.Verify(c.module, &c.release.Manifest)
+		if err != nil {
+			return "", err
+		}
+		said = append([]string{fmt.Sprintf("%d imports, all allowed", len(v.Imports))}, said...)
+	}
+	return strings.Join(said, "; "), nil
 }
 
 // meter makes the module pay fuel, and verifies what came out by the function that
 // the agents use.
 func (p *Publisher) meter(_ context.Context, c *candidate) (string, error) {
+	if c.module == nil {
+		return noModule, errSkipped
+	}
 	metered, err := build.Meter(c.module)
 	if err != nil {
 		return "", err
@@ -350,7 +360,7 @@ func (p *Publisher) meter(_ context.Context, c *candidate) (string, error) {
 }
 
 func (p *Publisher) seal(_ context.Context, c *candidate) (string, error) {
-	c.release.Artifacts = []protocol.Artifact{c.artifact()}
+	c.release.Artifacts = c.artifacts()
 	sealed, err := protocol.Seal(protocol.ContextRelease, p.Keys.Release, protocol.MustMarshal(c.release))
 	c.sealed = sealed
 	return fmt.Sprintf("release %s, %d bytes", protocol.DigestOf(sealed).Short(), len(sealed)), err

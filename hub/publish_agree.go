@@ -28,6 +28,9 @@ const agreeTime = 2 * time.Minute
 // same host calls, give the same answers and spend the same fuel. Nothing is granted, so
 // that nothing of this machine is touched. What agreed once is not asked again.
 func (p *Publisher) agree(ctx context.Context, c *candidate) (string, error) {
+	if c.module == nil {
+		return noModule, errSkipped
+	}
 	configs, err := agreeConfigs(c)
 	if err != nil {
 		return "", err

@@ -8,7 +8,12 @@ import (
 // take takes what was built. The module of a script is its engine: what is verified and
 // metered from here on is what agents will compile.
 func (c *candidate) take(out *build.Result) (err error) {
-	c.module, c.script, c.engine = out.Module, nil, nil
+	c.module, c.script, c.engine, c.native = out.Module, nil, nil, nil
+	for _, o := range out.Outputs {
+		if o.Platform != protocol.PlatformWASM {
+			c.native = append(c.native, o)
+		}
+	}
 	if name := out.Outputs[0].Engine; name != "" {
 		if c.engine, err = build.FindEngine(name); err != nil {
 			return err
@@ -32,10 +37,16 @@ func (c *candidate) artifact() protocol.Artifact {
 	return a
 }
 
-// files returns all that agents fetch of the artifact.
-func (c *candidate) files() [][]byte {
-	if c.engine == nil {
-		return [][]byte{c.module}
+// files returns all that agents fetch of the artifacts.
+func (c *candidate) files() (out [][]byte) {
+	switch {
+	case c.engine != nil:
+		out = append([][]byte{c.script}, c.engine.Files(c.module)...)
+	case c.module != nil:
+		out = [][]byte{c.module}
 	}
-	return append([][]byte{c.script}, c.engine.Files(c.module)...)
+	for _, o := range c.native {
+		out = append(out, o.Bytes)
+	}
+	return out
 }

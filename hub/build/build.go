@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -73,8 +74,8 @@ type Request struct {
 
 // Result is what a build gives.
 type Result struct {
-	Module  []byte   // the first of Outputs: WebAssembly, as the toolchain wrote it
-	Outputs []Output // all that was built
+	Module  []byte   // the WebAssembly of Outputs, as the toolchain wrote it; nil without one
+	Outputs []Output // all that was built, WebAssembly first
 	Builder protocol.Builder
 	Cached  bool
 }
@@ -104,6 +105,9 @@ func (b *Builder) Compatible(m *protocol.Manifest) (string, error) {
 		return "", err
 	}
 	if err := fits(m, toolchain); err != nil {
+		return "", err
+	}
+	if err := lang.can(m); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("built here by the row %s, %s", lang.name, toolchain), nil
@@ -136,7 +140,7 @@ func (b *Builder) Build(ctx context.Context, req Request) (*Result, error) {
 	}
 	kept := b.kept(who, "built")
 	if outputs, err := readOutputs(kept); err == nil {
-		return &Result{Module: outputs[0].Bytes, Outputs: outputs, Builder: who, Cached: true}, nil
+		return newResult(outputs, who, true), nil
 	}
 	w, err := b.workspace(ctx, req)
 	if err != nil {
@@ -156,7 +160,20 @@ func (b *Builder) Build(ctx context.Context, req Request) (*Result, error) {
 				req.Manifest, o.Platform, len(o.Bytes), protocol.ArtifactMax)
 		}
 	}
-	return &Result{Module: outputs[0].Bytes, Outputs: outputs, Builder: who}, keepOutputs(kept, outputs)
+	return newResult(outputs, who, false), keepOutputs(kept, outputs)
+}
+
+func newResult(outputs []Output, who protocol.Builder, cached bool) *Result {
+	r := &Result{Outputs: outputs, Builder: who, Cached: cached}
+	for _, o := range outputs {
+		if o.Platform == protocol.PlatformWASM {
+			r.Module = o.Bytes
+		}
+		if o.Note != "" {
+			r.Builder.Notes = append(r.Builder.Notes, o.Platform+": "+o.Note)
+		}
+	}
+	return r
 }
 
 // kept is where the cache has what follows from who's inputs.
@@ -215,17 +232,24 @@ func (b *Builder) covered(m *protocol.Manifest, got tested) (string, error) {
 			"cannot be measured in %s; this hub's policy does not let that pass",
 			m, m.Testing.Coverage, m.Runtime.Language)
 	case got.coverage >= m.Testing.Coverage:
-		return fmt.Sprintf("coverage %.1f %% of %.1f %%", got.coverage, m.Testing.Coverage), nil
+		return fmt.Sprintf("coverage %.1f %% of %.1f %%", shown(got.coverage), m.Testing.Coverage), nil
 	}
 	return "", protocol.Errorf(protocol.CodeRefused, "test %s: coverage %.1f %%, the manifest wants %.1f %%",
-		m, got.coverage, m.Testing.Coverage)
+		m, shown(got.coverage), m.Testing.Coverage)
 }
+
+// shown cuts a percentage to what is printed of it, so that one below a threshold never
+// looks like the threshold.
+func shown(percent float64) float64 { return math.Floor(percent*10) / 10 }
 
 // describe finds the row for a source and names everything that the module follows
 // from.
 func (b *Builder) describe(ctx context.Context, req Request) (*language, protocol.Builder, error) {
 	lang, err := row(req.Manifest)
 	if err != nil {
+		return nil, protocol.Builder{}, err
+	}
+	if err := lang.can(req.Manifest); err != nil {
 		return nil, protocol.Builder{}, err
 	}
 	toolchain, err := lang.toolchain(ctx)
@@ -252,6 +276,8 @@ type workspace struct {
 	dir  string
 	src  string
 	tree fs.FS
+
+	parts *pythonParts // of a Python plugin, once it was asked
 }
 
 func (b *Builder) workspace(ctx context.Context, req Request) (*workspace, error) {

@@ -84,6 +84,16 @@ func (w *workspace) run(ctx context.Context, c command) error {
 	return nil
 }
 
+// mayRun refuses to run code of the source where this machine cannot confine it, unless
+// the operator allows that. what says which code it is.
+func (w *workspace) mayRun(what string) error {
+	if w.room != nil || w.b.cfg.AllowUnconfined {
+		return nil
+	}
+	return protocol.Errorf(protocol.CodeUnavailable, "build: %s, and this machine cannot confine it: %w; where that is "+
+		"acceptable, start the hub with --allow-unconfined-builds", what, w.b.unconfined)
+}
+
 // read returns a file that a program has left in the workspace: a regular one, not beyond
 // it by links, of at most so many bytes.
 func (w *workspace) read(rel string, most int64) ([]byte, error) {

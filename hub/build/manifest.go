@@ -56,7 +56,7 @@ func ParseManifest(name string, text []byte) (*protocol.Manifest, []string, erro
 	}
 	c := &checker{doc: doc, m: &m}
 	for _, check := range []func(){
-		c.identity, c.language, c.libraries, c.platforms, c.limits, c.sandbox, c.permissions, c.files,
+		c.identity, c.language, c.libraries, c.platforms, c.limits, c.sandbox, c.native, c.permissions, c.files,
 	} {
 		if check(); c.err != nil {
 			return nil, nil, c.err
@@ -167,9 +167,21 @@ func (c *checker) sandbox() {
 	c.want(c.m.Sandbox, "sandbox_mode", "false: this hub publishes sandboxed plugins only")
 	c.want(c.m.Filesystem != "full", "allow_filesystem_access",
 		"full: this hub publishes none or restricted only")
-	if len(c.m.SystemCalls) > 0 { // G-2
-		c.warn("allowed_system_calls limits native artifacts; a WebAssembly module makes no system call of its own")
+}
+
+// native holds what asks for a native artifact (M-25, G-2).
+func (c *checker) native() {
+	words := []string{"", protocol.NativeAlso, protocol.NativeOnly}
+	c.want(slices.Contains(words, c.m.Runtime.Native), "runtime.native", "%q: want %s or %s, or leave it out",
+		c.m.Runtime.Native, protocol.NativeAlso, protocol.NativeOnly)
+	if len(c.m.SystemCalls) == 0 {
+		return
 	}
+	if why := wantsNative(c.m); why != "" {
+		c.warn("native only: %s; what the runtime of %s needs is allowed besides", why, c.m.Runtime.Language)
+		return
+	}
+	c.warn("allowed_system_calls limits native artifacts; a WebAssembly module makes no system call of its own")
 }
 
 // permissions holds M-26 and M-27. The most restrictive word wins (G-1).

@@ -76,7 +76,7 @@ func TestSeedManifestWarnings(t *testing.T) {
 		`warning: runtime.dependencies and compatibility.library_dependencies both bound psutil, subprocess32: both must hold`,
 		`warning: os_requirements.required_libraries[0]: libc6 is a package's name of glibc; no WebAssembly module needs it`,
 		`warning: os_requirements.supported_architectures limits native artifacts; WebAssembly runs on every agent`,
-		`warning: allowed_system_calls limits native artifacts; a WebAssembly module makes no system call of its own`,
+		`warning: native only: allowed_system_calls has execve, which no module can make; what the runtime of python needs is allowed besides`,
 		`warning: permissions.network asks for 1, but allow_network_access is false: all denied`,
 		`warning: max_network_connections is 5, but allow_network_access is false: none allowed`,
 		`warning: process.execute runs programs outside the sandbox: each must be allowed by the operator and by the device`,

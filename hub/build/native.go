@@ -3,9 +3,9 @@ package build
 import (
 	"archive/tar"
 	"bytes"
-	"context"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -58,57 +58,42 @@ func tarred(files map[string][]byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// pythonNative packs the sources with the packages of their lock, for the machine's own
-// CPython: one artifact for each platform.
-func pythonNative(ctx context.Context, w *workspace, lock pipLock) ([]Output, error) {
-	platforms, err := nativePlatforms(w.m)
-	if err != nil {
-		return nil, err
-	}
-	sources, err := pythonSources(w.tree, false)
-	if err != nil {
-		return nil, err
-	}
-	sources["__main__.py"] = []byte(pythonNativeEntry)
-	var out []Output
-	for _, p := range platforms {
-		wheels, err := w.wheels(ctx, lock, p)
-		if err != nil {
-			return nil, err
-		}
-		packages, err := wheelFiles(wheels)
-		if err != nil {
-			return nil, err
-		}
-		files := maps.Clone(sources)
-		for name, b := range packages {
-			at := "vendor/" + name
-			if files[at] != nil {
-				return nil, protocol.Errorf(protocol.CodeBadInput, "%s: %s lies in the source too", lock.file, at)
-			}
-			files[at] = b
-		}
-		packed, err := tarred(files)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, Output{Platform: p.Name, Bytes: packed, Note: "CPython of the device; " + wheelNames(wheels)})
-	}
-	return out, nil
+// nativeCalls are system calls that no module can make, not even by another name: who
+// asks for one wants a process of its own (M-25).
+var nativeCalls = []string{
+	"accept", "accept4", "bind", "clone", "clone3", "connect", "dup", "dup2", "dup3", "execve", "execveat", "fork",
+	"ioctl", "kill", "listen", "pipe", "pipe2", "prctl", "ptrace", "recvfrom", "recvmsg", "sendmsg", "sendto",
+	"setsid", "socket", "socketpair", "tgkill", "vfork", "wait", "wait3", "wait4", "waitid", "waitpid",
 }
 
-// pythonNativeEntry is what a machine's CPython is started with.
-const pythonNativeEntry = `import os, sys
-here = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [here, os.path.join(here, "vendor")]
-from main import plugin
-plugin.main()
-`
-
-func wheelNames(wheels []wheel) string {
-	names := make([]string, len(wheels))
-	for i, w := range wheels {
-		names[i] = w.file
+// wantsNative says why m's plugin runs as a process and not as a module, empty for one
+// that can be either.
+func wantsNative(m *protocol.Manifest) string {
+	if m.Runtime.Native == protocol.NativeOnly {
+		return "runtime.native is only"
 	}
-	return strings.Join(names, ", ")
+	for _, call := range m.SystemCalls {
+		if slices.Contains(nativeCalls, call) {
+			return "allowed_system_calls has " + call + ", which no module can make"
+		}
+	}
+	return ""
+}
+
+// can refuses what wants to be native in a language that has no native artifacts.
+func (l *language) can(m *protocol.Manifest) error {
+	why := wantsNative(m)
+	if why == "" && m.Runtime.Native == protocol.NativeAlso {
+		why = "runtime.native is also"
+	}
+	if why == "" || l.native {
+		return nil
+	}
+	return protocol.Errorf(protocol.CodeIncompatible, "plugin %s: %s, and nothing native is built of %s", m, why, l.title)
+}
+
+// here is the platform of this hub.
+func here() platform.Platform {
+	p, _ := platform.Lookup(runtime.GOOS + "-" + runtime.GOARCH)
+	return p
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -147,22 +148,36 @@ func (w *workspace) pip(ctx context.Context, lock pipLock, dir string, tags []st
 	env := append([]string{"PATH=/usr/bin:/bin", "HOME=" + home, "TMPDIR=" + home, "LC_ALL=C.UTF-8"}, proxies()...)
 	err = w.run(ctx, command{
 		what: "pip download", argv: append(argv, settings...), env: env, dir: w.inside(w.dir),
-		reads: append(reads, outsideUsr(tool)...), network: true, asHub: true,
+		reads: unseen(append(reads, tool.folders()...)...), network: true, asHub: true,
 	})
+	if missing := noWheel.FindStringSubmatch(fmt.Sprint(err)); missing != nil {
+		return fmt.Errorf("%s: %s: %w", lock.file, missing[1], errNoWheel)
+	}
 	if err != nil {
 		err = protocol.Errorf(codeOr(err, protocol.CodeBadInput), "%s: %w", lock.file, err)
 	}
 	return err
 }
 
-// outsideUsr are the folders of a CPython that a confined program does not see anyway.
-func outsideUsr(p cpython) []string {
-	return slices.DeleteFunc(append([]string{p.program}, p.prefix...), func(path string) bool {
-		return path == "/usr" || strings.HasPrefix(path, "/usr/") || slices.ContainsFunc(p.prefix, func(dir string) bool {
-			return strings.HasPrefix(path, dir+"/")
-		})
-	})
+// errNoWheel says that the index has a package not as a wheel that is asked for.
+var errNoWheel = errors.New("there is no wheel of it for this platform and these versions of CPython")
+
+var noWheel = regexp.MustCompile(`No matching distribution found for ([A-Za-z0-9._-]+==[^\s(;]+)`)
+
+// unseen are those of the paths that a confined program does not see without asking.
+func unseen(paths ...string) (out []string) {
+	slices.Sort(paths)
+	seen := []string{"/usr", "/etc/ssl", "/etc/ca-certificates", "/etc/pki"} // of system, see confine_linux.go
+	for _, path := range slices.Compact(paths) {
+		if !slices.ContainsFunc(seen, func(dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }) {
+			out, seen = append(out, path), append(seen, path)
+		}
+	}
+	return out
 }
+
+// folders are what a confined program needs to see of a CPython.
+func (p cpython) folders() []string { return append([]string{p.program}, p.prefix...) }
 
 // pipSettings passes on from where the hub's user has packages, and no other wish.
 func pipSettings(ctx context.Context, p cpython) (args, reads []string) {
@@ -181,7 +196,7 @@ func pipSettings(ctx context.Context, p cpython) (args, reads []string) {
 		}
 	}
 	slices.Sort(args)
-	return slices.Compact(args), slices.Compact(reads)
+	return slices.Compact(args), reads
 }
 
 // manylinux are the kinds of a wheel that run on a platform with glibc 2.17, which every

@@ -115,7 +115,7 @@ func parsePin(line string) (pipPin, error) {
 	m := pipPinLine.FindStringSubmatch(line)
 	if m == nil {
 		return pipPin{}, fmt.Errorf("%q: want NAME==VERSION --hash=sha256:DIGEST, without options or markers; a lock "+
-			"is what `pip-compile --generate-hashes` writes", clipText(line))
+			"is what `pip-compile --generate-hashes` writes. Or commit pure packages in the folder vendor", clipText(line))
 	}
 	pin := pipPin{name: pipName(m[1]), version: m[2]}
 	for _, field := range strings.Fields(m[3]) {

@@ -231,9 +231,8 @@ type cargoCall struct {
 }
 
 func (w *workspace) cargo(ctx context.Context, call cargoCall) error {
-	if w.room == nil && !w.b.cfg.AllowUnconfined {
-		return protocol.Errorf(protocol.CodeUnavailable, "build: Rust runs build scripts of the source, and this "+
-			"machine cannot confine them: %w", w.b.unconfined)
+	if err := w.mayRun("Rust runs build scripts of the source"); err != nil {
+		return err
 	}
 	c, err := findCargo(ctx)
 	if err != nil {

@@ -44,7 +44,7 @@ func Scaffolds() []string {
 	return out
 }
 
-// Files returns a complete source by slash-separated paths: manifest, program, tests,
+// Files returns a complete source by slash-separated paths: manifest, program, tests, cases,
 // configuration schema, example, README and the SDK. The error has CodeBadInput.
 func (s Scaffold) Files() (map[string][]byte, error) {
 	if err := errors.Join(s.Name.Check(), s.Type.Check()); err != nil {
@@ -62,27 +62,59 @@ func (s Scaffold) Files() (map[string][]byte, error) {
 	}
 	switch s.Language {
 	case "go":
-		under(out, sdk.GoFiles())
+		under(out, "stavily/", sdk.GoFiles())
 	case "rust":
 		if s.Name == sdk.RustCrate {
 			return nil, protocol.Errorf(protocol.CodeBadInput, "new plugin: %q is the SDK's own name", s.Name)
 		}
-		under(out, sdk.RustFiles())
+		under(out, "stavily/", sdk.RustFiles())
 		out["Cargo.lock"] = []byte(s.cargoLock())
+	default:
+		under(out, "", EditorSDK(s.Language))
 	}
 	return out, nil
 }
 
-// under puts an SDK's files into the folder stavily.
-func under(out, files map[string][]byte) {
+// scaffoldNames are shorter names of languages.
+var scaffoldNames = map[string]string{"js": "javascript", "ts": "typescript", "py": "python"}
+
+// ScaffoldLanguage returns a language's name as a manifest says it, of that or of a shorter one.
+func ScaffoldLanguage(name string) string {
+	if long, is := scaffoldNames[name]; is {
+		return long
+	}
+	return name
+}
+
+// EditorSDK returns the files of a language's SDK that editors look for in the folder .sdk
+// of a source; none for a language whose sources carry the SDK themselves. No build reads
+// them: hidden folders are left out at the desk, and git ignores this one.
+func EditorSDK(language string) map[string][]byte {
+	files := map[string]string{}
+	switch language {
+	case "javascript", "typescript":
+		files = sdk.JS()
+	case "python":
+		files = sdk.Python()
+	}
+	out := map[string][]byte{}
+	for name, text := range files {
+		out[".sdk/"+name] = []byte(text)
+	}
+	return out
+}
+
+// under puts files below a folder.
+func under(out map[string][]byte, dir string, files map[string][]byte) {
 	for name, data := range files {
-		out["stavily/"+name] = data
+		out[dir+name] = data
 	}
 }
 
 func (s Scaffold) fill(out map[string][]byte, dir string) error {
-	coverage := "0 # cannot be measured for Rust"
-	if s.Language == "go" {
+	coverage := "0 # is not measured"
+	i := slices.IndexFunc(builders, func(l *language) bool { return l.name == s.Language })
+	if i >= 0 && builders[i].coverage != "" {
 		coverage = "70"
 	}
 	words := strings.NewReplacer("NAME", string(s.Name), "KIND", string(s.Type), "LANGUAGE", s.Language,

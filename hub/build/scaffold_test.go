@@ -25,7 +25,7 @@ func TestScaffolds(t *testing.T) {
 			tree := fstest.MapFS{}
 			for name, data := range files {
 				tree[name] = &fstest.MapFile{Data: data}
-				if strings.HasPrefix(name, "stavily/") {
+				if strings.HasPrefix(name, "stavily/") || strings.HasPrefix(name, ".sdk/") {
 					continue
 				}
 				if text := string(data); strings.Contains(text, "NAME") || strings.Contains(text, "KIND") || strings.HasSuffix(name, ".txt") {
@@ -36,10 +36,11 @@ func TestScaffolds(t *testing.T) {
 			if err != nil || len(warnings) > 0 || m.Plugin.Name != "my-plugin" || m.Plugin.Type != kind || m.Runtime.Language != language {
 				t.Errorf("%s %s: %+v, %v, %v", language, kind, m, warnings, err)
 			}
-			for _, name := range []string{"README.md", ".gitignore", "config-schema.json", "examples/basic.yaml", "stavily/README.md"} {
-				if name == "stavily/README.md" && language == "rust" {
-					name = "stavily/src/lib.rs"
-				}
+			sdk := map[string]string{
+				"go": "stavily/README.md", "rust": "stavily/src/lib.rs", "python": ".sdk/stavily/__init__.py",
+				"javascript": ".sdk/index.d.ts", "typescript": ".sdk/index.d.ts",
+			}[language]
+			for _, name := range []string{"README.md", ".gitignore", "config-schema.json", "examples/basic.yaml", "tests/cases.yaml", sdk} {
 				if _, err := fs.Stat(tree, name); err != nil {
 					t.Errorf("%s %s: %v", language, kind, err)
 				}

@@ -33,6 +33,8 @@ type language struct {
 	// coverage says how coverage is measured, for people; empty: it cannot be, and policy
 	// decides (Config.AllowUnmeasured).
 	coverage string
+	// native says that native artifacts are built too, where they are wanted.
+	native bool
 	// runsSource says that a build runs code of the source on the hub, not only the
 	// compiler: where it cannot be confined, there is no build (Config.AllowUnconfined).
 	runsSource bool
@@ -56,6 +58,8 @@ type need struct {
 	hint  string // the exact way to install it
 	// optional needs make a build better and are not missed.
 	optional bool
+	// silent needs change no artifact, and are no part of what the toolchain calls itself.
+	silent bool
 }
 
 // tested is what came of a source's own tests that passed.
@@ -105,6 +109,9 @@ func row(m *protocol.Manifest) (*language, error) {
 func (l *language) toolchain(ctx context.Context) (string, error) {
 	var said []string
 	for _, n := range l.needs {
+		if n.silent {
+			continue
+		}
 		found, err := n.look(ctx)
 		switch {
 		case ctx.Err() != nil:
