@@ -184,16 +184,25 @@ type folder struct {
 	dir string
 }
 
+// ReadDir leaves out what is no part of the source, for whoever walks it.
+func (t folder) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := fs.ReadDir(t.FS, name)
+	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+		base := e.Name()
+		if e.IsDir() {
+			return base[0] == '.' || base == "target" || base == "node_modules"
+		}
+		return path.Ext(base) == ".wasm"
+	}), err
+}
+
 // walk calls f for each file of the source, in ascending order.
 func (t folder) walk(f func(name string, info fs.FileInfo) error) error {
-	return fs.WalkDir(t.FS, ".", func(name string, entry fs.DirEntry, err error) error {
-		base := path.Base(name)
+	return fs.WalkDir(t, ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && name != "." && (base[0] == '.' || base == "target" || base == "node_modules"):
-			return fs.SkipDir
-		case entry.IsDir() || path.Ext(name) == ".wasm":
+		case entry.IsDir():
 			return nil
 		case !entry.Type().IsRegular():
 			return protocol.Errorf(protocol.CodeRefused, "%s: %s, want regular files only", name, entry.Type())
@@ -221,4 +230,7 @@ func (t folder) WriteTo(dir string) error {
 	})
 }
 
-var _ Tree = folder{}
+var (
+	_ Tree         = folder{}
+	_ fs.ReadDirFS = folder{}
+)

@@ -23,41 +23,84 @@ func pluginNew() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "new NAME --lang LANGUAGE --type TYPE",
 		Short: "Begin a plugin: a complete repository in a new folder",
-		Example: "  stavily plugin new overheat --lang rust --type trigger\n" +
-			"  cd overheat && stavily plugin build",
-		Args: cobra.ExactArgs(1),
+		Long: "Write a complete repository into a new folder: manifest, program, tests in the language and in\n" +
+			"tests/*.yaml, configuration schema, example, README and SDK. It builds, passes its tests and\n" +
+			"answers as it is.",
+		Example: "  stavily plugin new overheat --lang ts --type trigger\n" +
+			"  cd overheat && stavily plugin run",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s.Name, s.Type = protocol.PluginName(args[0]), protocol.PluginType(kind)
+			s.Language = build.ScaffoldLanguage(s.Language)
 			files, err := s.Files()
 			if err != nil {
 				return usage(cmd, err)
 			}
+			files["tests/cases.schema.json"] = cases.Schema()
 			if err := writeNew(args[0], files); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s in %s; its README says how to go on\n", args[0],
-				kind, s.Language)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s in %s; go on with\n\n  cd %s\n  stavily plugin run\n"+
+				"  stavily plugin test\n", args[0], kind, s.Language, args[0])
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&s.Language, "lang", "go", strings.Join(build.Scaffolds(), " or "))
+	cmd.Flags().StringVar(&s.Language, "lang", "go", strings.Join(build.Scaffolds(), ", ")+" (or js, ts, py)")
 	cmd.Flags().StringVar(&kind, "type", "action", "trigger, action or output")
 	cmd.Flags().StringVar(&s.Author, "author", "Me", "who writes it")
+	_ = cmd.RegisterFlagCompletionFunc("lang", cobra.FixedCompletions(build.Scaffolds(),
+		cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions([]string{"trigger", "action", "output"},
+		cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+func pluginSDK() *cobra.Command {
+	return &cobra.Command{
+		Use:   "sdk [FOLDER]",
+		Short: "Write the SDK for the editor of a plugin in JavaScript, TypeScript or Python",
+		Long: "Write the SDK of a plugin's language into the folder .sdk of it, where its editor looks: after a\n" +
+			"fresh clone, or for the SDK of this version. Git ignores it and no build reads it.",
+		Example:           "  stavily plugin sdk overheat",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: folderArg,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o, _, err := openFolder(cmd, here(args))
+			if err != nil {
+				return err
+			}
+			files := build.EditorSDK(o.request.Manifest.Runtime.Language)
+			if len(files) == 0 {
+				return protocol.Errorf(protocol.CodeBadInput, "%s: the SDK for %s is in the source's folder stavily, "+
+					"as \"plugin new\" wrote it", o.request.Manifest, o.request.Manifest.Runtime.Language)
+			}
+			if err := writeFiles(here(args), files); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d files in %s\n", len(files), filepath.Join(here(args), ".sdk"))
+			return err
+		},
+	}
 }
 
 // writeNew writes files into a folder that was not there before.
 func writeNew(dir string, files map[string][]byte) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		return fmt.Errorf("new plugin: %w", err)
+		return hinted(fmt.Errorf("new plugin: %w", err), "name a folder that is not there yet")
 	}
+	return writeFiles(dir, files)
+}
+
+// writeFiles writes files below a folder.
+func writeFiles(dir string, files map[string][]byte) error {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		at := filepath.Join(dir, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
-			return fmt.Errorf("new plugin: %w", err)
+			return fmt.Errorf("write %s: %w", name, err)
 		}
 		if err := os.WriteFile(at, files[name], 0o600); err != nil {
-			return fmt.Errorf("new plugin: %w", err)
+			return fmt.Errorf("write %s: %w", name, err)
 		}
 	}
 	return nil
@@ -85,13 +128,11 @@ func pluginBuild(c *connection) *cobra.Command {
 		Long: "Build the plugin of a folder (this one unless another is named): read its manifest, compile it\n" +
 			"with what its lock names, verify and meter the module, run its tests, and write the module.\n" +
 			"Nothing is published.",
-		Args: cobra.MaximumNArgs(1),
+		Example:           "  stavily plugin build overheat --file out/overheat.wasm",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: folderArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir := "."
-			if len(args) == 1 {
-				dir = args[0]
-			}
-			found, module, err := buildFolder(cmd, dir, skip)
+			found, module, err := buildFolder(cmd, here(args), skip)
 			if err != nil {
 				return err
 			}
