@@ -31,6 +31,8 @@ type Hub struct {
 	ca    *CA
 	link  protocol.Link
 
+	moment moment
+
 	// tx holds what Handle changed since the last Flush, after what may leave the hub
 	// once that is on disk: nothing is acknowledged before.
 	tx    *store.Tx
@@ -42,6 +44,7 @@ type Hub struct {
 	epochs  map[protocol.Address]uint64 // of the enrolments that were asked for; see Remove
 	prune   time.Time
 	look    time.Time // at the rollouts
+	still   bool      // there are none that could go on
 	// read holds what deployments reads from the books, by workflow; see there.
 	read map[string]read
 }
@@ -64,6 +67,7 @@ func New(cfg Config, d Deps) *Hub {
 	h := &Hub{
 		cfg: cfg, log: d.Log, books: d.Books, files: d.Files, keys: d.Keys, ca: d.CA,
 		link: d.Link, intake: d.Intake, waiting: waitingMax, epochs: map[protocol.Address]uint64{},
+		read: map[string]read{},
 	}
 	if h.intake == nil {
 		h.intake, h.waiting = runs.NewIntake(), 0
@@ -345,10 +349,7 @@ const (
 func (h *Hub) Tick(now time.Time) (next time.Time) {
 	if !now.Before(h.look) {
 		h.look = now.Add(rolloutEvery)
-		err := h.Operate(func(tx *store.Tx) error { return h.rollouts(tx, now) })
-		if err != nil {
-			h.log.Error("rollouts", slog.String("error", err.Error()))
-		}
+		h.watch(now)
 	}
 	h.tidy(now)
 	if h.look.Before(h.prune) {

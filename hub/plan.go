@@ -22,8 +22,7 @@ type read struct {
 	deploy.Deployment
 }
 
-// deployments reads all deployments back, by name. One that did not change since it was
-// read last is not parsed again, nor are its releases opened.
+// deployments reads all deployments back, by name.
 func (h *Hub) deployments(tx *store.Tx) ([]deploy.Deployment, error) {
 	entries, err := tx.Entries(bookDeployments)
 	if err != nil {
@@ -32,20 +31,21 @@ func (h *Hub) deployments(tx *store.Tx) ([]deploy.Deployment, error) {
 	out := make([]deploy.Deployment, len(entries))
 	held := make(map[string]read, len(entries))
 	for i, e := range entries {
-		was, ok := h.read[e.Key]
-		if !ok || !bytes.Equal(was.value, e.Value) {
-			if was.Deployment, err = h.readDeployment(e); err != nil {
-				return nil, err
-			}
-			was.value = e.Value
+		if out[i], err = h.readDeployment(e); err != nil {
+			return nil, err
 		}
-		held[e.Key], out[i] = was, was.Deployment
+		held[e.Key] = h.read[e.Key]
 	}
 	h.read = held
 	return out, nil
 }
 
+// readDeployment reads one deployment back. One that did not change since it was read last
+// is not parsed again, nor are its releases opened.
 func (h *Hub) readDeployment(e store.Entry) (deploy.Deployment, error) {
+	if was, ok := h.read[e.Key]; ok && bytes.Equal(was.value, e.Value) {
+		return was.Deployment, nil
+	}
 	var kept deployed
 	if err := json.Unmarshal(e.Value, &kept); err != nil {
 		return deploy.Deployment{}, fmt.Errorf("workflow %s: %w", e.Key, err)
@@ -54,6 +54,7 @@ func (h *Hub) readDeployment(e store.Entry) (deploy.Deployment, error) {
 	if err != nil {
 		return d, fmt.Errorf("workflow %s: %w", e.Key, err)
 	}
+	h.read[e.Key] = read{e.Value, d}
 	return d, nil
 }
 
@@ -209,5 +210,6 @@ func (h *Hub) hint(now time.Time, to *fleet.Agent) {
 	}
 	h.send(to.Address, protocol.DownHint, protocol.Hint{
 		Epoch: to.Epoch, Revision: d.Revision, Digest: d.Digest, Size: d.Size, Time: now.UnixMilli(),
+		Proof: h.moment.proof(h, now),
 	})
 }

@@ -47,6 +47,7 @@ func inWaves(tx *store.Tx, now time.Time, name protocol.WorkflowName, next *depl
 
 // launch takes the first step of a rollout that was just kept.
 func (h *Hub) launch(tx *store.Tx, now time.Time, out *api.Deployed) error {
+	h.still = false
 	agents, err := fleet.List(tx)
 	if err != nil {
 		return err
@@ -67,7 +68,21 @@ func (h *Hub) launch(tx *store.Tx, now time.Time, out *api.Deployed) error {
 	return err
 }
 
-// rollouts lets every rollout go on by what the agents have said.
+// watch lets every rollout go on by what the agents have said.
+func (h *Hub) watch(now time.Time) {
+	if h.still {
+		return
+	}
+	err := h.Operate(func(tx *store.Tx) error {
+		h.still = true
+		return h.rollouts(tx, now)
+	})
+	if err != nil {
+		h.still = false
+		h.log.Error("rollouts", slog.String("error", err.Error()))
+	}
+}
+
 func (h *Hub) rollouts(tx *store.Tx, now time.Time) error {
 	entries, err := tx.Entries(bookDeployments)
 	if err != nil {
@@ -82,6 +97,7 @@ func (h *Hub) rollouts(tx *store.Tx, now time.Time) error {
 		if kept.Rollout.Phase != rollout.Running && kept.Rollout.Phase != rollout.Paused {
 			continue
 		}
+		h.still = false
 		if agents == nil {
 			if agents, err = fleet.List(tx); err != nil {
 				return err
