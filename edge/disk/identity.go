@@ -131,18 +131,23 @@ func (i *Identity) makeKey(path string) (*ecdsa.PrivateKey, error) {
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeInternal, "make key: %w", err)
 	}
+	return key, i.putKey(path, pem.EncodeToMemory(&pem.Block{Type: pemKey, Bytes: der}))
+}
+
+// putKey writes a key to path, where there must be none.
+func (i *Identity) putKey(path string, b []byte) error {
 	temporary := path + suffixNew
 	_ = os.Remove(temporary)
-	if err := writeSynced(temporary, pem.EncodeToMemory(&pem.Block{Type: pemKey, Bytes: der})); err != nil {
-		return nil, storage("write key", err)
+	if err := writeSynced(temporary, b); err != nil {
+		return storage("write key", err)
 	}
 	if err := os.Link(temporary, path); err != nil { // refuses when another has made one
-		return nil, storage("write key", err)
+		return storage("write key", err)
 	}
 	if err := errors.Join(os.Remove(temporary), syncDir(i.dir)); err != nil {
-		return nil, storage("write key", err)
+		return storage("write key", err)
 	}
-	return key, nil
+	return nil
 }
 
 // WriteFile replaces the file at path by b, whole or not at all, mode 0600.

@@ -1,8 +1,6 @@
 package disk
 
 import (
-	"go.etcd.io/bbolt"
-
 	"github.com/stavily/stavily/edge"
 	"github.com/stavily/stavily/protocol"
 )
@@ -32,9 +30,9 @@ func (k *KV) Put(key string, value protocol.Raw) error {
 	return k.store.Apply([]edge.Change{{Key: k.prefix + key, Value: value}})
 }
 
-func (k *KV) has(key string) (found bool) {
-	_ = k.store.view(func(b *bbolt.Bucket) { found = b.Get([]byte(k.prefix+key)) != nil })
-	return found
+func (k *KV) has(key string) bool {
+	value, _ := k.store.Get(k.prefix + key)
+	return value != nil
 }
 
 func (k *KV) count() (n int) {

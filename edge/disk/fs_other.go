@@ -1,0 +1,5 @@
+//go:build !linux
+
+package disk
+
+func (f osFile) reserve(int64) error { return nil }

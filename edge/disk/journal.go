@@ -1,0 +1,341 @@
+package disk
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/stavily/stavily/edge"
+	"github.com/stavily/stavily/protocol"
+)
+
+// segmentSize is how long a segment becomes before the next is begun: it bounds what is
+// read at a start, and the room that one record may hold back.
+const segmentSize = 1 << 20
+
+// snapshotPart is how many times as long as its snapshot a segment becomes at least, so
+// that the snapshots cost little.
+const snapshotPart = 8
+
+// bufferKept is the largest buffer in bytes that is kept for the next frame.
+const bufferKept = 256 << 10
+
+// journal keeps keys and values in segments that are only ever added to. A change is one
+// frame; a frame is on the disk whole or not at all. Records of lanes stay where they were
+// written: of them only each lane's ends are known here, however many there are. All other
+// keys are few and small and are kept here too; each segment begins with a snapshot of
+// them, so that a start reads one segment.
+type journal struct {
+	fs  fileSystem
+	dir string
+	log *slog.Logger
+	max int64 // segmentSize
+
+	mu       sync.Mutex // guards the fields below
+	small    map[string]*content
+	keys     []string // of small, ascending
+	lanes    [lanesMax]lane
+	segments []*segment // ascending; the last is being written
+	out      file       // the last segment
+	base     int64      // where its snapshot ends
+	synced   int64      // what of it survives a power cut
+	pending  []byte     // frames behind, not written yet
+	scratch  []byte     // for the frame being made
+	walker   window     // for the lanes' fronts
+	spare    *window    // for a scan
+	next     uint64     // number of a segment that may be there already; 0: none
+	moved    uint64     // counts compactions: records stand elsewhere now
+	torn     bool       // the end of the last segment was lost with a cut
+	damage   Damage
+	bad      map[place]int64 // parts that are set aside, with their ends
+}
+
+// lane is what is known of one lane's records: those after head up to last, without the
+// holes, are there.
+type lane struct {
+	head, last protocol.Mark
+	holes      map[protocol.Mark]bool
+	front      front
+}
+
+// front is the first record of a lane, where it is known.
+type front struct {
+	known bool
+	mark  protocol.Mark
+	at    place
+}
+
+func (l *lane) has(m protocol.Mark) bool {
+	return m.After(l.head) && (len(l.holes) == 0 || !l.holes[m])
+}
+
+// segment is one file.
+type segment struct {
+	number uint64
+	size   int64
+	lanes  [lanesMax]span
+}
+
+// span is what a segment holds of a lane.
+type span struct {
+	last  protocol.Mark
+	bytes int64
+}
+
+func (j *journal) path(number uint64) string {
+	return filepath.Join(j.dir, fmt.Sprintf("%016x", number))
+}
+
+func (j *journal) last() *segment { return j.segments[len(j.segments)-1] }
+
+// end is where the next frame begins.
+func (j *journal) end() int64 { return j.synced + int64(len(j.pending)) }
+
+// apply makes changes in order, or none. With now set they survive a power cut when it
+// returns, and with them all that was put before; else they do after the next flush.
+func (j *journal) apply(changes []edge.Change, now bool) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.out == nil {
+		return errClosed
+	}
+	if len(changes) == 0 && now {
+		return j.flush()
+	}
+	if err := j.room(changes); err != nil {
+		return err
+	}
+	p := j.plan(changes)
+	before := len(j.pending)
+	j.pending = append(j.pending, p.frame...)
+	if now {
+		if err := j.flush(); err != nil {
+			j.pending = j.pending[:before]
+			return err
+		}
+	}
+	j.commit(p)
+	if now {
+		j.reclaim()
+	}
+	return nil
+}
+
+// sync makes survive a power cut what was applied before.
+func (j *journal) sync() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.out == nil {
+		return errClosed
+	}
+	err := j.flush()
+	if err == nil {
+		j.reclaim()
+	}
+	return err
+}
+
+// flush writes what is pending and syncs it. On an error it stays pending: nothing of it
+// counts as written.
+func (j *journal) flush() error {
+	if len(j.pending) == 0 {
+		return nil
+	}
+	_, err := j.out.WriteAt(j.pending, j.synced)
+	if err == nil {
+		err = j.out.Sync()
+	}
+	if err != nil {
+		return errors.Join(full(err), j.cut(j.synced))
+	}
+	j.synced += int64(len(j.pending))
+	j.last().size = j.synced
+	if j.pending = j.pending[:0]; cap(j.pending) > bufferKept {
+		j.pending = nil
+	}
+	return nil
+}
+
+// cut makes the last segment end at end: what could not be written must not be found
+// there later.
+func (j *journal) cut(end int64) error {
+	if err := j.out.Truncate(end); err != nil {
+		return err
+	}
+	return errors.Join(j.out.Sync(), j.out.reserve(max(j.limit(), end)))
+}
+
+// full marks an error of a disk without room.
+func full(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", edge.ErrFull, err)
+	}
+	return err
+}
+
+// plan is a frame, and what it makes of the lanes' fronts.
+type plan struct {
+	frame  []byte
+	at     place
+	ends   [lanesMax]protocol.Mark // of the lanes, after what is planned
+	heads  [lanesMax]protocol.Mark
+	fronts [lanesMax]front
+	holed  [lanesMax]bool // more than the lane's first went from it
+}
+
+// plan makes the frame of changes.
+func (j *journal) plan(changes []edge.Change) *plan {
+	p := &plan{at: place{j.last().number, j.end()}}
+	for i := range j.lanes {
+		l := &j.lanes[i]
+		p.ends[i], p.heads[i], p.fronts[i] = l.last, l.head, l.front
+	}
+	b := append(j.scratch[:0], make([]byte, headerSize)...)
+	b = binary.AppendUvarint(append(b, kindChanges), uint64(len(j.pending)))
+	for _, c := range changes {
+		if lane, m, ok := recordOf(c.Key); ok {
+			b = j.planRecord(b, p, record{lane, m, c})
+		} else {
+			b = appendChange(b, c)
+		}
+	}
+	for i := range p.heads {
+		if p.heads[i] != j.lanes[i].head {
+			b = appendMark(append(b, opTrim|byte(i)), p.heads[i])
+		}
+	}
+	seal(b, p.at)
+	p.frame, j.scratch = b, b
+	if cap(b) > bufferKept {
+		j.scratch = nil
+	}
+	return p
+}
+
+// record is a change of a lane.
+type record struct {
+	lane protocol.Lane
+	mark protocol.Mark
+	edge.Change
+}
+
+// planRecord adds what a change of a lane comes to: most add to its end or take its first
+// away. What does neither is kept with the small keys.
+func (j *journal) planRecord(b []byte, p *plan, r record) []byte {
+	known := r.mark.After(p.heads[r.lane]) && !r.mark.After(p.ends[r.lane])
+	switch {
+	case r.Value != nil && r.mark.After(p.ends[r.lane]):
+		p.ends[r.lane] = r.mark
+		return appendBytes(appendMark(append(b, opRecord|byte(r.lane)), r.mark), r.Value)
+	case r.Value == nil && known && j.advance(p, r.lane, r.mark):
+		return b
+	case known:
+		p.fronts[r.lane], p.holed[r.lane] = front{}, true
+		b = appendMark(append(b, opHole|byte(r.lane)), r.mark)
+	case r.Value == nil && j.small[r.Key] == nil:
+		return b
+	}
+	return appendChange(b, r.Change)
+}
+
+func appendChange(b []byte, c edge.Change) []byte {
+	if c.Value == nil {
+		return appendBytes(append(b, opRemove), c.Key)
+	}
+	return appendBytes(appendBytes(append(b, opSet), c.Key), c.Value)
+}
+
+// advance takes the first record of a lane away, and reports whether m was that one.
+func (j *journal) advance(p *plan, of protocol.Lane, m protocol.Mark) bool {
+	f := &p.fronts[of]
+	if p.holed[of] {
+		return false
+	}
+	if !f.known {
+		*f = j.first(of, place{}, p.heads[of])
+	}
+	if !f.known || f.mark != m {
+		return false
+	}
+	p.heads[of] = m
+	*f = j.first(of, f.at, m)
+	return true
+}
+
+// commit makes the changes of a frame that was taken.
+func (j *journal) commit(p *plan) {
+	r, _, _ := changesOf(p.frame[headerSize:])
+	j.enact(&r, j.last())
+	for i := range j.lanes {
+		j.lanes[i].front = p.fronts[i]
+	}
+}
+
+// enact makes the changes of a frame in what is known of the journal.
+func (j *journal) enact(r *reader, in *segment) {
+	for {
+		o, ok := r.next()
+		switch {
+		case !ok:
+			return
+		case o.code == opSet:
+			j.set(o.key, o.value)
+		case o.code == opRemove:
+			j.unset(o.key)
+		case int(o.lane) >= lanesMax: // of a newer agent
+		default:
+			j.enactRecord(o, in)
+		}
+	}
+}
+
+func (j *journal) enactRecord(o op, in *segment) {
+	l := &j.lanes[o.lane]
+	switch o.code {
+	case opRecord:
+		if o.mark.After(l.last) {
+			l.last = o.mark
+		}
+		in.lanes[o.lane].last = o.mark
+		in.lanes[o.lane].bytes += int64(len(o.value))
+	case opTrim:
+		l.head = o.mark
+		maps.DeleteFunc(l.holes, func(m protocol.Mark, _ bool) bool { return !m.After(l.head) })
+	case opHole:
+		if l.holes == nil {
+			l.holes = map[protocol.Mark]bool{}
+		}
+		l.holes[o.mark] = true
+	}
+}
+
+func (j *journal) set(key, value []byte) {
+	if v := j.small[string(key)]; v != nil {
+		v.bytes = append([]byte{}, value...)
+		return
+	}
+	k := string(key)
+	at, _ := slices.BinarySearch(j.keys, k)
+	j.keys = slices.Insert(j.keys, at, k)
+	j.small[k] = &content{append([]byte{}, value...)}
+}
+
+func (j *journal) unset(key []byte) {
+	if j.small[string(key)] == nil {
+		return
+	}
+	delete(j.small, string(key))
+	at, _ := slices.BinarySearch(j.keys, string(key))
+	j.keys = slices.Delete(j.keys, at, at+1)
+}
+
+var errClosed = errors.New("journal is closed")
+
+// content is the value of a small key; the bytes are never changed, only replaced.
+type content struct{ bytes []byte }
