@@ -2,6 +2,7 @@ package wasmhost
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -13,18 +14,27 @@ import (
 )
 
 const (
-	// fuelSlice is what a guest may spend before it calls the host: about a
-	// millisecond of compiled code.
-	fuelSlice = 2_000_000
-	// restAfter is the CPU time that a guest may be ahead of its share of cores before
-	// it is made to rest, so that short answers are never slowed down.
-	restAfter = 20 * time.Millisecond
+	// A slice is what a guest may spend before it calls the host: about a millisecond of
+	// compiled code, some of code that is interpreted.
+	sliceCompiled    = 2_000_000
+	sliceInterpreted = 200_000
+	// restAfter is the time that a guest may be ahead of its share of cores before it is
+	// made to rest: as long as a period of a cgroup, so that short answers are never slowed
+	// down and being put to sleep and woken, wakeCost of a processor each time, is a small
+	// part of a small share.
+	restAfter = 100 * time.Millisecond
+	wakeCost  = 200 * time.Microsecond
 	// creditMax bounds what a guest gets back for having been woken late.
 	creditMax = time.Second
-	// What the clock says beyond that for a unit of fuel is not the guest's, compiled or
-	// interpreted on a slow machine: a fast one takes a twentieth.
+	// lapMost is what a guest is charged of the time since it went on, when only the clock
+	// told how long that was, or what its fuel took on a slow machine if that is more: what
+	// goes beyond is time in which the machine had something else to do.
+	lapMost         = 5 * time.Millisecond
 	slowCompiled    = 10 * time.Nanosecond
 	slowInterpreted = 500 * time.Nanosecond
+	// tollEvery is after how many calls of the host a guest is held to its share that has
+	// not run out of fuel: they are work too, and cost it little.
+	tollEvery = 64
 )
 
 type instanceKey struct{}
@@ -55,17 +65,24 @@ func fuelOut(ctx context.Context, _ []uint64) {
 type tank struct {
 	fuel, stack api.MutableGlobal // nil in a guest that is not metered
 	given       uint64            // all that was ever given
+	slice       uint64            // that it gets at once
 	cores       float64
 	resumed     time.Time     // when the guest began to run
 	paused      time.Time     // when it began to wait; before resumed while it runs
 	ahead       time.Duration // how far it is ahead of its share
 	unit        time.Duration // the most that a unit of fuel takes
 	billed      uint64        // fuel that charge has seen
-	lap         lap
+	calls       uint32        // of the host, for toll
+
+	// processor says what the thread that calls it has used; nil where time is not the machine's.
+	processor func() (thread int, used time.Duration)
+	busy      bool    // it was near its share lately: each lap is measured
+	pace      float64 // ns that a unit of fuel took of a processor, when that was last known
+	lap       lap
 }
 
 func newTank(m api.Module, cores float64) tank {
-	t := tank{cores: cores}
+	t := tank{cores: cores, slice: sliceCompiled}
 	t.fuel, _ = m.ExportedGlobal(meter.FuelGlobal).(api.MutableGlobal)
 	t.stack, _ = m.ExportedGlobal(meter.StackGlobal).(api.MutableGlobal)
 	return t
@@ -91,18 +108,17 @@ func (t *tank) out(in *instance) {
 	// The debt is billed whole, however large one instruction made it: a guest that
 	// owed more than a slice would otherwise go on unpaid.
 	if left := int64(t.fuel.Get()); left < 0 {
-		t.given += uint64(fuelSlice - left)
-		t.fuel.Set(fuelSlice)
+		t.given += t.slice + uint64(-left)
+		t.fuel.Set(t.slice)
 	}
 	t.rest(in)
 }
 
-// lap is what is known of the time since fuel ran out before.
-type lap struct {
-	thread int           // that the guest was on then
-	used   time.Duration // what that had used of a processor then
-	ran    time.Duration // by the clock, since
-	usual  time.Duration // what a slice of fuel took of a processor, when that was last known
+// toll is out for guests that call the host again and again and pay little for it.
+func (t *tank) toll(in *instance) {
+	if t.calls++; t.calls%tollEvery == 0 && t.limited() {
+		t.rest(in)
+	}
 }
 
 // rest holds the guest to its share of cores: what it ran longer it waits (M-18). What it
@@ -113,34 +129,31 @@ func (t *tank) rest(in *instance) {
 	if !t.limited() {
 		return
 	}
-	t.correct(in.processor)
 	if t.ahead < restAfter {
+		t.mark()
 		return
 	}
+	t.ahead += t.owed(wakeCost)
 	in.sleep(t.ahead)
 	after := in.clock()
 	// Who was woken late gets that back.
 	t.ahead = max(t.ahead-after.Sub(now), -creditMax)
 	t.resumed, t.paused = after, after
-	t.lap = lap{usual: t.lap.usual}
-	t.correct(in.processor)
+	t.mark()
 }
 
-// correct takes back what was charged for the time in which the machine had something
-// else to do than to run the guest.
-func (t *tank) correct(processor func() (thread int, used time.Duration)) {
-	if processor == nil {
-		return
+// lap is what a thread had used of a processor when the guest went on. The thread is 0
+// when that was not asked.
+type lap struct {
+	thread int
+	used   time.Duration
+}
+
+// mark begins a lap that is measured.
+func (t *tank) mark() {
+	if t.processor != nil {
+		t.lap.thread, t.lap.used = t.processor()
 	}
-	thread, used := processor()
-	if thread == t.lap.thread {
-		t.lap.usual = used - t.lap.used
-	}
-	// On another thread it was put aside and has run no longer than it does otherwise.
-	if t.lap.thread != 0 && t.lap.usual > 0 {
-		t.ahead -= t.owed(max(0, t.lap.ran-t.lap.usual))
-	}
-	t.lap = lap{thread: thread, used: used, usual: t.lap.usual}
 }
 
 // charge counts what the guest has run until now.
@@ -150,13 +163,32 @@ func (t *tank) charge(now time.Time) {
 	if !t.limited() || ran < 0 {
 		return
 	}
-	if t.fuel != nil && t.unit > 0 {
-		paid := t.spent()
-		ran = min(ran, time.Duration(paid-t.billed)*t.unit)
-		t.billed = paid
+	paid := t.spent() - t.billed
+	t.billed += paid
+	t.ahead += t.owed(min(ran, t.measure(paid)))
+	t.busy = t.busy || t.ahead > restAfter/4
+	t.lap = lap{}
+}
+
+// measure returns what the guest may have used of a processor in this lap, in which it paid
+// so much: exactly if it was measured and has not come to another thread since.
+func (t *tank) measure(paid uint64) time.Duration {
+	if t.lap.thread != 0 {
+		switch thread, used := t.processor(); {
+		case thread == t.lap.thread:
+			used -= t.lap.used
+			if paid > 0 {
+				t.pace = float64(used) / float64(paid)
+			}
+			return used
+		case t.pace > 0:
+			return time.Duration(float64(paid) * t.pace)
+		}
 	}
-	t.ahead += t.owed(ran)
-	t.lap.ran += ran
+	if t.fuel == nil {
+		return math.MaxInt64
+	}
+	return max(lapMost, time.Duration(paid)*t.unit)
 }
 
 // limited reports whether the guest has less than a core.
@@ -172,7 +204,8 @@ func (t *tank) owed(ran time.Duration) time.Duration {
 func (t *tank) resume(now time.Time) {
 	if idle := now.Sub(t.paused); idle > 0 && !t.paused.IsZero() {
 		t.ahead = max(t.ahead-idle, min(t.ahead, 0))
+		t.busy = t.busy && idle < restAfter
 	}
 	t.resumed, t.paused = now, now
-	t.lap = lap{usual: t.lap.usual} // another thread may run it next
+	t.lap = lap{}
 }

@@ -23,9 +23,9 @@ func TestRestHoldsTheShare(t *testing.T) {
 		asleep bool
 	}{
 		{"short", 0.5, []int{10}, 10 * time.Millisecond, false},
-		{"half a core", 0.5, []int{30, 60}, 0, true},
-		{"rest cut short", 0.5, []int{30, 40}, 20 * time.Millisecond, true},
-		{"a quarter", 0.25, []int{10, 40}, 0, true},
+		{"half a core", 0.5, []int{150, 300}, 0, true},
+		{"rest cut short", 0.5, []int{150, 200}, 100 * time.Millisecond, true},
+		{"a quarter", 0.25, []int{50, 200}, 0, true},
 		{"a whole core", 1, []int{500}, 0, false},
 		{"no limit", 0, []int{500}, 0, false},
 		{"clock goes back", 0.5, []int{-500}, 0, false},
@@ -39,6 +39,9 @@ func TestRestHoldsTheShare(t *testing.T) {
 		close(in.ending) // so that no test sleeps
 		tank := tank{cores: c.cores, resumed: t0}
 		tank.rest(in)
+		if c.asleep {
+			c.ahead += tank.owed(wakeCost)
+		}
 		if asleep := len(ticks) == 0 && len(c.clock) == 2; tank.ahead != c.ahead || asleep != c.asleep {
 			t.Errorf("%s: %v ahead, rested %v; want %v, %v", c.name, tank.ahead, asleep, c.ahead, c.asleep)
 		}

@@ -66,6 +66,7 @@ var corpus = []struct {
 	{"call-flood", protocol.CodeLimit, "1024 host calls", false},
 	{"never-answers", protocol.CodeContract, "without having answered", false},
 	{"never-reads", protocol.CodeDeadline, "took longer than", false},
+	{"draws", protocol.CodeDeadline, "took longer than", false},
 	{"sleeps", protocol.CodeDeadline, "took longer than", false}, // F10
 	{"answers-twice", protocol.CodeContract, "more than was asked", false},
 	{"answers-another", protocol.CodeContract, "id 9", false},

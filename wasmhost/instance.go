@@ -25,13 +25,11 @@ type instance struct {
 	tank   tank
 	world  *world // what it has besides memory; nil in a command
 	clock  func() time.Time
-	// processor says what the thread that calls it has used; nil where time is not the machine's.
-	processor func() (thread int, used time.Duration)
-	errs      *lineWriter   // stderr
-	ending    chan struct{} // closed when the guest must end
-	done      chan struct{} // closed when it has ended
-	exit      error         // how; set before done is closed
-	cancel    context.CancelFunc
+	errs   *lineWriter   // stderr
+	ending chan struct{} // closed when the guest must end
+	done   chan struct{} // closed when it has ended
+	exit   error         // how; set before done is closed
+	cancel context.CancelFunc
 
 	mu    sync.Mutex      // guards the field below
 	cause *protocol.Error // why the host ended it
@@ -67,12 +65,12 @@ func newInstance(b blueprint) (*instance, error) {
 	in.tank = newTank(in.module, b.limits.CPUCores)
 	in.tank.unit = slowCompiled
 	if b.host.engine.interpreter || !compiles {
-		in.tank.unit = slowInterpreted
+		in.tank.unit, in.tank.slice = slowInterpreted, sliceInterpreted
 	}
 	if in.tank.limited() {
 		in.duplex.rests = in.rests
 		if b.host.realTime {
-			in.processor = threadTime
+			in.tank.processor = threadTime
 		}
 	}
 	in.tank.resume(in.clock())
@@ -126,7 +124,12 @@ func (in *instance) run(ctx context.Context) {
 }
 
 // woke notes that the guest goes on: what it waited is not time that it ran.
-func (in *instance) woke() { in.tank.resume(in.clock()) }
+func (in *instance) woke() {
+	in.tank.resume(in.clock())
+	if in.tank.busy {
+		in.tank.mark()
+	}
+}
 
 // rests notes that the guest begins to wait.
 func (in *instance) rests() { in.tank.charge(in.clock()) }

@@ -15,7 +15,8 @@ import (
 const everySecond = "STAVILY_EVERY_ROW"
 
 // TestShareOfCores: what a plugin may use of a processor it gets and no more, whether it
-// works through one long request or many short ones. M-18.
+// works through one long request or many short ones or has the host work, compiled or
+// interpreted. M-18.
 func TestShareOfCores(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds by the clock")
@@ -24,34 +25,38 @@ func TestShareOfCores(t *testing.T) {
 	if os.Getenv(everySecond) != "" {
 		long, off = time.Minute, 0.10
 	}
+	oneRequest := func(t *testing.T, p *Plugin, d time.Duration) {
+		t.Helper()
+		r := work(t, "1")
+		r.TimeoutMS = d.Milliseconds()
+		if a := p.Call(context.Background(), r); protocol.CodeOf(asError(a)) != protocol.CodeDeadline {
+			t.Errorf("got %v", a.Error)
+		}
+	}
+	manyRequests := func(t *testing.T, p *Plugin, d time.Duration) {
+		t.Helper()
+		for began := time.Now(); time.Since(began) < d; {
+			if a := p.Call(context.Background(), work(t, "1")); a.Error != nil {
+				t.Fatal(a.Error)
+			}
+		}
+	}
 	for _, c := range []struct {
-		name  string
-		cores float64
-		work  func(*testing.T, *Plugin, time.Duration)
+		name, guest string
+		interpreter bool
+		cores       float64
+		work        func(*testing.T, *Plugin, time.Duration)
 	}{
-		{"one request", 0.1, func(t *testing.T, p *Plugin, d time.Duration) {
-			r := work(t, "1")
-			r.TimeoutMS = d.Milliseconds()
-			if a := p.Call(context.Background(), r); protocol.CodeOf(asError(a)) != protocol.CodeDeadline {
-				t.Errorf("got %v", a.Error)
-			}
-		}},
-		{"many requests", 0.2, func(t *testing.T, p *Plugin, d time.Duration) {
-			for began := time.Now(); time.Since(began) < d; {
-				if a := p.Call(context.Background(), work(t, "1")); a.Error != nil {
-					t.Fatal(a.Error)
-				}
-			}
-		}},
+		{"one request", "loop", false, 0.1, oneRequest},
+		{"many requests", "busy", false, 0.2, manyRequests},
+		{"the host's work", "draws", false, 0.1, oneRequest},
+		{"one request interpreted", "loop", true, 0.1, oneRequest},
+		{"many requests interpreted", "busy", true, 0.2, manyRequests},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			file := "loop"
-			if c.name == "many requests" {
-				file = "busy"
-			}
-			s := hostileSpec(t, file, false)
+			s := hostileSpec(t, c.guest, false)
 			s.Manifest.Limits.CPUCores, s.Manifest.Limits.Seconds = c.cores, 300
-			p := load(t, newHost(t, Config{}), s)
+			p := load(t, newHost(t, Config{Interpreter: c.interpreter}), s)
 			began, before := time.Now(), processorTime()
 			c.work(t, p, long)
 			took, used := time.Since(began), processorTime()-before

@@ -165,6 +165,7 @@ func (f wasiFunc) Call(ctx context.Context, mod api.Module, stack []uint64) {
 	if !ok || in.world == nil {
 		panic(sys.NewExitError(exitEnded))
 	}
+	in.tank.toll(in)
 	stack[0] = uint64(f.do(in.world, mod.Memory(), stack))
 }
 
