@@ -124,6 +124,11 @@ func (h *Hub) release(digest protocol.Digest) (deploy.Release, error) {
 	for _, a := range r.Artifacts {
 		out.Platforms = append(out.Platforms, a.Platform)
 		out.Sizes = append(out.Sizes, a.Size)
+		code := a.Size
+		if a.Engine != nil {
+			code = a.Engine.Module.Size
+		}
+		out.Modules = append(out.Modules, code)
 	}
 	return out, nil
 }

@@ -36,6 +36,9 @@ func (h *Hub) DryRun(now time.Time, file string, text []byte) (out *api.Deployed
 		if err := h.costs(tx, held, out.Agents); err != nil {
 			return err
 		}
+		if err := h.noteLoads(tx, out); err != nil {
+			return err
+		}
 		return errDryRun
 	})
 	if !errors.Is(err, errDryRun) {
@@ -97,9 +100,14 @@ func (h *Hub) costs(tx *store.Tx, held map[protocol.AgentName][]protocol.Release
 		c.Cost = &api.Cost{
 			DownloadB: agent.Desired.Size, MemoryMB: memoryOf(&doc), DeviceMB: int64(agent.Device.MemoryMB),
 		}
+		of := planned([]fleet.Agent{agent})[0]
 		for _, ref := range doc.Releases {
-			if r := releases[ref.Digest]; r != nil && !slices.Contains(held[c.Agent], ref) {
-				c.Cost.DownloadB += ref.Size + r.SizeFor(agent.Device.Platform)
+			r := releases[ref.Digest]
+			if r == nil || slices.Contains(held[c.Agent], ref) {
+				continue
+			}
+			if choice, err := deploy.Choose(r, &of); err == nil {
+				c.Cost.DownloadB += ref.Size + r.SizeFor(choice.Platform)
 			}
 		}
 	}

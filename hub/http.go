@@ -328,8 +328,11 @@ func (s *server) listAgents(r *http.Request) (any, error) {
 }
 
 func (s *server) showAgent(r *http.Request) (any, error) {
-	return view(s, r, func(tx *store.Tx) (fleet.Agent, error) {
-		return fleet.Get(tx, protocol.AgentName(r.PathValue("x")))
+	return view(s, r, func(tx *store.Tx) (out api.AgentShown, err error) {
+		if out.Agent, err = fleet.Get(tx, protocol.AgentName(r.PathValue("x"))); err == nil {
+			out.Loads, err = s.hub.loads(tx, out.Agent, "")
+		}
+		return out, err
 	})
 }
 

@@ -186,7 +186,8 @@ func known(tx *store.Tx, from protocol.Address) (fleet.Agent, error) {
 
 // sameDevice reports whether nothing changed of what a plan follows from.
 func sameDevice(a, b *fleet.Agent) bool {
-	return a.Device.Platform == b.Device.Platform && maps.Equal(a.AllLabels(), b.AllLabels())
+	of := planned([]fleet.Agent{*a, *b})
+	return maps.Equal(of[0].Labels, of[1].Labels) && of[0].SameMachine(&of[1])
 }
 
 // changed plans again after an agent said that it is another than before. When that

@@ -138,6 +138,7 @@ func planned(known []fleet.Agent) []deploy.Agent {
 	for i := range known {
 		out[i] = deploy.Agent{
 			Address: known[i].Address, Labels: known[i].AllLabels(), Platform: known[i].Device.Platform,
+			Kernel: known[i].Device.Kernel, MemoryMB: known[i].Device.MemoryMB, Native: known[i].Device.Native,
 		}
 	}
 	return out

@@ -30,7 +30,8 @@ const (
 	PathRollouts  = "/v1/rollouts"              // GET: []Rollout
 	PathRollout   = "/v1/rollouts/{x}"          // GET: Rollout; POST Steer: Rollout
 	PathAgents    = "/v1/agents"                // GET: []fleet.Agent
-	PathAgent     = "/v1/agents/{x}"            // GET: fleet.Agent; PATCH Labels: fleet.Agent; DELETE
+	PathAgent     = "/v1/agents/{x}"            // GET: AgentShown; PATCH Labels: fleet.Agent; DELETE
+	PathAdopt     = "/v1/adopt"                 // POST Adopt: []AgentChange
 	PathTokens    = "/v1/tokens"                // POST NewToken: Token
 	PathRuns      = "/v1/runs"                  // GET ?workflow&agent&status&limit: []runs.Run
 	PathRun       = "/v1/runs/{x}"              // GET: runs.Run; x may be the beginning of an ID
@@ -131,6 +132,8 @@ type AgentChange struct {
 	Assigned bool               `json:"assigned"`
 	Excluded *protocol.Error    `json:"excluded,omitempty"`
 	Cost     *Cost              `json:"cost,omitempty"` // of a dry run, where Changed
+	// Loads are the artifacts that its steps would load; of a dry run, where Assigned.
+	Loads []deploy.Load `json:"loads,omitempty"`
 }
 
 // Cost is what a new desired document asks of an agent.
@@ -158,6 +161,12 @@ type Workflow struct {
 	At       time.Time             `json:"at"`
 }
 
+// Adopt makes the hub's word hold for agents that hold what its books do not know, as after
+// the books were put back from a backup.
+type Adopt struct {
+	Agents []protocol.AgentName `json:"agents"` // none: all of them
+}
+
 // Labels changes an agent's labels; an empty value removes one.
 type Labels struct {
 	Labels map[string]string `json:"labels"`
@@ -176,6 +185,12 @@ type Token struct {
 	Token   string    `json:"token"`
 	Hub     string    `json:"hub"` // host:port as the hub listens
 	Expires time.Time `json:"expires"`
+}
+
+// AgentShown is an agent with the artifacts that the steps of its workflows load.
+type AgentShown struct {
+	fleet.Agent
+	Loads []deploy.Load `json:"loads,omitempty"`
 }
 
 type (

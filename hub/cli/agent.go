@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,7 +18,7 @@ import (
 
 func agentCommand(c *connection) *cobra.Command {
 	cmd := &cobra.Command{Use: "agent", Short: "List, show, label and remove agents, and let new ones join"}
-	cmd.AddCommand(agentList(c), agentShow(c), agentLabel(c), agentRemove(c), agentToken(c))
+	cmd.AddCommand(agentList(c), agentShow(c), agentLabel(c), agentAdopt(c), agentRemove(c), agentToken(c))
 	return cmd
 }
 
@@ -44,6 +46,8 @@ func stateOf(a *api.Agent) string {
 	switch {
 	case a.Revoked:
 		return "revoked"
+	case a.Ahead():
+		return "ahead of the books"
 	case a.Presence.Online:
 		return "online"
 	default:
@@ -84,7 +88,8 @@ func agentShow(c *connection) *cobra.Command {
 	}
 }
 
-func showAgent(w io.Writer, a api.Agent) {
+func showAgent(w io.Writer, shown api.AgentShown) {
+	a := shown.Agent
 	row(w, "agent", a.Address.Agent)
 	row(w, "site", a.Address.Site)
 	row(w, "state", stateOf(&a), when(a.Presence.Since))
@@ -92,6 +97,7 @@ func showAgent(w io.Writer, a api.Agent) {
 	row(w, "enrolled", when(a.Enrolled), fmt.Sprintf("epoch %d", a.Epoch))
 	row(w, "certificate", a.Identity.Serial, "until "+when(a.Identity.NotAfter))
 	row(w, "device", a.Device.Platform, a.Device.Engine, "stavily-edge "+a.Device.Version, a.Device.Kernel)
+	row(w, "native", nativeText(a.Device.Native))
 	row(w, "labels", labelText(a.AllLabels()))
 	row(w, "desired", fmt.Sprintf("revision %d", a.Desired.Revision), a.Desired.Digest.Short(),
 		when(a.Desired.Issued))
@@ -113,6 +119,24 @@ func showAgent(w io.Writer, a api.Agent) {
 		}
 		row(w, "workflow", s.Workflow, s.Phase, fired(&s), text)
 	}
+	for _, l := range shown.Loads {
+		row(w, "loads", l.Workflow, l.Text())
+	}
+}
+
+// nativeText says what an agent has for native artifacts.
+func nativeText(n *protocol.Native) string {
+	if n == nil {
+		return "no: it runs modules only"
+	}
+	words := []string{"sandbox of " + strings.Join(n.Layers, ", ")}
+	if n.Libc != "" {
+		words = append(words, n.Libc)
+	}
+	for _, language := range slices.Sorted(maps.Keys(n.Interpreters)) {
+		words = append(words, language+" "+n.Interpreters[language])
+	}
+	return strings.Join(words, "; ")
 }
 
 func agentLabel(c *connection) *cobra.Command {
@@ -134,6 +158,35 @@ func agentLabel(c *connection) *cobra.Command {
 			})
 		},
 	}
+}
+
+func agentAdopt(c *connection) *cobra.Command {
+	all := false
+	cmd := &cobra.Command{
+		Use: "adopt NAME... | --all", Short: "Let this hub's word hold for agents that are ahead of its books",
+		Long: "After the hub's books were put back from a backup, agents hold what the books do not know, and the\n" +
+			"hub changes nothing on them. Look what has been lost, deploy it again, and then adopt them: each gets\n" +
+			"what this hub has for it.",
+		Example: "  stavily agent list\n  stavily agent adopt gw-1 gw-2\n  stavily agent adopt --all",
+		Args:    cobra.ArbitraryArgs, ValidArgsFunction: agentNames(c),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if (len(args) > 0) == all {
+				return usage(cmd, errors.New("name agents, or say --all"))
+			}
+			in := api.Adopt{}
+			for _, name := range args {
+				in.Agents = append(in.Agents, protocol.AgentName(name))
+			}
+			return ask(cmd, c, question{http.MethodPost, api.PathAdopt, in}, func(w io.Writer, list []api.AgentChange) {
+				row(w, "AGENT", "REVISION")
+				for _, a := range list {
+					row(w, a.Agent, a.Revision)
+				}
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "all that are ahead now")
+	return cmd
 }
 
 func agentRemove(c *connection) *cobra.Command {

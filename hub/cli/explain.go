@@ -36,6 +36,9 @@ func showDryRun(w io.Writer, d api.Deployed) {
 			row(w, a.Agent, fmt.Sprintf("revision %d", a.Revision), fmt.Sprintf("%d kB", (a.Cost.DownloadB+999)/1000),
 				memory)
 		}
+		for _, l := range a.Loads {
+			row(w, "", l.Text())
+		}
 	}
 }
 

@@ -34,9 +34,12 @@ func Explain(d *Deployment, a *Agent, assigned int) []Rule {
 	}
 	platform := a.Platform
 	if platform == "" {
-		platform = "not known yet, so nothing is excluded"
+		platform = "not known yet: modules are sent, nothing native"
 	}
 	rules = append(rules, room(assigned), Rule{"platform", true, platform})
+	for _, l := range Loads(d, a) {
+		rules = append(rules, Rule{"artifact", true, l.Text()})
+	}
 	if d.Takes == nil {
 		return rules
 	}
@@ -44,6 +47,35 @@ func Explain(d *Deployment, a *Agent, assigned int) []Rule {
 		return append(rules, Rule{"rollout", true, "a wave has reached it"})
 	}
 	return append(rules, Rule{"rollout", false, "no wave has reached it yet, or the change was taken back"})
+}
+
+// Load is the artifact that an agent loads for one step.
+type Load struct {
+	Workflow protocol.WorkflowName `json:"workflow"`
+	Step     protocol.StepName     `json:"step"`
+	Plugin   string                `json:"plugin"`   // name@version
+	Platform string                `json:"platform"` // wasm, or that of a native artifact
+	Why      string                `json:"why"`
+}
+
+// Text says it in a line.
+func (l Load) Text() string {
+	return fmt.Sprintf("step %s: %s as %s: %s", l.Step, l.Plugin, l.Platform, l.Why)
+}
+
+// Loads returns what a loads for each step of d, as Choose has it; none for an agent on
+// which d cannot run.
+func Loads(d *Deployment, a *Agent) (out []Load) {
+	for i, step := range d.Workflow.StepsInOrder() {
+		choice, err := Choose(&d.Releases[i], a)
+		if err != nil {
+			return nil
+		}
+		out = append(out, Load{
+			d.Workflow.Name, step.Name, d.Releases[i].Manifest.String(), choice.Platform, choice.Why,
+		})
+	}
+	return out
 }
 
 func room(assigned int) Rule {

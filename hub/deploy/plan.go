@@ -44,16 +44,14 @@ type Release struct {
 	// Platforms are those of its artifacts; protocol.PlatformWASM runs anywhere.
 	Platforms []string
 	Sizes     []int64 // of those artifacts, bytes
+	Modules   []int64 // of the code that an agent compiles for them, bytes: their engine's where there is one
 	Schema    []byte  // JSON Schema of the configuration, nil for none
 }
 
-// SizeFor returns the bytes of the artifact that an agent of that platform fetches, 0 when
-// there is none: its own, or else WASM.
+// SizeFor returns the bytes of the artifact for that platform, 0 when there is none.
 func (r *Release) SizeFor(platform string) int64 {
-	for _, wanted := range []string{platform, protocol.PlatformWASM} {
-		if i := slices.Index(r.Platforms, wanted); i >= 0 && i < len(r.Sizes) {
-			return r.Sizes[i]
-		}
+	if i := slices.Index(r.Platforms, platform); i >= 0 && i < len(r.Sizes) {
+		return r.Sizes[i]
 	}
 	return 0
 }
@@ -63,6 +61,9 @@ type Agent struct {
 	Address  protocol.Address
 	Labels   map[string]string
 	Platform string // empty while the agent has not reported
+	Kernel   string
+	MemoryMB uint32           // 0: not known
+	Native   *protocol.Native // nil: it runs no native artifacts
 }
 
 // Input is all that a plan follows from.
@@ -136,7 +137,7 @@ func contentFor(a *Agent, deployments []Deployment, in *Input) Content {
 			c.Excluded = append(c.Excluded, *bad)
 			continue
 		}
-		c.Assignments = append(c.Assignments, assign(d, in.Approve))
+		c.Assignments = append(c.Assignments, assign(a, d, in.Approve))
 		for _, r := range d.Releases {
 			if !slices.Contains(c.Releases, r.Ref) {
 				c.Releases = append(c.Releases, r.Ref)
@@ -170,26 +171,20 @@ func exclude(a *Agent, d *Deployment, assigned int) *Exclusion {
 			protocol.AssignmentsMax)
 	}
 	for i, step := range d.Workflow.StepsInOrder() {
-		if !runsOn(&d.Releases[i], a.Platform) {
-			return no(step.Name, protocol.CodeIncompatible, "release %s: no artifact for platform %s of agent %s",
-				&d.Releases[i].Manifest, a.Platform, a.Address)
+		if _, err := Choose(&d.Releases[i], a); err != nil {
+			return no(step.Name, protocol.CodeIncompatible, "%w", err)
 		}
 	}
 	return nil
 }
 
-// runsOn reports whether r has an artifact for platform. An agent that has not said
-// yet what it is gets the benefit of the doubt: it refuses by itself what it cannot
-// load.
-func runsOn(r *Release, platform string) bool {
-	return platform == "" || slices.Contains(r.Platforms, protocol.PlatformWASM) ||
-		slices.Contains(r.Platforms, platform)
-}
-
-func assign(d *Deployment, approve []protocol.Grant) protocol.Assignment {
+func assign(a *Agent, d *Deployment, approve []protocol.Grant) protocol.Assignment {
 	as := protocol.Assignment{Workflow: d.Workflow.Name, CatchUp: d.Workflow.CatchUp, If: d.Workflow.If}
 	for i, step := range d.Workflow.StepsInOrder() {
 		s := stepFor(step, &d.Releases[i], approve)
+		if choice, err := Choose(&d.Releases[i], a); err == nil && isNative(choice.Platform) {
+			s.Platform = choice.Platform
+		}
 		switch step.Type {
 		case protocol.Trigger:
 			as.Trigger = s

@@ -44,6 +44,7 @@ type worldAgent struct {
 	At       string            `json:"at"` // site/agent
 	Platform string            `json:"platform"`
 	Labels   map[string]string `json:"labels"`
+	Native   bool              `json:"native"`
 }
 
 func (r *worldRelease) release() Release {
@@ -83,6 +84,9 @@ func read(t testing.TB, name, text string) Input {
 		in.Agents = append(in.Agents, Agent{
 			Address: protocol.Address{Site: protocol.Site(site), Agent: protocol.AgentName(agent)}, Labels: a.Labels, Platform: a.Platform,
 		})
+		if a.Native {
+			in.Agents[len(in.Agents)-1].Native = &protocol.Native{Libc: "glibc"}
+		}
 	}
 	for i, part := range parts[1:] {
 		wf, err := workflow.Parse(fmt.Sprintf("%s#%d", name, i+1), []byte(part))
@@ -161,6 +165,7 @@ func details(s protocol.Step) string {
 		{s.Timeout != 0, fmt.Sprintf("timeout %d ms", s.Timeout)},
 		{s.Retry != protocol.Retry{}, fmt.Sprintf("retry %d after %d ms", s.Retry.Times, s.Retry.WaitMS)},
 		{s.When != 0, fmt.Sprintf("when %d", s.When)},
+		{s.Platform != "", "as " + s.Platform},
 	} {
 		if d.some {
 			out += ", " + d.text
