@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -73,6 +75,9 @@ func wasmOutput(path string) ([]Output, error) {
 // a read-only file system and nothing else.
 func goTest(ctx context.Context, w *workspace, suite string) (tested, error) {
 	pkg := "./" + filepath.ToSlash(filepath.Clean(suite))
+	if tests, err := fs.Glob(w.tree, path.Join(pkg, "*_test.go")); err != nil || len(tests) == 0 {
+		return tested{}, fmt.Errorf("package %s has no test files: %w", pkg, ErrNoTests)
+	}
 	binary := filepath.Join(w.dir, "test.wasm")
 	err := w.goRun(ctx, "test", "-c", "-cover", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
 		"-o", w.inside(binary), pkg)
