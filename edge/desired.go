@@ -67,7 +67,7 @@ func (a *Agent) hint(payload []byte) error {
 	if h.Epoch != a.cfg.Epoch {
 		return protocol.Errorf(protocol.CodeStale, "hint of epoch %d, enrolled in %d", h.Epoch, a.cfg.Epoch)
 	}
-	a.prove(h.Time)
+	a.proveBy(&h)
 	if a.held != nil && a.held.digest == h.Digest {
 		return nil // equal: nothing that runs is touched
 	}

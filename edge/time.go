@@ -48,7 +48,29 @@ func (a *Agent) stamp() protocol.Stamp {
 	return protocol.Stamp{UnixMS: a.clock.floor.UnixMilli(), Quality: protocol.QualityFloor}
 }
 
-// prove raises the floor to a time in milliseconds that the hub or a record gave.
+// proofStep is how far a hint's time must be ahead of the floor to be worth the checking
+// of a seal, which takes milliseconds on a small device.
+const proofStep = time.Minute
+
+// proveBy raises the floor by the sealed moment of a hint. The hint's own time is nobody's
+// word: a floor in the far future would outlive every certificate.
+func (a *Agent) proveBy(h *protocol.Hint) {
+	if len(h.Proof) == 0 || h.Time <= a.clock.floor.Add(proofStep).UnixMilli() {
+		return
+	}
+	var m protocol.Moment
+	payload, err := protocol.Open(protocol.ContextMoment, a.cfg.Keyring, h.Proof)
+	if err == nil {
+		err = protocol.UnmarshalExact(payload, &m)
+	}
+	if err != nil {
+		a.log.Warn("time not proven", slog.String("error", err.Error()))
+		return
+	}
+	a.prove(m.Time)
+}
+
+// prove raises the floor to a time in milliseconds that a seal or a record gave.
 func (a *Agent) prove(unixMS int64) {
 	if unixMS > a.clock.floor.UnixMilli() {
 		a.clock.floor = time.UnixMilli(unixMS)

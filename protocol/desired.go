@@ -101,5 +101,14 @@ type Hint struct {
 	Revision uint64 `cbor:"2,keyasint" json:"revision"`
 	Digest   Digest `cbor:"3,keyasint" json:"digest"`
 	Size     int64  `cbor:"4,keyasint" json:"size"`
-	Time     int64  `cbor:"5,keyasint" json:"time"` // ms since 1970, by the hub's clock
+	Time     int64  `cbor:"5,keyasint" json:"time"` // ms since 1970, by the hub's clock; anybody's word
+	// Proof is a Moment, sealed with ContextMoment: the time that an agent without a clock
+	// may believe. Empty: none.
+	Proof []byte `cbor:"6,keyasint,omitempty" json:"proof,omitempty"`
+}
+
+// Moment is a time that has come. Since it is a lower bound and no more, an old one that
+// somebody kept proves nothing wrong.
+type Moment struct {
+	Time int64 `cbor:"1,keyasint" json:"time"` // ms since 1970
 }

@@ -81,6 +81,14 @@ func sampleMetrics() Metrics {
 	return NewMetrics(values)
 }
 
+func mustSeal(context Context, key SealKey, payload []byte) []byte {
+	sealed, err := Seal(context, key, payload)
+	if err != nil {
+		panic(err)
+	}
+	return sealed
+}
+
 // samples is one value of every message, with every field set that it can have.
 func samples() []sample {
 	run := RunID{0xca, 0xfe, 15: 1}
@@ -133,6 +141,11 @@ func samples() []sample {
 		{"hint", "the newest desired document", Hint{
 			Epoch: 2, Revision: 41, Digest: DigestOf([]byte("desired")), Size: 812, Time: sampleTime.UnixMS,
 		}},
+		{"hint-proof", "with a sealed moment", Hint{
+			Epoch: 2, Revision: 41, Digest: DigestOf([]byte("desired")), Size: 812, Time: sampleTime.UnixMS,
+			Proof: mustSeal(ContextMoment, testDesired, MustMarshal(Moment{Time: sampleTime.UnixMS})),
+		}},
+		{"moment", "sealed with its own context", Moment{Time: sampleTime.UnixMS}},
 		{"fetch-request", "two chunks", FetchRequest{Digest: DigestOf([]byte("module")), First: 3, Count: 2}},
 		{"chunk", "a small file whole", Chunk{Digest: DigestOf([]byte("module")), Size: 6, Data: []byte("module")}},
 		{"chunk-error", "no such file", Chunk{Digest: DigestOf([]byte("x")), Error: Errorf(CodeNotFound,

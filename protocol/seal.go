@@ -39,10 +39,12 @@ const (
 	ContextKeyring Context = "application/stavily-keyring+cbor"
 	ContextRelease Context = "application/stavily-release+cbor"
 	ContextDesired Context = "application/stavily-desired+cbor"
+	ContextMoment  Context = "application/stavily-moment+cbor"
 )
 
 var roleOf = map[Context]Role{
 	ContextKeyring: RoleRoot, ContextRelease: RoleRelease, ContextDesired: RoleDesired,
+	ContextMoment: RoleDesired,
 }
 
 // headerType is the COSE header parameter "typ" (RFC 9596).

@@ -24,7 +24,7 @@ var decoders = map[string]func([]byte) (any, error){
 	"Metrics": message1[Metrics], "LaneAck": message1[LaneAck], "Hint": message1[Hint],
 	"FetchRequest": message1[FetchRequest], "Chunk": message1[Chunk], "Probe": message1[Probe],
 	"JoinRequest": message1[JoinRequest], "JoinReply": message1[JoinReply],
-	"Release": document[Release], "Desired": document[Desired], "Keyring": document[Keyring],
+	"Release": document[Release], "Desired": document[Desired], "Keyring": document[Keyring], "Moment": document[Moment],
 	"sealed Desired": func(b []byte) (any, error) {
 		payload, err := Open(ContextDesired, testRing, b)
 		if err != nil {

@@ -80,6 +80,6 @@ func (r *rule) violated(d *device, text string) {
 func newChecks(w *World) []check {
 	return []check{
 		newSealedCheck(w), newEventsCheck(w), newGapsCheck(w), newOnceCheck(w), newRevisionsCheck(w),
-		newBudgetsCheck(w), newConvergeCheck(w),
+		newBudgetsCheck(w), newTimeCheck(w), newConvergeCheck(w),
 	}
 }

@@ -196,6 +196,16 @@ func (d *device) kill() {
 // now returns the device's steady time.
 func (d *device) now() time.Time { return d.clock.steady(d.w.now) }
 
+// wall returns what the device's wall clock shows at a steady time. A steady clock that
+// drifts is for level model; at the others only what it shows does.
+func (d *device) wall(steady time.Time) time.Time {
+	shown := d.clock.wall(steady)
+	if d.body != nil {
+		shown = shown.Add(time.Duration(float64(steady.Sub(d.clock.start)) * d.clock.drift))
+	}
+	return shown
+}
+
 // online tells the agent of its line.
 func (d *device) online(up bool) {
 	if d.agent != nil {

@@ -35,6 +35,9 @@ func (f *faults) hostile(d *device, rng *stream) {
 	f.forge(d, rng)
 }
 
+// farFuture is how many years ahead a forged hint says that it is.
+const farFuture = 200
+
 // forge sends d well formed messages that must change nothing in the end.
 func (f *faults) forge(d *device, rng *stream) {
 	digest := protocol.Digest{}
@@ -43,6 +46,10 @@ func (f *faults) forge(d *device, rng *stream) {
 		Epoch: d.epoch, Revision: 1 + uint64(rng.below(1000)), Digest: digest, Size: 300,
 		Time: f.w.time().Add(-time.Hour).UnixMilli(),
 	}
+	f.whisper(d, protocol.DownHint, protocol.MustMarshal(hint))
+	hint.Time = f.w.time().AddDate(farFuture, 0, 0).UnixMilli() // a floor there would outlive all certificates
+	f.whisper(d, protocol.DownHint, protocol.MustMarshal(hint))
+	hint.Proof = digest[:] // sealed by nobody
 	f.whisper(d, protocol.DownHint, protocol.MustMarshal(hint))
 	hint.Epoch++
 	f.whisper(d, protocol.DownHint, protocol.MustMarshal(hint))

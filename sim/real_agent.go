@@ -180,10 +180,7 @@ func (b *body) tls() (*tls.Config, error) {
 
 // wall is the device's wall clock.
 func (b *body) wall(steady time.Time) (shown time.Time) {
-	b.r.w.alone(func() {
-		c := &b.d.clock
-		shown = c.wall(steady).Add(time.Duration(float64(steady.Sub(c.start)) * c.drift))
-	})
+	b.r.w.alone(func() { shown = b.d.wall(steady) })
 	return shown
 }
 

@@ -1,0 +1,42 @@
+package sim
+
+import "time"
+
+// floorSlack is how far ahead of everything that was ever true a floor may be: rounding.
+const floorSlack = time.Second
+
+// timeCheck: no agent believes a time that has not come. What a device's own clock showed
+// at any time may be believed, since its own records prove it.
+type timeCheck struct {
+	rule
+	ahead map[*device]time.Duration // the most that its clock was ever ahead; never walked through
+}
+
+func newTimeCheck(w *World) *timeCheck {
+	return &timeCheck{
+		rule: rule{
+			w: w, name: "time", text: "no agent believes a time that neither came nor stood on its own clock",
+		},
+		ahead: map[*device]time.Duration{},
+	}
+}
+
+// applied is when an agent writes, and so when its clock may have gone into a record.
+func (c *timeCheck) applied(d *device, _ []fact) {
+	if ahead := d.wall(d.now()).Sub(c.w.time()); ahead > c.ahead[d] {
+		c.ahead[d] = ahead
+	}
+}
+
+func (c *timeCheck) ended() {
+	for _, d := range c.w.devices {
+		if d.agent == nil {
+			continue
+		}
+		floor, latest := d.status().Floor, c.w.time().Add(c.ahead[d]+floorSlack)
+		c.holds(!floor.After(latest), d, "believes that it is at least %s; it is %s, and its clock never showed more than %s",
+			floor.UTC().Format(time.RFC3339), c.w.time().Format(time.RFC3339), latest.Format(time.RFC3339))
+	}
+}
+
+var _ check = (*timeCheck)(nil)
