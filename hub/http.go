@@ -110,6 +110,7 @@ func (s *server) routes() http.Handler {
 	handle("GET", api.PathAgent, s.showAgent)
 	handle("PATCH", api.PathAgent, s.labelAgent)
 	handle("DELETE", api.PathAgent, s.removeAgent)
+	handle("POST", api.PathAdopt, s.adopt)
 	handle("POST", api.PathTokens, s.newToken)
 	handle("GET", api.PathRuns, s.listRuns)
 	handle("GET", api.PathRun, s.showRun)
@@ -357,6 +358,18 @@ func (s *server) removeAgent(r *http.Request) (any, error) {
 		defer s.broker.Disconnect(gone.Address, "removed")
 		return s.admit()
 	})
+}
+
+func (s *server) adopt(r *http.Request) (out any, err error) {
+	in, err := body[api.Adopt](r)
+	if err != nil {
+		return nil, err
+	}
+	err = s.ask(r.Context(), func(now time.Time) error {
+		out, err = listed(s.hub.Adopt(now, in.Agents))
+		return err
+	})
+	return out, err
 }
 
 const (

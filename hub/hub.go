@@ -166,8 +166,11 @@ func (h *Hub) reported(now time.Time, from protocol.Address, r protocol.Reported
 		switch {
 		case r.Digest == agent.Desired.Digest:
 			return nil
-		case r.Revision > 0 && r.Revision >= agent.Desired.Revision && r.Revision < revisionMax:
-			return h.overtake(tx, now, &agent, r.Revision)
+		case agent.Ahead():
+			if !before.Ahead() {
+				h.log.Warn("books older than the fleet", slog.String("error", ahead(&agent).Text))
+			}
+			return nil
 		}
 		h.hint(now, &agent)
 		return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stavily/stavily/hub/fleet"
@@ -71,9 +72,9 @@ func TestHubInMemoryOutlivesItsCrash(t *testing.T) {
 	}
 }
 
-// D-5: an agent that holds what the books do not know, as after a restore, gets a
-// revision above its own, once, and no storm of hints and refusals.
-func TestHubOvertakesAfterARestore(t *testing.T) {
+// O-07: an agent that holds what the books do not know, as after a restore, is left as it is,
+// without a storm of hints and refusals, until a person says that this hub is right.
+func TestHubAsksAfterARestore(t *testing.T) {
 	m, h, _, at := inMemory(t)
 	path := filepath.Join(t.TempDir(), "backup.db")
 	check(t, m.Backup(t.Context(), path))
@@ -92,17 +93,33 @@ func TestHubOvertakesAfterARestore(t *testing.T) {
 		check(t, h.Flush())
 		return only(t, h)
 	}
-	now := report(lost.Revision, lost.Digest, 1)
-	if now.Desired.Revision != lost.Revision+1 || len(link.take()) != 1 {
-		t.Fatalf("desired revision %d, want %d and one hint", now.Desired.Revision, lost.Revision+1)
-	}
-	again := report(lost.Revision, lost.Digest, 2)
-	if again.Desired.Revision != now.Desired.Revision {
-		t.Errorf("desired revision %d after the same report, want %d", again.Desired.Revision, now.Desired.Revision)
-	}
-	report(now.Desired.Revision, now.Desired.Digest, 3)
+	before := report(0, protocol.Digest{}, 1).Desired
 	link.take()
-	if last := report(1<<63, lost.Digest, 4); last.Desired.Revision != now.Desired.Revision {
-		t.Errorf("an agent moved its revision to %d", last.Desired.Revision)
+	_, err = h.Adopt(day, []protocol.AgentName{at.Agent})
+	refused(t, err, protocol.CodeRefused, "holds nothing that the books do not know")
+
+	if now := report(lost.Revision, lost.Digest, 2); !now.Ahead() || now.Desired != before || len(link.take()) != 0 {
+		t.Fatalf("the agent was told something: %+v", now.Desired)
+	}
+	out, err := h.Deploy(day, "watch.yaml", []byte(strings.Replace(tickText, "workflow: watch", "workflow: next", 1)))
+	check(t, err)
+	if len(out.Agents) != 1 || out.Agents[0].Changed || out.Agents[0].Excluded == nil || len(link.take()) != 0 {
+		t.Fatalf("a deployment changed it: %+v", out.Agents)
+	}
+
+	_, err = h.Adopt(day, []protocol.AgentName{"nobody"})
+	refused(t, err, protocol.CodeNotFound, `agent "nobody"`)
+	changes, err := h.Adopt(day, nil)
+	check(t, err)
+	now := only(t, h)
+	if len(changes) != 1 || now.Desired.Revision != lost.Revision+1 || now.Ahead() || len(link.take()) != 1 {
+		t.Fatalf("adopted: %+v, %+v", changes, now.Desired)
+	}
+	if again := report(lost.Revision, lost.Digest, 3); again.Desired.Revision != now.Desired.Revision || len(link.take()) != 1 {
+		t.Errorf("desired revision %d after the same report, want %d and a hint", again.Desired.Revision, now.Desired.Revision)
+	}
+	report(now.Desired.Revision, now.Desired.Digest, 4)
+	if last := report(1<<63, lost.Digest, 5); last.Ahead() {
+		t.Errorf("an agent holds revision %d", last.Reported.Revision)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/stavily/stavily/hub/api"
@@ -150,7 +149,7 @@ func concern(c *api.AgentChange, content *deploy.Content, name protocol.Workflow
 		c.Assigned = c.Assigned || a.Workflow == name
 	}
 	for _, x := range content.Excluded {
-		if x.Workflow == name {
+		if x.Workflow == name && c.Excluded == nil {
 			c.Excluded = x.Error
 		}
 	}
@@ -162,6 +161,10 @@ func (h *Hub) revise(tx *store.Tx, now time.Time, agent *fleet.Agent, content *d
 ) (api.AgentChange, error) {
 	held := agent.Desired
 	change := api.AgentChange{Agent: content.Address.Agent, Revision: held.Revision, Digest: held.Digest}
+	if agent.Ahead() {
+		change.Excluded = ahead(agent)
+		return change, nil
+	}
 	asks := content.Digest()
 	if held.Content == asks || (held.Revision == 0 && content.Empty()) {
 		return change, nil
@@ -187,26 +190,10 @@ func (h *Hub) revise(tx *store.Tx, now time.Time, agent *fleet.Agent, content *d
 	return change, nil
 }
 
-// revisionMax bounds the revisions that an agent is believed to hold, so that there is
-// always one above.
-const revisionMax = 1 << 62
-
-// overtake gives an agent a new revision above the one that it says it holds and that
-// the books do not know: they were put back from a backup, and the agent refuses what is
-// not above its own.
-func (h *Hub) overtake(tx *store.Tx, now time.Time, agent *fleet.Agent, held uint64) error {
-	h.log.Warn("agent holds a revision that the books do not know: it gets one above",
-		slog.String("agent", agent.Address.String()), slog.Uint64("held", held),
-		slog.Uint64("known", agent.Desired.Revision))
-	agent.Desired = fleet.Desired{Revision: held}
-	_, err := h.plan(tx, now, []fleet.Agent{*agent}, "")
-	return err
-}
-
 // hint tells an agent which desired document is its newest.
 func (h *Hub) hint(now time.Time, to *fleet.Agent) {
 	d := to.Desired
-	if d.Revision == 0 {
+	if d.Revision == 0 || to.Ahead() {
 		return
 	}
 	h.send(to.Address, protocol.DownHint, protocol.Hint{

@@ -219,9 +219,24 @@ func (h *hubside) restore(ctx context.Context, by time.Duration) error {
 			c.restored(b.at)
 		}
 		h.back()
+		h.w.after(personEvery, h.adopt)
 		return err
 	}
 	return fmt.Errorf("restore: no backup is %s old", by)
+}
+
+// personEvery is how often somebody looks after books that were put back.
+const personEvery = 10 * time.Minute
+
+// adopt is the person who says that the hub is right though the fleet is ahead of its books.
+func (h *hubside) adopt() {
+	if h.hub != nil {
+		h.operate(func() error {
+			_, err := h.hub.Adopt(h.w.time(), nil)
+			return err
+		})
+	}
+	h.w.after(personEvery, h.adopt)
 }
 
 func (h *hubside) close() error {

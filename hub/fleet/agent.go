@@ -65,6 +65,19 @@ func (a *Agent) AllLabels() map[string]string {
 	return all
 }
 
+// RevisionMax bounds the revisions that an agent is believed to hold, so that there is
+// always one above.
+const RevisionMax = 1 << 62
+
+// Ahead reports whether the agent holds a revision that the books do not know, as after they
+// were put back from a backup: it would refuse what the hub has for it, and whether the hub
+// is right is for a person to say.
+func (a *Agent) Ahead() bool {
+	r := a.Reported
+	return r != nil && r.Revision > 0 && r.Revision < RevisionMax && r.Revision >= a.Desired.Revision &&
+		r.Digest != a.Desired.Digest
+}
+
 const agentColumns = `name, site, epoch, device, key_fingerprint, cert_serial, cert_not_after, enrolled,
 	revoked,
 	online, boot, session, since, last_seen, reported, desired_revision, desired_digest, desired_size,
