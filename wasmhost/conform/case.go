@@ -80,7 +80,8 @@ type Call struct {
 	Error *protocol.Error // the reply instead
 }
 
-// cases holds the plugin to the cases for its type, in every engine.
+// cases holds the plugin to the cases for its type, in every engine unless the options say
+// otherwise.
 func (s *suite) cases(ctx context.Context) error {
 	rooms := []struct {
 		name string
@@ -89,7 +90,7 @@ func (s *suite) cases(ctx context.Context) error {
 	switch {
 	case s.native():
 		rooms[0].name = "native"
-	case s.metered != nil:
+	case s.metered != nil && !s.opts.CompiledOnly:
 		other, err := s.openWasm(ctx, engine{interpreted: true})
 		if err != nil {
 			return err

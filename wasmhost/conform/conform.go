@@ -41,6 +41,9 @@ type Options struct {
 	Config protocol.Raw // the step's configuration; nil is {}
 	Event  protocol.Raw // the event's data for actions and outputs; nil is {}
 	Cases  []Case       // also held to these; nil for a plugin that is no SDK's
+	// CompiledOnly leaves out the cases in the interpreter, which takes minutes for a big engine.
+	// That both engines give the same bytes is checked all the same.
+	CompiledOnly bool
 	// Timeout bounds each start, request and end. 0: 10 seconds.
 	Timeout time.Duration
 	// Clock tells the time to guests and measures. It must be set.
