@@ -1,6 +1,8 @@
 package cases
 
 import (
+	"archive/zip"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -146,6 +148,61 @@ func TestCasesFail(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// M-32: a module that makes a host call names it, and no other; of a script it is seen as
+// far as it goes, and the SDK in it does not count.
+func TestUses(t *testing.T) {
+	module := spec(t, "threshold", protocol.Action).Wasm
+	script := func(files map[string]string) []byte {
+		var b bytes.Buffer
+		z := zip.NewWriter(&b)
+		for _, name := range slices.Sorted(maps.Keys(files)) {
+			w, err := z.Create(name)
+			if err == nil {
+				_, err = w.Write([]byte(files[name]))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	bundle := "// stavily-sdk:src/context.js\nthis.call(\"kv.get\");\n// main.js\nvar x = ctx.http({});\n// stavily-sdk:src/serve.js\n\"tcp.read\"\n"
+	for _, c := range []struct {
+		name                 string
+		code                 Code
+		asks                 []string
+		calls, missing, idle string
+		refused              bool
+		warned               int
+	}{
+		{"module", Code{Module: module}, []string{"kv"}, "kv.get kv.put", "", "", false, 0},
+		{"module, less", Code{Module: module}, nil, "kv.get kv.put", "kv", "", true, 0},
+		{"module, more", Code{Module: module}, []string{"kv", "http.request:a:80"}, "kv.get kv.put", "", "http.request", false, 1},
+		{"JavaScript", Code{Script: script(map[string]string{"main.js": bundle})}, []string{"kv"}, "http.request", "http.request", "kv", false, 2},
+		{"Python", Code{Script: script(map[string]string{"main.pyc": "\x00kv_get\x00append\x00", "stavily/_context.pyc": "kv.put"})}, []string{"kv"}, "kv.get", "", "", false, 0},
+	} {
+		u, err := c.code.Find(&protocol.Manifest{Permissions: protocol.Permissions{System: c.asks}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := [3]string{strings.Join(u.Calls, " "), strings.Join(u.Missing, " "), strings.Join(u.Idle, " ")}
+		if got != [3]string{c.calls, c.missing, c.idle} || (u.Err() != nil) != c.refused || len(u.Warnings()) != c.warned {
+			t.Errorf("%s: %q, %v, %q", c.name, got, u.Err(), u.Warnings())
+		}
+		if c.refused && protocol.CodeOf(u.Err()) != protocol.CodeUnverified {
+			t.Error(u.Err())
+		}
+	}
+	for _, bad := range [][]byte{{}, []byte("PK")} {
+		if _, err := (Code{Script: bad}).Find(&protocol.Manifest{}); protocol.CodeOf(err) != protocol.CodeBadInput {
+			t.Errorf("%q: %v", bad, err)
+		}
 	}
 }
 

@@ -172,6 +172,10 @@ func buildFolder(cmd *cobra.Command, dir string, skipTests bool) (built, []byte,
 	if d.origin == nil {
 		return none, nil, usage(cmd, fmt.Errorf("%q: want the folder of a plugin", dir))
 	}
+	uses, err := d.uses()
+	if err != nil {
+		return none, nil, err
+	}
 	module, ext := d.script, ".zip"
 	if d.engine == nil {
 		ext = ".wasm"
@@ -191,7 +195,7 @@ func buildFolder(cmd *cobra.Command, dir string, skipTests bool) (built, []byte,
 	who := d.origin.result.Builder
 	return built{
 		Plugin: d.manifest.String(), Digest: protocol.DigestOf(module), Bytes: len(module), Toolchain: who.Toolchain,
-		Tests: said, Notes: who.Notes, Warnings: d.warnings, ext: ext,
+		Tests: said, Notes: who.Notes, Warnings: append(d.warnings, uses.Warnings()...), ext: ext,
 	}, module, nil
 }
 

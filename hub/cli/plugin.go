@@ -17,7 +17,8 @@ import (
 func pluginCommand(c *connection) *cobra.Command {
 	cmd := &cobra.Command{Use: "plugin", Short: "Register, publish and list plugins"}
 	cmd.AddCommand(pluginAdd(c), pluginPublish(c), pluginList(c), pluginShow(c), pluginRemove(c),
-		pluginConform(c), pluginRecord(c), pluginReplay(c), pluginNew(), pluginBuild(c), pluginRun(c), pluginTest(c), pluginSDK())
+		pluginConform(c), pluginRecord(c), pluginReplay(c), pluginNew(), pluginBuild(c), pluginRun(c), pluginTest(c),
+		pluginInspect(c), pluginSDK())
 	return cmd
 }
 

@@ -85,6 +85,11 @@ func (f *trying) run(cmd *cobra.Command, c *connection, dir string) error {
 	if err != nil {
 		return err
 	}
+	uses, err := d.uses()
+	if err != nil {
+		return err
+	}
+	out.Warnings = append(out.Warnings, uses.Warnings()...)
 	var own error
 	if !f.casesOnly && f.only == "" {
 		out.Own, own = d.ownTests(cmd, len(files) > 0)
@@ -137,6 +142,15 @@ func (d *desk) caseFiles() ([]*cases.File, error) {
 		return nil, nil
 	}
 	return cases.Find(d.tree(), d.manifest)
+}
+
+// uses holds the code to what the manifest asks for; a module that needs more is refused.
+func (d *desk) uses() (*cases.Uses, error) {
+	u, err := cases.Code{Module: d.module, Script: d.script}.Find(d.manifest)
+	if err == nil {
+		err = u.Err()
+	}
+	return u, err
 }
 
 // hold holds the plugin to cases.
