@@ -243,3 +243,13 @@ pub(crate) fn timed(args: Value, timeout: Option<Duration>) -> Value {
 pub(crate) fn too_long(size: usize) -> Error {
     Error::new(format!("message too long: {} bytes, limit {}", size, crate::codec::MESSAGE_MAX))
 }
+
+/// An error as it stands in an answer.
+pub(crate) fn refused(e: &Error) -> Value {
+    said(e.answered(), &e.to_string())
+}
+
+/// An error as it travels.
+pub(crate) fn said(code: &str, text: &str) -> Value {
+    Value::map().with("code", code).with("text", clip(text))
+}

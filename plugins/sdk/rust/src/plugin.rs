@@ -1,8 +1,8 @@
-use crate::batch::{Together, Worker, BATCH_MAX};
+use crate::batch::{Batch, Worker, BATCH_MAX};
 use crate::codec::Codec;
-use crate::context::{too_long, Context};
+use crate::context::{refused, said, too_long, Context};
 use crate::conversation::{Broken, Conversation, Talk};
-use crate::error::{clip, code, Error, Result};
+use crate::error::{code, Error, Result};
 use crate::request::{Fired, Init, Run, Wake, Why};
 use crate::value::{FromValue, IntoValue, Value};
 use std::io::{Read, Write};
@@ -37,14 +37,28 @@ pub struct Plugin<C> {
     init: Init,
 }
 
+/// How an action or output works on several events at once.
+type Together<C> = dyn FnMut(&mut Context<'_>, &C, Vec<Run>) -> Vec<Result<Value>>;
+
 type Check<C> = dyn FnMut(&mut Context<'_>, &C) -> Result<()>;
 
 type Work<C, I, O> = Box<dyn FnMut(&mut Context<'_>, &C, I) -> Result<O>>;
 
-pub(crate) enum Job<C> {
+enum Job<C> {
     Trigger(Work<C, Wake, Fired>),
     Action(Work<C, Run, Value>),
     Output(Work<C, Run, ()>),
+}
+
+impl<C> Job<C> {
+    /// Works on one event of a batch.
+    fn one(&mut self, context: &mut Context<'_>, config: &C, run: Run) -> Result<Value> {
+        match self {
+            Job::Action(f) => f(context, config, run),
+            Job::Output(f) => f(context, config, run).map(|()| Value::Null),
+            Job::Trigger(_) => Err("a trigger has no batches".into()),
+        }
+    }
 }
 
 impl<C: Config + 'static> Plugin<C> {
@@ -199,15 +213,14 @@ impl<C: Config + 'static> Plugin<C> {
             Ok(id) if id > 0 => id,
             _ => return Err(Broken("read: message: want a request".to_string())),
         };
-        let refused = match self.answer(message, talk)? {
+        let failed = match self.answer(message, talk)? {
             Ok(answer) => match talk.say(&Value::map().with("id", id).with("answer", answer))? {
                 None => return Ok(()),
                 Some(size) => Error::new(format!("answer: {}", too_long(size))),
             },
             Err(e) => e,
         };
-        let error = said(refused.answered(), &refused.to_string());
-        talk.say(&Value::map().with("id", id).with("error", error))?;
+        talk.say(&Value::map().with("id", id).with("error", refused(&failed)))?;
         Ok(())
     }
 
@@ -239,7 +252,15 @@ impl<C: Config + 'static> Plugin<C> {
                 Err(e) => return Err(Broken(format!("read: deliver: {}", e))),
             },
             ("batch", job) => {
-                Worker { config, job, together: &mut self.together, codec: self.codec }.answer(&mut context, body)
+                let (silent, codec) = (matches!(job, Job::Output(_)), self.codec);
+                let mut one = |x: &mut Context<'_>, run| job.one(x, config, run);
+                match &mut self.together {
+                    None => Batch { worker: Worker::Singly(&mut one), silent, codec }.answer(&mut context, body),
+                    Some(f) => {
+                        let mut all = |x: &mut Context<'_>, work| f(x, config, work);
+                        Batch { worker: Worker::Together(&mut all), silent, codec }.answer(&mut context, body)
+                    }
+                }
             }
             ("check", _) => match &mut self.check {
                 Some(check) => check(&mut context, config).map(|()| Value::map()),
@@ -283,8 +304,4 @@ fn configured<C: Config>(config: Value) -> std::result::Result<C, String> {
     let mut config = C::from_value(&config, true)?;
     config.validate().map_err(|e| e.to_string())?;
     Ok(config)
-}
-
-pub(crate) fn said(code: &str, text: &str) -> Value {
-    Value::map().with("code", code).with("text", clip(text))
 }
