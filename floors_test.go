@@ -195,6 +195,12 @@ var floors = []floor{
 		"a book knows results, not how they arrived",
 	},
 	{
+		"hub/secret",
+		[]string{"protocol", "hub/fleet", "hub/store"},
+		[]string{mochi, goGit},
+		"secrets lie in the books, and in no file or log beside them",
+	},
+	{
 		"hub/deploy",
 		[]string{"protocol", "firmware-targets", "hub/fleet", "hub/registry", "hub/workflow"},
 		[]string{mochi, goGit},
@@ -208,7 +214,10 @@ var floors = []floor{
 	},
 	{
 		"hub/api",
-		[]string{"protocol", "hub/deploy", "hub/document", "hub/fleet", "hub/registry", "hub/rollout", "hub/runs"},
+		[]string{
+			"protocol", "hub/deploy", "hub/document", "hub/fleet", "hub/registry", "hub/rollout", "hub/runs",
+			"hub/secret",
+		},
 		[]string{mochi, goGit},
 		"what the hub is asked by HTTP is shared with those who ask",
 	},
@@ -223,7 +232,7 @@ var floors = []floor{
 		[]string{
 			"protocol", "wasmhost", "edge", "edge/mqtt",
 			"hub/api", "hub/broker", "hub/cases", "hub/document", "hub/source", "hub/store", "hub/build", "hub/workflow",
-			"hub/registry", "hub/fleet", "hub/runs", "hub/deploy", "hub/rollout", "hub/console",
+			"hub/registry", "hub/fleet", "hub/runs", "hub/secret", "hub/deploy", "hub/rollout", "hub/console",
 		},
 		[]string{anySim, anyHub + "/cli"},
 		"the hub runs without the simulator and is not its own client",

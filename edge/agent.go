@@ -19,6 +19,9 @@ type Deps struct {
 	// Measure asks for the machine's figures, which come back as the input Measured. It
 	// must not wait. Nil: the agent records only its own.
 	Measure func()
+	// Vault opens this agent's secrets and gives them to its plugins. Nil: it has none, and
+	// never speaks of them.
+	Vault Vault
 	// Wall tells what the wall clock shows at the time of an input. Nil: that time itself.
 	// A simulation has no monotonic clock in its times: it hands in steady ones, by which
 	// the agent waits, and lets the wall clock over them jump.
@@ -48,6 +51,8 @@ type Agent struct {
 	out     outbox
 	report  report
 	figures figures
+	vault   Vault // may be nil
+	secrets secrets
 
 	held     *generation // nil: nothing deployed
 	previous *generation
@@ -89,7 +94,7 @@ func New(c Config, d Deps) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg: c, link: d.Link, store: d.Store, plugins: d.Plugins, random: d.Random, machine: d.Measure,
-		wall: d.Wall, log: d.Log, calls: map[CallID]*call{},
+		wall: d.Wall, log: d.Log, calls: map[CallID]*call{}, vault: d.Vault,
 	}
 	a.clock.floor = c.Build
 	return a, nil
@@ -167,6 +172,7 @@ func (a *Agent) online(now time.Time, up bool, session uint64) {
 		a.report.connected()
 		a.out.resend()
 		a.refetch()
+		a.secrets.ask()
 	}
 	if !stuck {
 		a.settle()
@@ -202,6 +208,7 @@ func (a *Agent) Next() time.Time {
 	if a.up {
 		t = sooner(t, a.out.due())
 		t = sooner(t, a.report.due())
+		t = sooner(t, a.secrets.due())
 		if a.fetch != nil {
 			t = sooner(t, a.fetch.due())
 		}
@@ -231,6 +238,8 @@ func (a *Agent) take(m protocol.Message) {
 			err = a.ack(m.Payload)
 		case protocol.DownChunk:
 			err = a.chunk(m.Payload)
+		case protocol.DownSecrets:
+			err = a.secretsCame(m.Payload)
 		default: // the probe is the link's own, and nothing else comes down
 		}
 	}
@@ -330,6 +339,7 @@ func (a *Agent) speak() {
 	a.sayReport()
 	a.sayRecords()
 	a.sayFetch()
+	a.sayWish()
 }
 
 // send hands a message to the link and reports whether the link took it.

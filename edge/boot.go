@@ -25,6 +25,7 @@ func (a *Agent) Boot(now time.Time) error {
 	if err := a.out.open(a); err != nil {
 		return err
 	}
+	a.readSecrets()
 	a.readGenerations()
 	if a.held != nil {
 		a.assign(a.held)

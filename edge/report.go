@@ -99,7 +99,7 @@ func (a *Agent) reported() protocol.Reported {
 	r := protocol.Reported{
 		Epoch: a.cfg.Epoch, Boot: a.boot, Sequence: a.report.sequence, Time: a.stamp(), Device: a.cfg.Device,
 		Assignments: a.statuses(), Refused: a.report.refused,
-		Pending: a.out.pending(), Dropped: a.out.dropped(),
+		Pending: a.out.pending(), Dropped: a.out.dropped(), Secrets: a.secrets.digest,
 	}
 	if a.held != nil {
 		r.Revision, r.Digest = a.held.desired.Revision, a.held.digest

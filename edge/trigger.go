@@ -112,6 +112,7 @@ func (a *Agent) assign(gen *generation) {
 		return strings.Compare(string(v.of.Workflow), string(w.of.Workflow))
 	})
 	a.works = works
+	a.wantSecrets()
 }
 
 // erase ends a workflow that is no longer assigned here.

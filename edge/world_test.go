@@ -36,6 +36,7 @@ type world struct {
 	plugins *script
 	seed    byte
 	machine map[string]float64 // figures; nil: nobody to ask
+	vault   *edge.DeviceVault  // nil: no secrets
 	asked   int                // times that the machine was to be measured and was not yet
 }
 
@@ -66,6 +67,9 @@ func (w *world) tryBoot() error {
 		log = slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	deps := edge.Deps{Link: w.link, Store: w.store, Plugins: w.plugins, Random: &counter{seed: w.seed}, Log: log}
+	if w.vault != nil {
+		deps.Vault = w.vault
+	}
 	if w.machine != nil {
 		deps.Measure = func() { w.asked++ }
 	}
@@ -235,6 +239,7 @@ type hubSide struct {
 	presence []protocol.Presence
 	fetches  []protocol.FetchRequest
 	batches  []protocol.Batch
+	wishes   []protocol.SecretsWish
 	deaf     bool                           // acknowledges nothing
 	spoil    func(*protocol.Chunk)          // changes chunks on their way
 	release  map[string]protocol.ReleaseRef // by plugin
@@ -365,6 +370,8 @@ func (h *hubSide) handle(m protocol.Message) {
 		h.reports = append(h.reports, decode[protocol.Reported](h.t, m))
 	case protocol.UpFetch:
 		h.serve(decode[protocol.FetchRequest](h.t, m))
+	case protocol.UpSecrets:
+		h.wishes = append(h.wishes, decode[protocol.SecretsWish](h.t, m))
 	case protocol.UpRecords:
 		h.keep(decode[protocol.Batch](h.t, m))
 	default:

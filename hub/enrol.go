@@ -156,7 +156,9 @@ func (h *Hub) Label(now time.Time, name protocol.AgentName, labels map[string]st
 		if err := h.replanOne(tx, now, name); err != nil {
 			return err
 		}
-		out, err = fleet.Get(tx, name)
+		if out, err = fleet.Get(tx, name); err == nil {
+			h.resealed(tx, &out) // labels say which secrets it gets
+		}
 		return err
 	})
 	return out, err
@@ -171,7 +173,7 @@ func (h *Hub) Remove(name protocol.AgentName) (gone fleet.Agent, err error) {
 		h.forget(gone.Address)
 		delete(h.epochs, gone.Address)
 		h.intake.Reset() // it remembers the lanes; nothing waits in it while an operator's wish is done
-		return errors.Join(fleet.Remove(tx, name), runs.Forget(tx, name))
+		return errors.Join(fleet.Remove(tx, name), runs.Forget(tx, name), forgetSecrets(tx, name))
 	})
 	return gone, err
 }

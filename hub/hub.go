@@ -116,6 +116,8 @@ func (h *Hub) handle(now time.Time, from protocol.Address, kind protocol.Kind, p
 		return decoded(payload, func(b protocol.Batch) error { return h.records(now, from, b) })
 	case protocol.UpFetch:
 		return decoded(payload, func(r protocol.FetchRequest) error { return h.fetch(from, r) })
+	case protocol.UpSecrets:
+		return decoded(payload, func(w protocol.SecretsWish) error { return h.wish(from, w) })
 	default:
 		return protocol.Errorf(protocol.CodeBadMessage, "kind %q is not for the hub", kind)
 	}
@@ -158,6 +160,7 @@ func (h *Hub) reported(now time.Time, from protocol.Address, r protocol.Reported
 		if err != nil {
 			return err
 		}
+		h.saidSecrets(tx, &before, &agent, r.Secrets)
 		if !sameDevice(&before, &agent) {
 			return h.changed(tx, now, &agent)
 		}

@@ -13,16 +13,19 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/stavily/stavily/hub/secret"
 	"github.com/stavily/stavily/protocol"
 )
 
-// Keys are the hub's seal keys, one role each, and the keyring that agents believe.
+// Keys are the hub's seal keys, one role each, the keyring that agents believe, and the
+// safe for operators' secrets.
 type Keys struct {
 	Root    protocol.PublicKey
 	Release protocol.SealKey
 	Desired protocol.SealKey
 	Ring    protocol.Keyring
 	Sealed  []byte // Ring, sealed by the root key
+	Safe    *secret.Safe
 }
 
 // OpenKeys reads the seal keys from dir and makes those of a new hub. The private
@@ -37,7 +40,11 @@ func OpenKeys(dir string) (*Keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Keys{Release: release, Desired: desired}
+	safe, err := openSafe(dir)
+	if err != nil {
+		return nil, err
+	}
+	k := &Keys{Release: release, Desired: desired, Safe: safe}
 	if err := k.openRing(dir); err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ const (
 	CapResolve = "dns.resolve"  // scopes: host names
 	CapHTTP    = "http.request" // scopes: host:port
 	CapMQTT    = "mqtt.publish" // scopes: local topics
-	CapSecret  = "secret.use"   // scopes: names of secrets
+	CapSecret  = "secret.use"   // scopes: name@host:port, or name to be told the value
 	CapTCP     = "tcp.connect"  // scopes: host:port
 	scopeMark  = ":"
 )

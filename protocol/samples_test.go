@@ -115,6 +115,7 @@ func samples() []sample {
 				Failed: 1, Filtered: 2, Trial: Trial{RunningS: 3600, Ended: 2, Failed: 1, Troubles: 4},
 			}},
 			Refused: &Refusal{Revision: 42, Error: *failed}, Pending: 5, Dropped: 1,
+			Secrets: DigestOf([]byte("sealed")),
 		}},
 		{"event", "a trigger fired", event},
 		{"result", "a step ended in an error, the run with it", Result{
@@ -150,6 +151,14 @@ func samples() []sample {
 		{"chunk", "a small file whole", Chunk{Digest: DigestOf([]byte("module")), Size: 6, Data: []byte("module")}},
 		{"chunk-error", "no such file", Chunk{Digest: DigestOf([]byte("x")), Error: Errorf(CodeNotFound,
 			"no such file")}},
+		{"secrets-wish", "the newest secrets, above what is held", SecretsWish{
+			Epoch: 2, Key: sampleSecretsKey().PublicKey().Bytes(), Identity: []byte{0x30, 3}, Proof: []byte{0x30, 4},
+			Held: DigestOf([]byte("sealed")), Revision: 6,
+		}},
+		{"secrets-reply", "a newer set, sealed", SecretsReply{Epoch: 2, Sealed: []byte{0xd2}}},
+		{"secrets-reply-none", "nothing newer", SecretsReply{Epoch: 2}},
+		{"secret-set", "its box opens to secret-list with the X25519 key of 32 bytes 05", sampleSecretSet()},
+		{"secret-list", "a text and bytes", aList},
 		{"probe", "goes up and comes down", Probe{Nonce: 1 << 40}},
 		{"join-request", "with a token", JoinRequest{
 			TokenID: []byte("12345678"), Secret: []byte("0123456789abcdef"), Address: berlin, CSR: []byte{0x30, 0},

@@ -25,6 +25,8 @@ func common(capability, a, b string) (string, bool) {
 		return commonFolder(a, b)
 	case CapMQTT:
 		return commonFilter(a, b)
+	case CapSecret:
+		return commonSecret(a, b)
 	}
 	return "", false
 }

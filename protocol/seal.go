@@ -17,7 +17,7 @@ type Role uint8
 const (
 	RoleRoot    Role = 1 // signs keyrings; may be kept away from the hub
 	RoleRelease Role = 2 // signs releases
-	RoleDesired Role = 3 // signs desired documents
+	RoleDesired Role = 3 // signs desired documents and sets of secrets
 )
 
 var roleNames = map[Role]string{RoleRoot: "root", RoleRelease: "release", RoleDesired: "desired"}
@@ -40,11 +40,12 @@ const (
 	ContextRelease Context = "application/stavily-release+cbor"
 	ContextDesired Context = "application/stavily-desired+cbor"
 	ContextMoment  Context = "application/stavily-moment+cbor"
+	ContextSecrets Context = "application/stavily-secrets+cbor"
 )
 
 var roleOf = map[Context]Role{
 	ContextKeyring: RoleRoot, ContextRelease: RoleRelease, ContextDesired: RoleDesired,
-	ContextMoment: RoleDesired,
+	ContextSecrets: RoleDesired, ContextMoment: RoleDesired,
 }
 
 // headerType is the COSE header parameter "typ" (RFC 9596).

@@ -10,8 +10,8 @@ import (
 //	m/<site>/<agent>/u/<kind>    what one agent says; it alone may send there
 //	m/<site>/<agent>/d/<kind>    what one agent hears; the hub alone may send there
 //
-// Kinds up: presence (retained, also the Will), reported, records, fetch, probe.
-// Kinds down: hint (retained), ack, chunk, probe.
+// Kinds up: presence (retained, also the Will), reported, records, fetch, secrets, probe.
+// Kinds down: hint (retained), ack, chunk, secrets, probe.
 //
 // May is the whole access list. The broker asks it for every publish, Will and
 // subscription; nothing else grants anything.
@@ -22,19 +22,22 @@ type Kind string
 
 // The kinds, and which type of this package each carries.
 const (
-	UpPresence Kind = "u/presence" // Presence, retained; also the Will
-	UpReported Kind = "u/reported" // Reported
-	UpRecords  Kind = "u/records"  // Batch
-	UpFetch    Kind = "u/fetch"    // FetchRequest
-	UpProbe    Kind = "u/probe"    // Probe
-	DownHint   Kind = "d/hint"     // Hint, retained
-	DownAck    Kind = "d/ack"      // LaneAck
-	DownChunk  Kind = "d/chunk"    // Chunk
-	DownProbe  Kind = "d/probe"    // Probe, as the agent sent it
+	UpPresence  Kind = "u/presence" // Presence, retained; also the Will
+	UpReported  Kind = "u/reported" // Reported
+	UpRecords   Kind = "u/records"  // Batch
+	UpFetch     Kind = "u/fetch"    // FetchRequest
+	UpSecrets   Kind = "u/secrets"  // SecretsWish
+	UpProbe     Kind = "u/probe"    // Probe
+	DownHint    Kind = "d/hint"     // Hint, retained
+	DownAck     Kind = "d/ack"      // LaneAck
+	DownChunk   Kind = "d/chunk"    // Chunk
+	DownSecrets Kind = "d/secrets"  // SecretsReply
+	DownProbe   Kind = "d/probe"    // Probe, as the agent sent it
 )
 
 var kinds = [...]Kind{
-	UpPresence, UpReported, UpRecords, UpFetch, UpProbe, DownHint, DownAck, DownChunk, DownProbe,
+	UpPresence, UpReported, UpRecords, UpFetch, UpSecrets, UpProbe,
+	DownHint, DownAck, DownChunk, DownSecrets, DownProbe,
 }
 
 // Up reports whether agents send this kind.

@@ -58,7 +58,7 @@ var builtins = map[string]builtin{
 	protocol.CapResolve: {protocol.CapResolve, callResolve},
 	protocol.CapHTTP:    {protocol.CapHTTP, callHTTP},
 	protocol.CapMQTT:    {capability: protocol.CapMQTT},
-	protocol.CapSecret:  {capability: protocol.CapSecret},
+	protocol.CapSecret:  {protocol.CapSecret, callSecret},
 	protocol.CapTCP:     {protocol.CapTCP, callTCPConnect},
 	"tcp.read":          {protocol.CapTCP, callTCPRead},
 	"tcp.write":         {protocol.CapTCP, callTCPWrite},

@@ -52,6 +52,8 @@ type Config struct {
 	// Calls are host calls beyond those of this package. The name of a call is the
 	// capability that it needs.
 	Calls map[string]HostCall
+	// Secrets has what secret.use and http.request may use by name. Nil: none.
+	Secrets Secrets
 	// Network is how plugins reach other machines, within their scopes and limits.
 	Network NetworkConfig
 	// Verdicts remembers over restarts what Verify found out about modules. Nil: every

@@ -32,6 +32,7 @@ type lineWriter struct {
 	opening string     // the first line of stderr since begin
 	rate    *rate.Limiter
 	dropped int
+	veils   []veil // secrets that the plugin was told
 }
 
 func newLineWriter(h *Host, s Spec) *lineWriter {
@@ -55,7 +56,7 @@ func (l *lineWriter) first() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.opening == "" {
-		return clip(string(l.part), 200)
+		return clip(l.hidden(string(l.part)), 200)
 	}
 	return l.opening
 }
@@ -78,7 +79,7 @@ func (l *lineWriter) Write(p []byte) (int, error) {
 			l.put(slog.LevelInfo, string(l.part))
 		}
 		if l.opening == "" {
-			l.opening = clip(string(l.part), 200)
+			l.opening = clip(l.hidden(string(l.part)), 200)
 		}
 		l.part = l.part[:0]
 	}
@@ -103,7 +104,7 @@ func (l *lineWriter) put(level slog.Level, text string) {
 			slog.Int("dropped", l.dropped))
 		l.dropped = 0
 	}
-	text = clip(text, protocol.TextMax)
+	text = clip(l.hidden(text), protocol.TextMax)
 	l.log.LogAttrs(context.Background(), level, "plugin log", slog.String("text", text))
 	if l.sink != nil {
 		l.sink(protocol.LogLine{Plugin: l.plugin, Level: int8(level), Text: text, Of: l.workflow})

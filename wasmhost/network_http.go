@@ -34,14 +34,18 @@ var httpReserved = []string{
 }
 
 type httpArgs struct {
-	Method    string            `cbor:"method"`
-	URL       string            `cbor:"url"`
-	Headers   map[string]string `cbor:"headers"`
-	Body      *string           `cbor:"body"`
-	Body64    *string           `cbor:"body_base64"`
-	Max       int64             `cbor:"max"`
-	Base64    bool              `cbor:"base64"`
-	TimeoutMS int64             `cbor:"timeout_ms"`
+	Method  string            `cbor:"method"`
+	URL     string            `cbor:"url"`
+	Headers map[string]string `cbor:"headers"`
+	// Secrets are the names for which "${name}" in headers, path and query is replaced.
+	Secrets   []protocol.SecretName `cbor:"secrets"`
+	Body      *string               `cbor:"body"`
+	Body64    *string               `cbor:"body_base64"`
+	Max       int64                 `cbor:"max"`
+	Base64    bool                  `cbor:"base64"`
+	TimeoutMS int64                 `cbor:"timeout_ms"`
+
+	handles handles
 }
 
 // callHTTP makes one request on a connection of its own: HTTP/1.1, no proxy, no cookies,
@@ -57,6 +61,12 @@ func callHTTP(r *request, args protocol.Raw) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if in.handles, err = r.handlesFor(in.Secrets, t); err != nil {
+		return nil, err
+	}
+	if err := in.handles.put(req); err != nil {
+		return nil, err
+	}
 	began := r.p.host.cfg.Clock()
 	ctx, cancel, limit := r.within(in.TimeoutMS)
 	defer cancel()
@@ -66,6 +76,9 @@ func callHTTP(r *request, args protocol.Raw) (any, error) {
 	}
 	defer s.abort()
 	defer context.AfterFunc(ctx, s.abort)()
+	if err := r.guardLine(in.handles, s); err != nil {
+		return nil, err
+	}
 	out, err := in.exchange(s, req)
 	if err != nil {
 		return nil, r.fault(ctx, s, "http.request", err)
@@ -198,15 +211,16 @@ func (in *httpArgs) exchange(s *socket, req *http.Request) (map[string]any, erro
 		return nil, err
 	}
 	head.N = 1 << 62 // from here the body's own bound holds
-	body, err := io.ReadAll(io.LimitReader(resp.Body, in.Max+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, in.Max+1+in.handles.longest()))
 	if err != nil {
 		return nil, err
 	}
+	body = in.handles.hide(body)
 	truncated := int64(len(body)) > in.Max
 	if truncated {
 		body = whole(body[:in.Max])
 	}
-	headers, size := headersOf(resp.Header)
+	headers, size := headersOf(resp.Header, in.handles)
 	out := map[string]any{"status": resp.StatusCode, "headers": headers}
 	cut := field{"body", in.Base64, bytesRoom - size}.put(out, body)
 	out["truncated"] = truncated || cut
@@ -228,15 +242,15 @@ func readHeads(from *bufio.Reader, req *http.Request) (*http.Response, error) {
 // headersOf returns headers by name in lower case. Values of one name are joined by a
 // comma, as RFC 9110 allows, and those of set-cookie by a line feed, for they hold
 // commas. size is what all need in a line of JSON.
-func headersOf(h http.Header) (out map[string]string, size int) {
+func headersOf(h http.Header, hide handles) (out map[string]string, size int) {
 	out = make(map[string]string, len(h))
 	for name, values := range h {
-		lower, between := strings.ToLower(name), ", "
+		lower, between := strings.ToLower(string(hide.hide([]byte(name)))), ", "
 		if lower == "set-cookie" {
 			between = "\n"
 		}
 		lower = strings.ToValidUTF8(lower, "?")
-		out[lower] = strings.ToValidUTF8(strings.Join(values, between), "?")
+		out[lower] = strings.ToValidUTF8(string(hide.hide([]byte(strings.Join(values, between)))), "?")
 		size += jsonSize(lower) + jsonSize(out[lower]) + len(":,")
 	}
 	return out, size

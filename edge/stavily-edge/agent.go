@@ -80,6 +80,7 @@ type house struct {
 	// compileHere says that this device has no room for a second process that compiles.
 	compileHere bool
 	cacheKey    []byte
+	vault       *edge.DeviceVault
 	// boot is the agent's, once it booted; the link asks from another goroutine.
 	boot uint64
 }
@@ -96,6 +97,9 @@ func (h *house) live(ctx context.Context, id *disk.Identity) (err error) {
 	inner, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	if h.cacheKey, err = cacheKey(id); err != nil {
+		return err
+	}
+	if h.vault, err = openVault(id); err != nil {
 		return err
 	}
 	if err := h.furnish(inner, credentials); err != nil {
@@ -135,6 +139,7 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 		Compile:  compileBounds(h.compileHere),
 		Pool:     wasmhost.Pool{MemoryMB: warmMB()},
 		CacheDir: filepath.Join(h.state, "cache"), CacheKey: h.cacheKey, DataDir: filepath.Join(h.state, "data"),
+		Secrets: h.vault,
 		Calls: map[string]wasmhost.HostCall{
 			protocol.CapMetrics: func(ctx context.Context, _ wasmhost.Grants, args protocol.Raw) (any, error) {
 				return h.meter.Read(ctx, args)
@@ -169,7 +174,7 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 		return err
 	}
 	h.agent, err = edge.New(config, edge.Deps{
-		Link: h.link, Store: h.store, Plugins: h.plugins, Random: rand.Reader, Log: h.log,
+		Link: h.link, Store: h.store, Plugins: h.plugins, Random: rand.Reader, Log: h.log, Vault: h.vault,
 		Measure: func() {
 			select {
 			case h.measure <- struct{}{}:
@@ -178,6 +183,19 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 		},
 	})
 	return err
+}
+
+// openVault returns the device's vault, with keys that never leave this device.
+func openVault(id *disk.Identity) (*edge.DeviceVault, error) {
+	identity, err := id.Key()
+	if err != nil {
+		return nil, err
+	}
+	key, err := id.SecretsKey()
+	if err != nil {
+		return nil, err
+	}
+	return edge.NewDeviceVault(key, identity), nil
 }
 
 // readFigures measures the machine when it is asked to, until ctx ends: a sensor may

@@ -27,6 +27,10 @@ type HTTPRequest struct {
 	URL     string // http or https
 	Headers map[string]string
 	Body    []byte
+	// Secrets are names of secrets. The host puts the value of each in place of its
+	// [Handle] in headers, path and query; the plugin does not learn it. Needs secret.use
+	// with "name@host:port" as a scope.
+	Secrets []string
 	Max     int           // bytes kept of the answer's body; 0: 64 KiB, at most 80 KiB
 	Timeout time.Duration // 0: the host's default, 10 s
 }
@@ -44,6 +48,7 @@ type HTTPResponse struct {
 func (c *Context) HTTP(request HTTPRequest) (HTTPResponse, error) {
 	args := httpArgs{
 		Method: request.Method, URL: request.URL, Headers: request.Headers, Max: request.Max,
+		Secrets:   request.Secrets,
 		TimeoutMS: Duration(request.Timeout).MS(),
 	}
 	args.Body, args.Body64 = carried(request.Body)
@@ -62,6 +67,7 @@ type httpArgs struct {
 	Method    string            `json:"method,omitempty"`
 	URL       string            `json:"url"`
 	Headers   map[string]string `json:"headers,omitempty"`
+	Secrets   []string          `json:"secrets,omitempty"`
 	Body      string            `json:"body,omitempty"`
 	Body64    []byte            `json:"body_base64,omitempty"`
 	Max       int               `json:"max,omitempty"`

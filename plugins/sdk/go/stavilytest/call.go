@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/stavily/stavily/plugins/sdk/go"
 )
@@ -58,6 +59,8 @@ func (h *Host) builtin(name string) Answer {
 		return h.resolve
 	case "http.request":
 		return h.http
+	case "secret.use":
+		return h.secret
 	case "tcp.connect":
 		return h.connect
 	case "tcp.read", "tcp.write", "tcp.close":
@@ -66,6 +69,21 @@ func (h *Host) builtin(name string) Answer {
 	return func(json.RawMessage) (any, error) {
 		return nil, &stavily.Error{Code: stavily.CodeUnavailable, Text: name + ": no answer in this test"}
 	}
+}
+
+func (h *Host) secret(args json.RawMessage) (any, error) {
+	var a struct{ Name string }
+	if err := json.Unmarshal(args, &a); err != nil {
+		return nil, err
+	}
+	value, ok := h.Secrets[a.Name]
+	switch {
+	case !ok:
+		return nil, &stavily.Error{Code: stavily.CodeUnavailable, Text: "secret " + a.Name + ": not on this device"}
+	case utf8.ValidString(value):
+		return map[string]any{"value": value}, nil
+	}
+	return map[string]any{"value_base64": []byte(value)}, nil
 }
 
 func (h *Host) log(args json.RawMessage) (any, error) {

@@ -29,6 +29,7 @@ type Host struct {
 	KV      map[string]json.RawMessage // what kv.put has kept
 	Files   map[string]string          // the plugin's own directory, by path
 	Network Network                    // what the plugin can reach
+	Secrets map[string]string          // what secret.use tells
 	Logs    []Log                      // what the plugin logged, oldest first
 	Calls   []Call                     // the host calls made, logs too, oldest first
 	Grants  []stavily.Grant            // told at the next start; they deny nothing by themselves

@@ -43,6 +43,7 @@ func (h *Host) http(args json.RawMessage) (any, error) {
 	var a struct {
 		Method, URL string
 		Headers     map[string]string
+		Secrets     []string
 		Body        string
 		Body64      []byte `json:"body_base64"`
 		Max         int
@@ -56,7 +57,7 @@ func (h *Host) http(args json.RawMessage) (any, error) {
 	}
 	answer, err := h.Network.HTTP(stavily.HTTPRequest{
 		Method: a.Method, URL: a.URL, Headers: a.Headers, Body: append([]byte(a.Body), a.Body64...), Max: a.Max,
-		Timeout: time.Duration(a.TimeoutMS) * time.Millisecond,
+		Secrets: a.Secrets, Timeout: time.Duration(a.TimeoutMS) * time.Millisecond,
 	})
 	if err != nil {
 		return nil, err

@@ -65,7 +65,7 @@ pub use codec::MESSAGE_MAX;
 pub use context::{Command, Context, Exit, Level};
 pub use conversation::Broken;
 pub use error::{code, Error, Result};
-pub use network::{Conn, HttpRequest, HttpResponse};
+pub use network::{handle, Conn, HttpRequest, HttpResponse};
 pub use plugin::{Config, Plugin};
 pub use request::{Event, Failure, Fired, Grant, Limits, Run, Span, StepResult, Wake, Why};
 pub use value::{FromValue, IntoValue, Value};

@@ -16,6 +16,10 @@ pub struct HttpRequest {
     pub headers: BTreeMap<String, String>,
     /// What is sent.
     pub body: Vec<u8>,
+    /// Names of secrets. The host puts the value of each in place of its [`handle`] in headers,
+    /// path and query; the plugin does not learn it. Needs secret.use with "name@host:port" as
+    /// a scope.
+    pub secrets: Vec<String>,
     /// Bytes kept of the answer's body; 0: 64 KiB, at most 80 KiB.
     pub max: u32,
     /// None: the host's default, 10 s.
@@ -58,6 +62,9 @@ impl Context<'_> {
                 Err(bytes) => args.with("body_base64", encode64(bytes.as_bytes())),
             };
         }
+        if !request.secrets.is_empty() {
+            args = args.with("secrets", request.secrets);
+        }
         if request.max > 0 {
             args = args.with("max", request.max);
         }
@@ -68,6 +75,13 @@ impl Context<'_> {
             truncated: ok.take("truncated").read::<Option<bool>>()?.unwrap_or(false),
             body: bytes(&mut ok, "body", "body_base64")?,
         })
+    }
+
+    /// The value of a secret. A plugin that only sends it on wants a [`handle`] instead, and is
+    /// granted it more easily. Needs secret.use with the bare name as a scope.
+    pub fn secret(&mut self, name: &str) -> Result<Vec<u8>> {
+        let mut ok: Value = self.ask("secret.use", Value::map().with("name", name))?;
+        bytes(&mut ok, "value", "value_base64")
     }
 
     /// Connects to a port of a host, a name or an address; with `tls` the host of the plugin
@@ -86,6 +100,11 @@ impl Context<'_> {
             context: unbound(self),
         })
     }
+}
+
+/// What stands for the value of a secret in an [`HttpRequest`] that names it.
+pub fn handle(secret: &str) -> String {
+    format!("${{{}}}", secret)
 }
 
 /// Lets a context be held for as long as the borrow of it, and no longer.

@@ -1,7 +1,7 @@
 use crate::cbor::Cbor;
 use crate::codec::{Codec, Fault};
 use crate::json::{parse, put, Json};
-use crate::network::{decode64, encode64};
+use crate::network::{decode64, encode64, handle};
 use crate::prelude::*;
 use crate::testing::Host;
 use std::io::{Read, Write};
@@ -183,7 +183,14 @@ fn base64() {
 fn network() {
     let plugin = || {
         Plugin::action("net", |ctx, _: &(), _| {
-            let request = HttpRequest { url: "http://a/".to_string(), body: vec![0xff], ..HttpRequest::default() };
+            let key = ctx.secret("key")?;
+            assert_eq!((key.as_slice(), handle("key").as_str()), (&b"k1"[..], "${key}"));
+            let request = HttpRequest {
+                url: "http://a/".to_string(),
+                body: vec![0xff],
+                secrets: vec!["key".to_string()],
+                ..HttpRequest::default()
+            };
             let answer = ctx.http(request)?;
             let mut conn = ctx.dial("a", 502, true)?;
             conn.write_all(b"ask")?;
@@ -195,8 +202,10 @@ fn network() {
     let mut host = Host::start(plugin, ()).unwrap();
     host.answer("http.request", |args| {
         assert_eq!(args.get("body_base64"), Some(&Value::Text("/w==".to_string())));
+        assert_eq!(args.get("secrets"), Some(&json("[\"key\"]")));
         Ok(json("{\"status\":204,\"headers\":{},\"body\":\"b\",\"truncated\":false}"))
     });
+    host.answer("secret.use", |_| Ok(json("{\"value\":\"k1\"}")));
     host.answer("tcp.connect", |_| Ok(json("{\"conn\":7,\"address\":\"192.0.2.1:502\"}")));
     host.answer("tcp.write", |_| Ok(json("{\"size\":3}")));
     let mut left = vec![json("{\"data_base64\":\"\",\"eof\":true}"), json("{\"data_base64\":\"YWI=\"}")];
