@@ -30,6 +30,7 @@ func (h *Host) spec(l *Load) (wasmhost.Spec, error) {
 	}
 	var err error
 	s.Wasm, err = h.cfg.Store.ReadFile(s.Digest)
+	s.Checked = true // by the Store, as it promises
 	return s, err
 }
 

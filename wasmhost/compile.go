@@ -80,6 +80,7 @@ func (e *engine) compile(ctx context.Context, m module, r wazero.Runtime) (wazer
 	if done, err := e.shelf.take(ctx, m.digest, r, m.wasm); done != nil || err != nil {
 		return done, err
 	}
+	put.sweep()
 	if len(e.bounds.Command) > 0 && (e.shelf != nil || !m.proven) {
 		if err := e.delegate(ctx, m); err != nil {
 			return nil, err
@@ -89,7 +90,7 @@ func (e *engine) compile(ctx context.Context, m module, r wazero.Runtime) (wazer
 	if err != nil {
 		return nil, err
 	}
-	put.keep()
+	put.keep(ctx, e.config(m.metered), m.wasm)
 	return done, nil
 }
 

@@ -51,7 +51,10 @@ type shelved struct {
 	Module protocol.Digest `cbor:"1,keyasint"`
 	Name   string          `cbor:"2,keyasint"`
 	SizeB  int64           `cbor:"3,keyasint"`
-	Sum    protocol.Digest `cbor:"4,keyasint"` // of the file
+	Sum    protocol.Digest `cbor:"4,keyasint"` // of the file: see shelf.sum
+	// Hollow says that the file lies where the engine looks for the module's hollow form.
+	Hollow bool   `cbor:"5,keyasint,omitempty"`
+	Nonce  uint64 `cbor:"6,keyasint,omitempty"` // of Sum; 0 for none
 }
 
 // openShelf opens the directory of compiled code, which must be ours alone. It returns
@@ -167,8 +170,8 @@ func (s *shelf) take(
 		s.log.Warn("compiled code thrown away", slog.String("module", d.Short()), slog.String("error", err.Error()))
 		return nil, nil //nolint:nilnil // it is compiled again
 	}
-	module, err := translate(ctx, r, wasm)
-	if err == nil {
+	module, err := s.open(ctx, r, shelvedCode{list, i, wasm})
+	if module != nil {
 		now := s.now()
 		_ = os.Chtimes(s.path(list[i].Name), now, now) // what cannot be marked as used is only evicted sooner
 	}
@@ -185,7 +188,7 @@ func (s *shelf) path(name string) string { return filepath.Join(s.dir, name) }
 
 // inspect shows that a file is as the list says.
 func (s *shelf) inspect(l shelved) error {
-	got, size, err := sumFile(s.path(l.Name))
+	got, size, err := s.sum(l.Name, l.Nonce)
 	switch {
 	case err != nil:
 		return err
@@ -194,17 +197,6 @@ func (s *shelf) inspect(l shelved) error {
 			filepath.Base(l.Name), size, got.Short(), l.SizeB, l.Sum.Short())
 	}
 	return nil
-}
-
-func sumFile(path string) (sum protocol.Digest, size int64, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return sum, 0, err
-	}
-	defer f.Close()
-	h := sha256.New()
-	size, err = io.Copy(h, f)
-	return protocol.Digest(h.Sum(nil)), size, err
 }
 
 // read reads the list. One that is not there is empty.
@@ -254,9 +246,7 @@ func (s *shelf) clear(d protocol.Digest) (*put, error) {
 		if i := s.find(list, d); i >= 0 && s.inspect(list[i]) != nil {
 			list = slices.Delete(list, i, i+1)
 		}
-		for _, name := range s.foreign(list) {
-			_ = os.RemoveAll(s.path(name)) // what stays is not found: the engine writes over it
-		}
+		s.sweep(list)
 		return list
 	})
 	if err != nil {
@@ -266,6 +256,24 @@ func (s *shelf) clear(d protocol.Digest) (*put, error) {
 	return p, nil
 }
 
+// sweep removes what the engine made since clear.
+func (p *put) sweep() {
+	if p.s == nil {
+		return
+	}
+	_ = p.s.change(func(list []shelved) []shelved { // what cannot be removed is not kept either
+		p.s.sweep(list)
+		return list
+	})
+}
+
+// sweep removes what the list does not name.
+func (s *shelf) sweep(list []shelved) {
+	for _, name := range s.foreign(list) {
+		_ = os.RemoveAll(s.path(name)) // what stays is not found: the engine writes over it
+	}
+}
+
 // close lets others compile.
 func (p *put) close() {
 	if p.lock != nil {
@@ -273,9 +281,9 @@ func (p *put) close() {
 	}
 }
 
-// keep takes up what the engine wrote since clear as the module's code. What cannot be
-// kept is compiled again another time.
-func (p *put) keep() {
+// keep takes up what the engine wrote since clear as the module's code, under its hollow
+// form's name if that can be. What cannot be kept is compiled again another time.
+func (p *put) keep(ctx context.Context, cfg wazero.RuntimeConfig, wasm []byte) {
 	if p.s == nil {
 		return
 	}
@@ -284,11 +292,17 @@ func (p *put) keep() {
 		if len(fresh) != 1 {
 			return list // the engine interprets, or the code was there already
 		}
-		line := shelved{Module: p.module, Name: fresh[0]}
+		line := shelved{Module: p.module, Name: fresh[0], Nonce: newNonce()}
+		if name := p.s.hollowName(ctx, cfg, hollowOf{p.module, wasm}); name != "" {
+			if os.Rename(p.s.path(fresh[0]), p.s.path(name)) == nil {
+				line.Name, line.Hollow = name, true
+			}
+		}
 		var err error
-		if line.Sum, line.SizeB, err = sumFile(p.s.path(fresh[0])); err != nil {
+		if line.Sum, line.SizeB, err = p.s.sum(line.Name, line.Nonce); err != nil {
 			return list
 		}
+		list = slices.DeleteFunc(list, func(l shelved) bool { return l.Name == line.Name || l.Module == p.module })
 		return p.s.evict(append(list, line))
 	})
 	if err != nil {
@@ -323,12 +337,17 @@ func (s *shelf) change(f func([]shelved) []shelved) error {
 func (s *shelf) foreign(list []shelved) (out []string) {
 	homes, _ := filepath.Glob(filepath.Join(s.dir, "wazero-*"))
 	for _, home := range homes {
-		files, _ := os.ReadDir(home)
-		for _, f := range files {
-			name := filepath.Join(filepath.Base(home), f.Name())
-			if !slices.ContainsFunc(list, func(l shelved) bool { return l.Name == name }) {
-				out = append(out, name)
-			}
+		out = append(out, s.foreignIn(filepath.Base(home), list)...)
+	}
+	return out
+}
+
+func (s *shelf) foreignIn(home string, list []shelved) (out []string) {
+	files, _ := os.ReadDir(s.path(home))
+	for _, f := range files {
+		name := filepath.Join(home, f.Name())
+		if !slices.ContainsFunc(list, func(l shelved) bool { return l.Name == name }) {
+			out = append(out, name)
 		}
 	}
 	return out

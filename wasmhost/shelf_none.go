@@ -34,4 +34,6 @@ func (*shelf) clear(protocol.Digest) (put, error) { return put{}, nil }
 
 func (put) close() {}
 
-func (put) keep() {}
+func (put) sweep() {}
+
+func (put) keep(context.Context, wazero.RuntimeConfig, []byte) {}

@@ -153,7 +153,7 @@ func TestTamperedCodeIsNotRun(t *testing.T) {
 			s := &shelf{dir: dir} // who writes one does not have the key
 			list := []shelved{{Module: protocol.DigestOf(wasm), Name: filepath.Join(filepath.Base(filepath.Dir(file)), filepath.Base(file))}}
 			must(t, os.WriteFile(file, []byte("machine code of someone else"), 0o600))
-			list[0].Sum, list[0].SizeB, _ = sumFile(file)
+			list[0].Sum, list[0].SizeB, _ = s.sum(list[0].Name, 0)
 			b := protocol.MustMarshal(list)
 			must(t, os.WriteFile(filepath.Join(dir, listName), append(s.seal(b), b...), 0o600))
 		},
@@ -173,6 +173,51 @@ func TestTamperedCodeIsNotRun(t *testing.T) {
 			must(t, fetch(t, newHost(t, cfg), wasm))
 			must(t, fetch(t, newHost(t, broken), wasm)) // it is as it should be again
 		})
+	}
+}
+
+// TestHollowFormRuns: a module whose code is there runs, though the engine sees only its
+// hollow form.
+func TestHollowFormRuns(t *testing.T) {
+	cfg := Config{CacheDir: t.TempDir(), CacheKey: []byte("key")}
+	spec := hostileSpec(t, "good", false)
+	load(t, newHost(t, cfg), spec)
+	cfg.Compile = nobody
+	h := newHost(t, cfg)
+	list, err := h.engine.shelf.read()
+	if err != nil || len(list) != 1 || !list[0].Hollow {
+		t.Fatalf("got %+v, %v, want one hollow module", list, err)
+	}
+	if a := load(t, h, spec).Call(context.Background(), work(t, "1")); a.Error != nil {
+		t.Error(a.Error)
+	}
+}
+
+// TestHollowCodeDoesNotRun: where the engine does not look where the code was put, as on
+// another processor, the module is compiled again. What the engine then made of its hollow
+// form is not taken for its code, now or later.
+func TestHollowCodeDoesNotRun(t *testing.T) {
+	cfg := Config{CacheDir: t.TempDir(), CacheKey: []byte("key")}
+	spec := hostileSpec(t, "good", false)
+	load(t, newHost(t, cfg), spec)
+	s := newHost(t, cfg).engine.shelf
+	must(t, s.change(func(list []shelved) []shelved {
+		other := filepath.Join(s.home, strings.Repeat("0", 64))
+		must(t, os.Rename(s.path(list[0].Name), s.path(other)))
+		list[0].Name = other
+		return list
+	}))
+	broken := cfg
+	broken.Compile = nobody
+	for range 2 {
+		if _, err := newHost(t, broken).Load(context.Background(), spec); protocol.CodeOf(err) != protocol.CodeLimit {
+			t.Errorf("without a compiler: %v, want it not to load", err)
+		}
+	}
+	for _, c := range []Config{cfg, broken} {
+		if a := load(t, newHost(t, c), spec).Call(context.Background(), work(t, "1")); a.Error != nil {
+			t.Error(a.Error)
+		}
 	}
 }
 

@@ -21,14 +21,22 @@ func seeds(f *testing.F) {
 	f.Add([]byte("\x00asm\x01\x00\x00\x00"))
 }
 
-// FuzzParse: never a panic, and a module that is read keeps within its own bounds.
+// FuzzParse: never a panic, and a module that is read keeps within its own bounds and has a
+// hollow form.
 func FuzzParse(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, wasm []byte) {
 		m, err := Parse(wasm)
 		_ = Check(wasm)
+		hollow, bad := Hollow(wasm, nil)
 		if err != nil {
 			return
+		}
+		if bad == nil {
+			_, bad = Parse(hollow)
+		}
+		if bad != nil || Functions(wasm) != m.Info().Functions {
+			t.Errorf("hollow: %v, %d functions of %d", bad, Functions(wasm), m.Info().Functions)
 		}
 		if i := m.Info(); i.BodyBytes > len(wasm) || i.Functions > len(wasm) || i.DataBytes > len(wasm) {
 			t.Errorf("%+v of %d bytes", i, len(wasm))
