@@ -20,8 +20,8 @@ import (
 
 // conforming are the flags of the command.
 type conforming struct {
-	manifest, config, event string
-	native, cases           bool
+	manifest, engine, config, event string
+	native, cases                   bool
 }
 
 func pluginConform(c *connection) *cobra.Command {
@@ -30,12 +30,14 @@ func pluginConform(c *connection) *cobra.Command {
 		Use:   "conform FILE",
 		Short: "Hold a plugin's file to the contract; no hub is asked",
 		Long: "Start a plugin again and again, ask it in all the ways that a host may, and say which promises\n" +
-			"of the contract it keeps. FILE is a WebAssembly module. Its host calls are answered by the suite:\n" +
-			"nothing is read, written or run on this machine.\n\n" +
+			"of the contract it keeps. FILE is a WebAssembly module, or a packed script, which its engine runs.\n" +
+			"Its host calls are answered by the suite: nothing is read, written or run on this machine.\n\n" +
 			"With --native FILE may be a program for this machine. It is NOT sandboxed: it runs with all your\n" +
 			"rights. Do this at your own desk with a program of your own.",
-		Example: "  stavily plugin conform plugin.wasm --manifest stavily-plugin.yaml --config examples/basic.yaml",
-		Args:    cobra.ExactArgs(1),
+		Example: "  stavily plugin conform plugin.wasm --manifest stavily-plugin.yaml --config examples/basic.yaml\n" +
+			"  stavily plugin conform overheat.zip --engine dist/engines",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: folderOrFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if c.output != "table" && c.output != "json" {
 				return usage(cmd, fmt.Errorf("--output %q: want table or json", c.output))
@@ -53,16 +55,22 @@ func pluginConform(c *connection) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&f.manifest, "manifest", "",
 		"the plugin's stavily-plugin.yaml, to hold it to that too")
+	flags.StringVar(&f.engine, "engine", "",
+		"folder with the engine of a script (default where make engines and packages put it)")
 	flags.StringVar(&f.config, "config", "", "file (YAML or JSON) of the step's configuration")
 	flags.StringVar(&f.event, "event", "",
 		"file (YAML or JSON) of the event's data, for actions and outputs")
+	_ = cmd.MarkFlagDirname("engine")
+	_ = cmd.MarkFlagFilename("manifest", "yaml")
+	_ = cmd.MarkFlagFilename("config", "yaml", "json")
+	_ = cmd.MarkFlagFilename("event", "yaml", "json")
 	flags.BoolVar(&f.native, "native", false,
 		"FILE may be a program: it runs with your rights, NOT sandboxed")
 	flags.BoolVar(&f.cases, "cases", false, "FILE is an SDK's conformance plugin: hold it to every case")
 	return cmd
 }
 
-var errNoModule = errors.New("no WebAssembly module; say --native to run it as a program, NOT sandboxed")
+var errNoModule = errors.New("neither a WebAssembly module nor a packed script; say --native to run it as a program, NOT sandboxed")
 
 // target reads the file and says what it is.
 func (f *conforming) target(path string) (t conform.Target, err error) {
@@ -89,12 +97,36 @@ func (f *conforming) target(path string) (t conform.Target, err error) {
 		t.Wasm = slices.Concat(head, rest)
 		return t, err
 	}
+	if bytes.HasPrefix(head, []byte("PK")) && !f.native {
+		err := f.script(path, &t)
+		return t, err
+	}
 	if !f.native {
 		return t, fmt.Errorf("%s: %w", path, errNoModule)
 	}
 	program, err := filepath.Abs(path)
 	t.Command = []string{program}
 	return t, err
+}
+
+// script makes the engine of a packed script the target.
+func (f *conforming) script(path string, t *conform.Target) error {
+	d := desk{path: path}
+	var err error
+	if d.script, err = readBounded(path, protocol.ArtifactMax); err != nil {
+		return err
+	}
+	name, err := build.EngineOf(d.script)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	flags := deskFlags{engine: f.engine}
+	if err := flags.findEngine(&d, name); err != nil {
+		return err
+	}
+	t.Wasm, t.Args = d.engine.Module, d.engine.Args
+	t.Mounts, err = d.engine.Mounts(d.script)
+	return err
 }
 
 // run runs the suite and prints its report. A failed check is an error.
