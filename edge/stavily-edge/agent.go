@@ -51,8 +51,13 @@ func runAgent(ctx context.Context, o *options, _, logTo io.Writer) error {
 	if len(o.allow) > 0 {
 		e.Allow = o.allow
 	}
+	network, err := o.pluginNetwork()
+	if err != nil {
+		return err
+	}
 	h := &house{
 		state: o.state, log: log, store: store, enrolment: e, inbox: edge.NewInbox(), clock: &clock{},
+		network:     network,
 		wantsNative: o.native, nativeNeed: strings.Split(o.nativeNeed, ","), compileHere: o.compileHere,
 	}
 	return h.live(ctx, id)
@@ -81,6 +86,7 @@ type house struct {
 	compileHere bool
 	cacheKey    []byte
 	vault       *edge.DeviceVault
+	network     wasmhost.NetworkConfig // of plugins
 	// boot is the agent's, once it booted; the link asks from another goroutine.
 	boot uint64
 }
@@ -139,7 +145,7 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 		Compile:  compileBounds(h.compileHere),
 		Pool:     wasmhost.Pool{MemoryMB: warmMB()},
 		CacheDir: filepath.Join(h.state, "cache"), CacheKey: h.cacheKey, DataDir: filepath.Join(h.state, "data"),
-		Secrets: h.vault,
+		Secrets: h.vault, Network: h.network,
 		Calls: map[string]wasmhost.HostCall{
 			protocol.CapMetrics: func(ctx context.Context, _ wasmhost.Grants, args protocol.Raw) (any, error) {
 				return h.meter.Read(ctx, args)

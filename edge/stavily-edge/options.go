@@ -36,6 +36,8 @@ type options struct {
 	verbose                bool
 	output                 string
 	compileHere            bool
+	bytes                  budget
+	roots                  string
 }
 
 func (o *options) flags(name string) *flag.FlagSet {
@@ -56,6 +58,10 @@ func (o *options) flags(name string) *flag.FlagSet {
 	f.StringVar(&o.nativeNeed, "native-need", "namespaces,seccomp",
 		"`fields` of a native plugin's confinement, without which this\ndevice refuses it, "+
 			"such as landlock or execution_limits.max_memory_mb")
+	f.Var(&o.bytes, "plugin-bytes", "`in:out` bytes a minute that each plugin may move over the network,\n"+
+		"such as 64k:16k; 16M:4M unless said, 0 for none")
+	f.StringVar(&o.roots, "plugin-roots", "",
+		"`file` of certificates (PEM) that plugins' TLS trusts besides the system's")
 	f.BoolVar(&o.again, "again", false, "join although this device has joined before")
 	f.StringVar(&o.logFormat, "log-format", "text", "`format` of the log, text or json")
 	f.BoolVar(&o.verbose, "verbose", false, "log more")
