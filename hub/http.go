@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/stavily/stavily/hub/api"
+	"github.com/stavily/stavily/hub/build"
 	"github.com/stavily/stavily/hub/document"
 	"github.com/stavily/stavily/hub/fleet"
 	"github.com/stavily/stavily/hub/registry"
@@ -224,7 +225,7 @@ func (s *server) removePlugin(r *http.Request) (any, error) {
 
 // publishRelease answers line by line as the stages fall.
 func (s *server) publishRelease(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, bodyMax)
+	r.Body = http.MaxBytesReader(w, r.Body, bodyMax+build.BundleMax/3*4)
 	in, err := body[api.Publish](r)
 	if err != nil {
 		fail(w, err)
@@ -243,8 +244,10 @@ func (s *server) publishRelease(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(p) // the caller went away: the work goes on
 		_ = flush.Flush()
 	}
-	release, err := s.publish.Publish(r.Context(), plugin, strings.TrimPrefix(in.Version, "v"), in.Older,
-		func(stage registry.Stage) { tell(api.Progress{Stage: &stage}) })
+	ask := Asked{Version: strings.TrimPrefix(in.Version, "v"), Older: in.Older, Bundle: in.Bundle}
+	release, err := s.publish.Ask(r.Context(), plugin, ask, func(stage registry.Stage) {
+		tell(api.Progress{Stage: &stage})
+	})
 	if err != nil {
 		tell(api.Progress{Error: apiError(err)})
 		return

@@ -82,6 +82,8 @@ type candidate struct {
 	script  []byte // what the engine runs; nil without one
 	engine  *build.Engine
 	native  []build.Output
+	bundle  *build.Bundle // built elsewhere; nil for what is built here
+	tests   string        // what its builder says of the plugin's own tests
 	sealed  []byte
 }
 
@@ -90,10 +92,17 @@ type candidate struct {
 func (p *Publisher) Publish(ctx context.Context, plugin registry.Plugin, version string, older bool,
 	report func(registry.Stage),
 ) (registry.Release, error) {
+	return p.publish(ctx, plugin, Asked{Version: version, Older: older}, nil, report)
+}
+
+func (p *Publisher) publish(ctx context.Context, plugin registry.Plugin, ask Asked, bundle *build.Bundle,
+	report func(registry.Stage),
+) (registry.Release, error) {
+	version := ask.Version
 	c := &candidate{
 		plugin: plugin.Name, repository: plugin.Repository, credential: plugin.Credential,
 		signers: plugin.AllowedSigners,
-		tag:     "v" + version, older: older,
+		tag:     "v" + version, older: ask.Older, bundle: bundle,
 	}
 	if _, err := semver.StrictNewVersion(version); err != nil {
 		return registry.Release{}, protocol.Errorf(protocol.CodeBadInput,
@@ -285,6 +294,9 @@ func (p *Publisher) compatibility(ctx context.Context, c *candidate) (string, er
 	if err != nil {
 		return "", err
 	}
+	if c.bundle != nil {
+		return "built elsewhere: no toolchain is asked", nil
+	}
 	return p.Build.Compatible(m)
 }
 
@@ -293,6 +305,9 @@ func (p *Publisher) scan(context.Context, *candidate) (string, error) {
 }
 
 func (p *Publisher) build(ctx context.Context, c *candidate) (string, error) {
+	if c.bundle != nil {
+		return p.attested(c)
+	}
 	ctx, cancel := context.WithTimeout(ctx, p.Config.BuildTimeout)
 	defer cancel()
 	out, err := p.Build.Build(ctx, build.Request{
@@ -314,6 +329,9 @@ func (p *Publisher) build(ctx context.Context, c *candidate) (string, error) {
 }
 
 func (p *Publisher) test(ctx context.Context, c *candidate) (string, error) {
+	if c.bundle != nil && c.release.Manifest.Testing.Suite != "" {
+		return c.tests, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, p.Config.BuildTimeout)
 	defer cancel()
 	out, err := p.Build.Test(ctx, build.Request{

@@ -72,6 +72,8 @@ type Release struct {
 type Publish struct {
 	Version string `json:"version"`         // semver without "v"
 	Older   bool   `json:"older,omitempty"` // a version below the highest is meant
+	// Bundle is what was built elsewhere, as "plugin build --attest" writes it.
+	Bundle []byte `json:"bundle,omitempty"`
 }
 
 // Progress is one line of a publishing.
