@@ -18,7 +18,7 @@ func pluginCommand(c *connection) *cobra.Command {
 	cmd := &cobra.Command{Use: "plugin", Short: "Register, publish and list plugins"}
 	cmd.AddCommand(pluginAdd(c), withArtifact(c, pluginPublish(c)), pluginList(c), pluginShow(c), pluginRemove(c),
 		pluginConform(c), pluginRecord(c), pluginReplay(c), pluginNew(), attesting(c, pluginBuild(c)), pluginRun(c),
-		pluginInspect(c), pluginSign(c), pluginSDK())
+		pluginTest(c), pluginInspect(c), pluginSign(c), pluginSDK())
 	return cmd
 }
 
