@@ -78,16 +78,18 @@ func ParseTopic(topic string) (Address, Kind, error) {
 	if len(topic) > TopicMax {
 		return Address{}, "", Errorf(CodeLimit, "topic of %d bytes, limit %d", len(topic), TopicMax)
 	}
-	part := strings.Split(topic, "/")
-	if len(part) != 5 || part[0] != topicRoot {
+	root, rest, _ := strings.Cut(topic, "/") // it is done several times for each message: nothing is copied
+	site, rest, _ := strings.Cut(rest, "/")
+	agent, kind, found := strings.Cut(rest, "/")
+	if !found || root != topicRoot || strings.Count(kind, "/") != 1 {
 		return Address{}, "", Errorf(CodeBadMessage, "topic %q: want %s/<site>/<agent>/<u or d>/<kind>",
 			topic, topicRoot)
 	}
-	a := Address{Site: Site(part[1]), Agent: AgentName(part[2])}
+	a := Address{Site: Site(site), Agent: AgentName(agent)}
 	if err := a.Check(); err != nil {
 		return Address{}, "", fmt.Errorf("topic %q: %w", topic, err)
 	}
-	k := Kind(part[3] + "/" + part[4])
+	k := Kind(kind)
 	for _, known := range kinds {
 		if k == known {
 			return a, k, nil

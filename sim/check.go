@@ -61,6 +61,12 @@ func (r *rule) holds(ok bool, d *device, f string, a ...any) {
 	}
 }
 
+// ok is holds for what is looked at often: a text is made only when it is wanted.
+func (r *rule) ok(ok bool) bool {
+	r.checked++
+	return ok
+}
+
 // violated notes a breach.
 func (r *rule) violated(d *device, text string) {
 	r.broken++

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"fmt"
+
 	"github.com/stavily/stavily/edge"
 	"github.com/stavily/stavily/protocol"
 )
@@ -55,15 +57,19 @@ func (c *budgetsCheck) applied(d *device, facts []fact) {
 			c.lane(d, f, &lanes[f.lane])
 		}
 	}
-	c.holds(len(d.open) <= c.runsMax, d, "%d runs wait, at most %d", len(d.open), c.runsMax)
+	if n := len(d.open); !c.ok(n <= c.runsMax) {
+		c.violated(d, fmt.Sprintf("%d runs wait, at most %d", n, c.runsMax))
+	}
 }
 
 func (c *budgetsCheck) lane(d *device, f *fact, on *account) {
-	c.holds(f.account.Bytes <= c.limits.LaneBytes[f.lane], d, "lane %s has %d bytes, its budget is %d", f.lane,
-		f.account.Bytes, c.limits.LaneBytes[f.lane])
-	c.holds(f.account.Count == on.Count && f.account.Bytes == on.Bytes, d,
-		"lane %s is believed to have %d records of %d bytes, the disk has %d of %d", f.lane, f.account.Count,
-		f.account.Bytes, on.Count, on.Bytes)
+	if most := c.limits.LaneBytes[f.lane]; !c.ok(f.account.Bytes <= most) {
+		c.violated(d, fmt.Sprintf("lane %s has %d bytes, its budget is %d", f.lane, f.account.Bytes, most))
+	}
+	if a := &f.account; !c.ok(a.Count == on.Count && a.Bytes == on.Bytes) {
+		c.violated(d, fmt.Sprintf("lane %s is believed to have %d records of %d bytes, the disk has %d of %d",
+			f.lane, a.Count, a.Bytes, on.Count, on.Bytes))
+	}
 }
 
 var _ check = (*budgetsCheck)(nil)

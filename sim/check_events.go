@@ -1,6 +1,9 @@
 package sim
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // eventsCheck: every fired event ends in a result. An event and its run reach the disk
 // in one change, and a run leaves it only with the result that ends it: so none is lost
@@ -19,17 +22,23 @@ func (c *eventsCheck) applied(d *device, facts []fact) {
 			ok := slices.ContainsFunc(facts, func(g fact) bool {
 				return g.id == f.id && (g.kind == factRun || g.kind == factResult && g.last)
 			})
-			c.holds(ok, d, "event of run %s was recorded without its run", f.id)
+			if !c.ok(ok) {
+				c.violated(d, fmt.Sprintf("event of run %s was recorded without its run", f.id))
+			}
 		case factRunGone:
 			ok := slices.ContainsFunc(facts, func(g fact) bool {
 				return g.id == f.id && g.kind == factResult && g.last
 			})
-			c.holds(ok, d, "run %s was forgotten without a last result", f.id)
+			if !c.ok(ok) {
+				c.violated(d, fmt.Sprintf("run %s was forgotten without a last result", f.id))
+			}
 		case factRun:
 			ok := !f.fresh || slices.ContainsFunc(facts, func(g fact) bool {
 				return g.id == f.id && g.kind == factEvent
 			})
-			c.holds(ok, d, "run %s began without its event", f.id)
+			if !c.ok(ok) {
+				c.violated(d, fmt.Sprintf("run %s began without its event", f.id))
+			}
 		default:
 		}
 	}

@@ -1,6 +1,10 @@
 package sim
 
-import "github.com/stavily/stavily/protocol"
+import (
+	"fmt"
+
+	"github.com/stavily/stavily/protocol"
+)
 
 // gapsCheck: what an agent recorded is let go only when the hub has it, or it is
 // counted as dropped.
@@ -32,10 +36,9 @@ func (c *gapsCheck) applied(d *device, facts []fact) {
 		}
 	}
 	for lane := range gone {
-		if touched[lane] {
-			c.holds(gone[lane] <= counted[lane], d,
-				"lane %s let go of %d records that the hub does not have, %d counted",
-				protocol.Lane(lane), gone[lane], counted[lane])
+		if touched[lane] && !c.ok(gone[lane] <= counted[lane]) {
+			c.violated(d, fmt.Sprintf("lane %s let go of %d records that the hub does not have, %d counted",
+				protocol.Lane(lane), gone[lane], counted[lane]))
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -25,14 +27,24 @@ func (c *onceCheck) asked(d *device, call *edge.Call) {
 		return
 	}
 	id, step := call.Request.Event.Run, call.Instance.Step
-	want := id.String() + "/" + string(step)
-	c.holds(call.Request.Key == want, d, "step %q of run %s is asked with key %q, want %q", step, id,
-		call.Request.Key, want)
-	run := d.run(id)
-	c.holds(run != nil, d, "step %q is asked for run %s, which the disk does not have", step, id)
-	if run != nil {
-		c.holds(!slices.Contains(run.done, step), d, "step %q of run %s is asked again after its result", step, id)
+	if key := call.Request.Key; !c.ok(isKey(key, id, step)) {
+		c.violated(d, fmt.Sprintf("step %q of run %s is asked with key %q, want <run>/<step>", step, id, key))
 	}
+	run := d.run(id)
+	if !c.ok(run != nil) {
+		c.violated(d, fmt.Sprintf("step %q is asked for run %s, which the disk does not have", step, id))
+	}
+	if run != nil && !c.ok(!slices.Contains(run.done, step)) {
+		c.violated(d, fmt.Sprintf("step %q of run %s is asked again after its result", step, id))
+	}
+}
+
+// isKey reports whether key is that of a step of a run.
+func isKey(key string, run protocol.RunID, step protocol.StepName) bool {
+	var id [2 * len(run)]byte
+	hex.Encode(id[:], run[:])
+	head, rest, _ := strings.Cut(key, "/")
+	return head == string(id[:]) && rest == string(step)
 }
 
 func (c *onceCheck) effect(d *device, r *wasmhost.Request) {

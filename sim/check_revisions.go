@@ -52,10 +52,8 @@ func (c *revisionsCheck) said(d *device, k protocol.Kind, payload []byte) {
 	if k != protocol.DownHint || len(payload) == 0 {
 		return
 	}
-	var h protocol.Hint
-	c.w.decode(payload, &h)
-	now, was := newest{h.Epoch, h.Revision}, c.told[d]
-	c.holds(!now.below(was), d, "the hub tells of revision %d after revision %d", h.Revision, was.Revision)
+	now, was := c.w.newest(payload), c.told[d]
+	c.holds(!now.below(was), d, "the hub tells of revision %d after revision %d", now.Revision, was.Revision)
 	c.told[d] = now
 }
 

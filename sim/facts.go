@@ -39,31 +39,16 @@ type fact struct {
 	digest          protocol.Digest
 }
 
-// account and newest are how an agent keeps them; body and the rest are as much of a
-// record as is looked at here.
+// account and newest are how an agent keeps them.
 type (
 	account struct {
-		Count   uint64 `cbor:"1,keyasint"`
-		Bytes   int64  `cbor:"2,keyasint"`
-		Dropped uint64 `cbor:"3,keyasint"`
+		Count   uint64
+		Bytes   int64
+		Dropped uint64
 	}
 	newest struct {
-		Epoch    uint64 `cbor:"1,keyasint"`
-		Revision uint64 `cbor:"2,keyasint"`
-	}
-	recordPart struct {
-		Mark protocol.Mark `cbor:"1,keyasint"`
-		Body protocol.Raw  `cbor:"3,keyasint"`
-	}
-	eventPart struct {
-		Run protocol.RunID `cbor:"1,keyasint"`
-	}
-	resultPart struct {
-		Run      protocol.RunID        `cbor:"1,keyasint"`
-		Workflow protocol.WorkflowName `cbor:"2,keyasint"`
-		Step     protocol.StepName     `cbor:"3,keyasint"`
-		Status   protocol.Status       `cbor:"5,keyasint"`
-		Last     bool                  `cbor:"11,keyasint"`
+		Epoch    uint64
+		Revision uint64
 	}
 )
 
@@ -93,18 +78,20 @@ func (w *World) factOf(c *edge.Change, was []byte) (fact, bool) {
 		return f, err == nil && (c.Value != nil || was != nil)
 	case strings.HasPrefix(c.Key, "lane/"):
 		f := fact{kind: factLane, lane: laneOf(c.Key[len("lane/"):])}
-		w.decode(c.Value, &f.account)
+		f.account = w.account(c.Value)
 		if was != nil {
-			w.decode(was, &f.before)
+			f.before = w.account(was)
 		}
 		return f, true
 	case c.Key == "gen/newest":
 		f := fact{kind: factNewest}
-		w.decode(c.Value, &f.newest)
+		f.newest = w.newest(c.Value)
 		return f, true
 	case c.Key == "gen/current":
 		f := fact{kind: factCurrent}
-		w.decode(c.Value, &f.digest)
+		p := peek{}
+		p.id(f.digest[:], p.content(c.Value))
+		w.readable(c.Key, &p)
 		return f, true
 	default:
 		return fact{}, false
@@ -130,32 +117,100 @@ func (w *World) recordFact(c *edge.Change, was []byte) (fact, bool) {
 		f.kind, value = factGone, was
 	}
 	f.size = int64(len(c.Key) + len(value))
-	var rec recordPart
-	w.decode(value, &rec)
-	f.mark = rec.Mark
-	switch f.lane {
-	case protocol.LaneEvent:
-		if f.kind == 0 {
-			f.kind = factEvent
+	rec := newPeek(value)
+	for rec.next() {
+		switch rec.key {
+		case 1:
+			f.mark = rec.mark()
+		case 3:
+			w.bodyFact(&f, rec.value)
+		default:
 		}
-		var e eventPart
-		w.decode(rec.Body, &e)
-		f.id = e.Run
-	case protocol.LaneResult:
-		if f.kind == 0 {
-			f.kind = factResult
-		}
-		var r resultPart
-		w.decode(rec.Body, &r)
-		f.id, f.step, f.status, f.last, f.workflow = r.Run, r.Step, r.Status, r.Last, r.Workflow
-	default:
 	}
+	w.readable(c.Key, &rec)
 	return f, true
 }
 
-// decode reads what an agent wrote; that it cannot be read is a defect of the agent.
-func (w *World) decode(b []byte, v any) {
-	if err := protocol.Unmarshal(b, v); err != nil {
-		w.broken(err)
+// bodyFact reads the body of an event or a result.
+func (w *World) bodyFact(f *fact, body []byte) {
+	of := factEvent
+	switch f.lane {
+	case protocol.LaneEvent:
+	case protocol.LaneResult:
+		of = factResult
+	default:
+		return
+	}
+	if f.kind == 0 {
+		f.kind = of
+	}
+	p := newPeek(body)
+	for p.next() {
+		switch {
+		case p.key == 1:
+			p.id(f.id[:], p.bytes())
+		case of == factEvent:
+		case p.key == 2:
+			f.workflow = protocol.WorkflowName(w.word(p.bytes()))
+		case p.key == 3:
+			f.step = protocol.StepName(w.word(p.bytes()))
+		case p.key == 5:
+			f.status = protocol.Status(p.uint())
+		case p.key == 11:
+			f.last = p.truth()
+		default:
+		}
+	}
+	w.readable("body", &p)
+}
+
+func (w *World) account(b []byte) (a account) {
+	p := newPeek(b)
+	for p.next() {
+		switch p.key {
+		case 1:
+			a.Count = p.uint()
+		case 2:
+			a.Bytes = p.int()
+		case 3:
+			a.Dropped = p.uint()
+		default:
+		}
+	}
+	w.readable("account", &p)
+	return a
+}
+
+// newest reads the epoch and revision that a document, or a hint at one, begins with.
+func (w *World) newest(b []byte) (n newest) {
+	p := newPeek(b)
+	for p.next() {
+		switch p.key {
+		case 1:
+			n.Epoch = p.uint()
+		case 2:
+			n.Revision = p.uint()
+		default:
+		}
+	}
+	w.readable("revision", &p)
+	return n
+}
+
+// word returns b as a string; those of one world are few and shared.
+func (w *World) word(b []byte) string {
+	if s, known := w.words[string(b)]; known {
+		return s
+	}
+	s := string(b)
+	w.words[s] = s
+	return s
+}
+
+// readable ends the run when what an agent or the hub wrote could not be read: a defect
+// of theirs.
+func (w *World) readable(what string, p *peek) {
+	if p.bad {
+		w.broken(protocol.Errorf(protocol.CodeBadMessage, "read %s: not a map as the project writes it", what))
 	}
 }

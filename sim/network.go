@@ -293,33 +293,37 @@ var wayNames = [2]string{"up", "down"}
 
 // deliver hands a message to all who listen. It is acknowledged when each has done so.
 func (l *line) deliver(dir way, f *flight) {
-	all := l.hearers
-	if dir == wayUp {
-		all = l.w.hub.hearers
-	}
-	left := 0
-	for i := range all {
-		if f.only == nil && protocol.Match(all[i].filter, f.m.Topic) {
-			left++
-		}
-	}
-	done := func() {
-		if left--; left <= 0 {
-			f.acked, f.ackedAt = true, l.w.now+int64(l.shape.Latency.Mean)
-		}
-	}
+	done := func() { f.acked, f.ackedAt = true, l.w.now+int64(l.shape.Latency.Mean) }
 	m := f.m
 	if f.only != nil {
 		m.Ack = done
 		f.only.deliver(m)
 		return
 	}
-	if left == 0 {
-		done()
+	all := l.hearers
+	if dir == wayUp {
+		all = l.w.hub.hearers
 	}
+	left := 0
 	for i := range all {
 		if protocol.Match(all[i].filter, m.Topic) {
-			m.Ack = done
+			left++
+		}
+	}
+	switch left {
+	case 0:
+		done()
+	case 1:
+		m.Ack = done
+	default:
+		m.Ack = func() {
+			if left--; left == 0 {
+				done()
+			}
+		}
+	}
+	for i := 0; i < len(all) && m.Ack != nil; i++ {
+		if protocol.Match(all[i].filter, m.Topic) {
 			all[i].deliver(m)
 		}
 	}

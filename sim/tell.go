@@ -213,16 +213,32 @@ func (t *teller) said(d *device, k protocol.Kind, payload []byte) {
 			t.of(d).wanted, t.of(d).want = newest{h.Epoch, h.Revision}, h.Digest
 		}
 	case protocol.DownAck:
-		var a protocol.LaneAck
-		if protocol.Unmarshal(payload, &a) != nil || a.Epoch != d.epoch || a.Lane >= protocol.LaneEnd {
-			return
-		}
-		if a.Mark.After(d.acked[a.Lane]) {
+		if a := readAck(payload); a.Epoch == d.epoch && a.Lane < protocol.LaneEnd && a.Mark.After(d.acked[a.Lane]) {
 			d.acked[a.Lane] = a.Mark
 		}
 	case protocol.DownChunk:
 	default:
 	}
+}
+
+// readAck reads an acknowledgement; one that cannot be read acknowledges nothing.
+func readAck(payload []byte) (a protocol.LaneAck) {
+	p := newPeek(payload)
+	for p.next() {
+		switch p.key {
+		case 1:
+			a.Epoch = p.uint()
+		case 2:
+			a.Lane = protocol.Lane(p.uint())
+		case 3:
+			a.Mark = p.mark()
+		default:
+		}
+	}
+	if p.bad {
+		return protocol.LaneAck{}
+	}
+	return a
 }
 
 // heard takes in what d told the hub.

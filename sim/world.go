@@ -89,6 +89,7 @@ type World struct {
 
 // Run simulates a scenario. The error says why it could not be simulated; what went
 // wrong in it is in the result.
+	words      map[string]string // names that facts share; never walked through
 func Run(ctx context.Context, s *scenario.Scenario, o Options) (*report.Result, error) {
 	began := time.Now() //nolint:forbidigo // how long it took is not part of what is simulated
 	w, err := newWorld(ctx, s, o)
@@ -115,7 +116,7 @@ func newWorld(ctx context.Context, s *scenario.Scenario, o Options) (*World, err
 		hub:    &hubside{},
 		trace:  newTrace(o.Log), byAddress: map[protocol.Address]*device{}, byName: map[string]*device{},
 		code: map[protocol.Digest]behaviour{}, releases: map[protocol.Digest]protocol.Digest{},
-		bad: map[string]int{},
+		bad: map[string]int{}, words: map[string]string{},
 	}
 	if o.Seed != 0 {
 		w.seed = o.Seed

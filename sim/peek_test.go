@@ -1,0 +1,61 @@
+package sim
+
+import (
+	"testing"
+
+	"github.com/stavily/stavily/edge"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// FuzzPeek: what peek reads of bytes that a whole decoder takes is what that one reads,
+// and of any others it says that they are bad or reads something, without a panic.
+func FuzzPeek(f *testing.F) {
+	ack := protocol.LaneAck{
+		Epoch: 3, Lane: protocol.LaneResult,
+		Mark: protocol.Mark{Boot: 1 << 40, Sequence: 300},
+	}
+	f.Add(protocol.MustMarshal(ack))
+	f.Add(protocol.MustMarshal(protocol.Batch{Epoch: 1, Lane: 1, Records: make([]protocol.Record, 2)}))
+	f.Add(protocol.MustMarshal(protocol.Result{Workflow: "w", TookUS: -5, Last: true}))
+	f.Add([]byte{0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+	f.Add([]byte{0xa1, 0x01, 0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got := readAck(b)
+		var want protocol.LaneAck
+		if protocol.Unmarshal(b, &want) == nil && string(protocol.MustMarshal(want)) == string(b) && got != want {
+			t.Fatalf("%x: got %+v, want %+v", b, got, want)
+		}
+		p := newPeek(b)
+		for p.next() {
+			_, _, _ = p.int(), p.truth(), p.bytes()
+			_ = p.mark()
+		}
+	})
+}
+
+// What the world reads of a record on a disk is what the agent wrote.
+func TestFactsOfRecords(t *testing.T) {
+	w := &World{words: map[string]string{}}
+	result := protocol.Result{
+		Run: protocol.RunID{1, 2, 3}, Workflow: "guard", Step: "cool", Type: protocol.Action,
+		Status: protocol.StatusError, Error: &protocol.Error{Code: protocol.CodeDeadline, Text: "late"},
+		TookUS: 1 << 33, Data: protocol.MustMarshal(map[string]any{"a": []any{1.5, "x"}}), Last: true,
+	}
+	record := protocol.Record{
+		Mark: protocol.Mark{Boot: 7, Sequence: 1 << 20}, Time: protocol.Stamp{UnixMS: -1},
+		Body: protocol.MustMarshal(result),
+	}
+	got, ok := w.recordFact(&edge.Change{Key: "out/2/x", Value: protocol.MustMarshal(record)}, nil)
+	want := fact{
+		kind: factResult, lane: protocol.LaneResult, mark: record.Mark, id: result.Run, step: "cool",
+		workflow: "guard", status: protocol.StatusError, last: true, size: got.size,
+	}
+	if !ok || got != want || w.err != nil {
+		t.Errorf("got %+v (%v), want %+v", got, w.err, want)
+	}
+	w.account(protocol.MustMarshal("no account"))
+	if w.err == nil {
+		t.Error("read an account that is none")
+	}
+}
