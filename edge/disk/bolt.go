@@ -30,6 +30,7 @@ var (
 type bolt struct {
 	file     io.ReaderAt
 	pageSize int64
+	pages    int64 // that may still be read: no page is met twice
 	yield    func(key, value []byte) error
 }
 
@@ -37,10 +38,15 @@ type bolt struct {
 // errBolt is wrapped when the file is not what it should be; what came before is good.
 func readBolt(f *os.File, bucket string, yield func(key, value []byte) error) error {
 	b := &bolt{file: f}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
 	root, err := b.root()
 	if err != nil {
 		return err
 	}
+	b.pages = info.Size() / b.pageSize
 	var found []byte
 	b.yield = func(key, value []byte) error {
 		if string(key) == bucket {
@@ -54,7 +60,7 @@ func readBolt(f *os.File, bucket string, yield func(key, value []byte) error) er
 	if len(found) < boltElement {
 		return nil // a bucket that is not there is empty
 	}
-	b.yield = yield
+	b.yield, b.pages = yield, info.Size()/b.pageSize
 	if at := boltLE.Uint64(found); at != 0 {
 		return b.page(at, 0)
 	}
@@ -86,7 +92,7 @@ func (b *bolt) root() (root uint64, err error) {
 
 // page yields what stands under a page.
 func (b *bolt) page(number uint64, depth int) error {
-	if depth > boltDepthMax || number > 1<<40 {
+	if b.pages--; b.pages < 0 || depth > boltDepthMax || number > 1<<40 {
 		return fmt.Errorf("%w: page %d at depth %d", errBolt, number, depth)
 	}
 	var head [boltHeader]byte

@@ -36,6 +36,9 @@ type journal struct {
 	dir string
 	log *slog.Logger
 	max int64 // segmentSize
+	// slack is how much may be kept that is of nobody any more, over as much as is of
+	// somebody.
+	slack int64
 
 	mu       sync.Mutex // guards the fields below
 	small    map[string]*content
@@ -51,6 +54,7 @@ type journal struct {
 	spare    *window    // for a scan
 	next     uint64     // number of a segment that may be there already; 0: none
 	moved    uint64     // counts compactions: records stand elsewhere now
+	headroom bool       // is kept
 	torn     bool       // the end of the last segment was lost with a cut
 	damage   Damage
 	bad      map[place]int64 // parts that are set aside, with their ends
@@ -68,7 +72,9 @@ type lane struct {
 type front struct {
 	known bool
 	mark  protocol.Mark
-	at    place
+	at    place           // of its frame
+	next  place           // of the one behind
+	later []protocol.Mark // the records behind it in its frame; never changed
 }
 
 func (l *lane) has(m protocol.Mark) bool {
@@ -264,7 +270,11 @@ func (j *journal) advance(p *plan, of protocol.Lane, m protocol.Mark) bool {
 		return false
 	}
 	p.heads[of] = m
-	*f = j.first(of, f.at, m)
+	if len(f.later) > 0 {
+		f.mark, f.later = f.later[0], f.later[1:]
+	} else {
+		*f = j.first(of, f.next, m)
+	}
 	return true
 }
 

@@ -70,11 +70,24 @@ func (j *journal) frame(w *window, at place) (payload []byte, stands, next place
 		if payload != nil {
 			return payload, at, place{at.segment, at.offset + headerSize + int64(len(payload))}
 		}
+		if w.ends(at) {
+			s.size = at.offset // it was compacted after the snapshot that says its size
+			break
+		}
 		end := j.nextGood(at, s.size)
 		j.setAside(at, end)
 		at.offset = end
 	}
 	return nil, at, at
+}
+
+// ends reports whether the segment of the window is over at a place.
+func (w *window) ends(at place) bool {
+	if w.file == nil || w.number != at.segment {
+		return false
+	}
+	size, err := w.file.size()
+	return err == nil && size == at.offset
 }
 
 // payload returns the payload of the frame at a place, nil if there is no good one.
@@ -167,8 +180,11 @@ func (j *journal) records(w *window, of protocol.Lane, at place, m protocol.Mark
 
 // first returns the first record of a lane after m, which stands at a place or behind it.
 func (j *journal) first(of protocol.Lane, at place, m protocol.Mark) (f front) {
-	j.records(&j.walker, of, at, m, func(stands, _ place, all []found) bool {
-		f = front{known: true, mark: all[0].mark, at: stands}
+	j.records(&j.walker, of, at, m, func(stands, next place, all []found) bool {
+		f = front{known: true, mark: all[0].mark, at: stands, next: next}
+		for _, r := range all[1:] {
+			f.later = append(f.later, r.mark)
+		}
 		return false
 	})
 	return f

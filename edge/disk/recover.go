@@ -30,7 +30,7 @@ const (
 // away; what the medium lost is set aside and counted, and is no reason not to open.
 func openJournal(fs fileSystem, dir string, log *slog.Logger, size int64) (*journal, error) {
 	j := &journal{
-		fs: fs, dir: dir, log: log, max: size, small: map[string]*content{}, bad: map[place]int64{},
+		fs: fs, dir: dir, log: log, max: size, slack: garbageMax * size, small: map[string]*content{}, bad: map[place]int64{},
 	}
 	numbers, err := j.list()
 	if err != nil {
@@ -310,6 +310,7 @@ func (j *journal) resume() error {
 		return err
 	}
 	j.reclaim()
+	j.takeHeadroom()
 	return nil
 }
 

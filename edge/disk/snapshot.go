@@ -113,6 +113,7 @@ func (j *journal) readSegments(r *reader, lanes int) {
 func (j *journal) limit() int64 { return max(j.max, snapshotPart*j.base) }
 
 // room makes sure that there is a place for changes: in the last segment or in a new one.
+// The error wraps ErrFull when there is none on the disk.
 func (j *journal) room(changes []edge.Change) error {
 	size := int64(2 * headerSize)
 	for _, c := range changes {
@@ -122,7 +123,11 @@ func (j *journal) room(changes []edge.Change) error {
 	if fits && j.next == 0 {
 		return nil
 	}
-	return j.rotate()
+	err := j.rotate()
+	if errors.Is(err, edge.ErrFull) {
+		return j.squeeze(changes)
+	}
+	return err
 }
 
 // rotate begins a new segment with a snapshot. It is there or not, whole: the segments
@@ -142,6 +147,9 @@ func (j *journal) rotate() error {
 	if err != nil {
 		return full(err)
 	}
+	if err := j.fs.syncDir(j.dir); err != nil {
+		return errors.Join(err, f.Close()) // it may be there after a cut, or not
+	}
 	if j.out != nil {
 		if err := errors.Join(j.out.Truncate(j.synced), j.out.Close()); err != nil {
 			j.log.Warn("journal: segment not closed", slog.String("error", err.Error()))
@@ -150,6 +158,8 @@ func (j *journal) rotate() error {
 	j.segments = append(j.segments, next)
 	j.out, j.base, j.synced, j.next = f, next.size, next.size, 0
 	j.reclaim()
+	j.takeHeadroom()
+	j.tidy()
 	return nil
 }
 
@@ -166,7 +176,8 @@ func (j *journal) number() uint64 {
 	return count<<32 | uint64(binary.LittleEndian.Uint32(salt[:]))
 }
 
-// write makes the file of a segment, whole or not at all, with room for size bytes.
+// write makes the file of a segment, whole or not at all, with room for size bytes. Its
+// name survives a cut once the directory is synced.
 func (j *journal) write(s *segment, b []byte, size int64) (file, error) {
 	name := j.path(s.number)
 	f, err := j.fs.open(name+suffixTemporary, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
@@ -183,10 +194,8 @@ func (j *journal) write(s *segment, b []byte, size int64) (file, error) {
 	if err == nil {
 		err = j.fs.rename(name+suffixTemporary, name)
 	}
-	if err == nil {
-		err = j.fs.syncDir(j.dir)
-	}
 	if err != nil {
+		_ = j.fs.remove(name + suffixTemporary)
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
