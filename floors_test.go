@@ -160,7 +160,18 @@ var floors = []floor{
 		"a build takes a tree and gives artifacts, with nobody listening",
 	},
 	{
-		"hub/document", nil,
+		"internal/nearest", nil,
+		[]string{"go.yaml.in/yaml", wazero, paho, mochi, goGit},
+		"a misspelt word needs nothing but the words that were meant",
+	},
+	{
+		"internal/strict", nil,
+		[]string{wazero, paho, mochi, goGit, anyHub, anySim},
+		"how a file is read is the same for all who write one",
+	},
+	{
+		"hub/document",
+		[]string{"internal/nearest", "internal/strict"},
 		[]string{mochi, goGit},
 		"how people's files are read has nothing to do with what they say",
 	},
@@ -253,13 +264,14 @@ var floors = []floor{
 		"the demonstration does what an operator does, by the same commands",
 	},
 	{
-		"sim/expr", nil,
+		"sim/expr",
+		[]string{"internal/nearest"},
 		[]string{wazero, mochi, goGit, paho, "go.yaml.in/yaml"},
 		"a condition is text and numbers",
 	},
 	{
 		"sim/scenario",
-		[]string{"protocol", "firmware-targets", "sim/expr"},
+		[]string{"protocol", "firmware-targets", "internal/nearest", "internal/strict", "sim/expr"},
 		[]string{wazero, mochi, goGit, anyHub},
 		"a scenario can be checked without a simulator",
 	},

@@ -1,15 +1,19 @@
 package document
 
 import (
-	"fmt"
 	"math"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/stavily/stavily/internal/nearest"
+	"github.com/stavily/stavily/internal/strict"
 )
+
+// errorsMax bounds the errors that one document is told of.
+const errorsMax = 50
 
 // Value is a place in a document, for types that have a form of their own.
 type Value struct {
@@ -22,10 +26,44 @@ type Value struct {
 type FromDocument interface{ FromDocument(Value) error }
 
 // Decode fills v, a pointer to a struct whose json tags name the keys. Unknown keys
-// and values of another kind are errors. Durations are written as "30s"; a value of
+// and values of another kind are errors, and all come at once. Durations are written as "30s"; a value of
 // type any becomes nil, bool, int64, float64, string, []any or map[string]any.
 func (d *Document) Decode(v any) error {
 	return Value{doc: d, node: d.root}.Decode(v)
+}
+
+// found gathers what is wrong with the parts of a value.
+type found struct {
+	all Errors
+	end error // one without a place: nothing more is looked at
+}
+
+// add takes in what a part says, and reports whether to go on.
+func (f *found) add(err error) bool {
+	switch e := err.(type) { //nolint:errorlint // what is wrapped has more to say than its place
+	case nil:
+	case *Error:
+		f.all = append(f.all, e)
+	case Errors:
+		f.all = append(f.all, e...)
+	default:
+		f.end = err
+	}
+	return f.end == nil && len(f.all) < errorsMax
+}
+
+// err returns what was found: nil, an *Error, Errors, or the one without a place.
+func (f *found) err() error {
+	switch {
+	case f.end != nil:
+		return f.end
+	case len(f.all) == 0:
+		return nil
+	case len(f.all) == 1:
+		return f.all[0]
+	default:
+		return f.all
+	}
 }
 
 // Text returns the scalar as written and whether it is one that can be text.
@@ -80,7 +118,7 @@ func (v Value) into(to reflect.Value) error {
 
 func (v Value) intoStruct(to reflect.Value) error {
 	if v.node.Kind != yaml.MappingNode {
-		return v.Errorf("want a mapping of keys, got %s", kindOf(v.node))
+		return v.Errorf("want a mapping of keys, got %s", strict.KindOf(v.node))
 	}
 	fields := map[string]int{}
 	var known []string
@@ -93,7 +131,7 @@ func (v Value) intoStruct(to reflect.Value) error {
 	return v.each(func(key *yaml.Node, value Value) error {
 		i, ok := fields[key.Value]
 		if !ok {
-			return v.doc.at(key, value.path, "unknown key %q%s", key.Value, suggest(key.Value, known))
+			return v.doc.at(key, value.path, "unknown key %q%s", key.Value, nearest.Suggest(key.Value, known))
 		}
 		return value.into(to.Field(i))
 	})
@@ -101,22 +139,23 @@ func (v Value) intoStruct(to reflect.Value) error {
 
 func (v Value) intoSlice(to reflect.Value) error {
 	if v.node.Kind != yaml.SequenceNode {
-		return v.Errorf("want a list, got %s", kindOf(v.node))
+		return v.Errorf("want a list, got %s", strict.KindOf(v.node))
 	}
+	var wrong found
 	list := reflect.MakeSlice(to.Type(), len(v.node.Content), len(v.node.Content))
 	for i, n := range v.node.Content {
-		child := Value{doc: v.doc, node: n, path: fmt.Sprintf("%s[%d]", v.path, i)}
-		if err := child.into(list.Index(i)); err != nil {
-			return err
+		child := Value{doc: v.doc, node: n, path: strict.Item(v.path, i)}
+		if !wrong.add(child.into(list.Index(i))) {
+			break
 		}
 	}
 	to.Set(list)
-	return nil
+	return wrong.err()
 }
 
 func (v Value) intoMap(to reflect.Value) error {
 	if v.node.Kind != yaml.MappingNode {
-		return v.Errorf("want a mapping of keys, got %s", kindOf(v.node))
+		return v.Errorf("want a mapping of keys, got %s", strict.KindOf(v.node))
 	}
 	to.Set(reflect.MakeMap(to.Type()))
 	return v.each(func(key *yaml.Node, value Value) error {
@@ -131,39 +170,40 @@ func (v Value) intoMap(to reflect.Value) error {
 
 func (v Value) intoScalar(to reflect.Value) error {
 	if v.node.Kind != yaml.ScalarNode {
-		return v.Errorf("want %s, got %s", wanted(to.Type()), kindOf(v.node))
+		return v.Errorf("want %s, got %s", wanted(to.Type()), strict.KindOf(v.node))
 	}
 	if to.Type() == durationType {
 		d, err := time.ParseDuration(v.node.Value)
 		if err != nil || d < 0 {
-			return v.Errorf("want a duration such as 30s or 5m, got %s", kindOf(v.node))
+			return v.Errorf("want a duration such as 30s or 5m, got %s", strict.KindOf(v.node))
 		}
 		to.SetInt(int64(d))
 		return nil
 	}
 	wantTag := map[reflect.Kind]string{reflect.String: "!!str", reflect.Bool: "!!bool"}[to.Kind()]
 	if wantTag != "" && v.node.Tag != wantTag {
-		return v.Errorf("want %s, got %s", wanted(to.Type()), kindOf(v.node))
+		return v.Errorf("want %s, got %s", wanted(to.Type()), strict.KindOf(v.node))
 	}
 	if err := v.node.Decode(to.Addr().Interface()); err != nil {
-		return v.Errorf("want %s, got %s", wanted(to.Type()), kindOf(v.node))
+		return v.Errorf("want %s, got %s", wanted(to.Type()), strict.KindOf(v.node))
 	}
 	if to.CanFloat() && (math.IsNaN(to.Float()) || math.IsInf(to.Float(), 0)) {
-		return v.Errorf("want a finite number, got %s", kindOf(v.node))
+		return v.Errorf("want a finite number, got %s", strict.KindOf(v.node))
 	}
 	return nil
 }
 
 // each calls f for every key of a mapping, in the order written.
 func (v Value) each(f func(key *yaml.Node, value Value) error) error {
+	var wrong found
 	for i := 0; i+1 < len(v.node.Content); i += 2 {
 		key := v.node.Content[i]
-		child := Value{doc: v.doc, node: v.node.Content[i+1], path: join(v.path, key.Value)}
-		if err := f(key, child); err != nil {
-			return err
+		child := Value{doc: v.doc, node: v.node.Content[i+1], path: strict.Join(v.path, key.Value)}
+		if !wrong.add(f(key, child)) {
+			break
 		}
 	}
-	return nil
+	return wrong.err()
 }
 
 // free reads a value whose shape is not ours to know.
@@ -180,7 +220,7 @@ func (v Value) free() (any, error) {
 	case yaml.SequenceNode:
 		list := make([]any, len(v.node.Content))
 		for i, n := range v.node.Content {
-			item, err := Value{doc: v.doc, node: n, path: fmt.Sprintf("%s[%d]", v.path, i)}.free()
+			item, err := Value{doc: v.doc, node: n, path: strict.Item(v.path, i)}.free()
 			if err != nil {
 				return nil, err
 			}
@@ -210,7 +250,7 @@ func (v Value) freeScalar() (any, error) {
 	case "!!float":
 		var f float64
 		if err = v.node.Decode(&f); err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
-			return nil, v.Errorf("want a finite number, got %s", kindOf(v.node))
+			return nil, v.Errorf("want a finite number, got %s", strict.KindOf(v.node))
 		}
 		return f, nil
 	default:
@@ -237,39 +277,4 @@ func wanted(t reflect.Type) string {
 	default:
 		return "a number"
 	}
-}
-
-// suggest names the known key nearest to the one written, or all when none is near.
-func suggest(key string, known []string) string {
-	best, near := "", 3
-	for _, k := range known {
-		if d := distance(key, k); d < near {
-			best, near = k, d
-		}
-	}
-	if best != "" {
-		return fmt.Sprintf("; did you mean %q?", best)
-	}
-	slices.Sort(known)
-	return "; known are " + strings.Join(known, ", ")
-}
-
-// distance is the edit distance of Levenshtein.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }

@@ -5,16 +5,14 @@
 package document
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/stavily/stavily/internal/strict"
 )
 
 const (
@@ -25,104 +23,38 @@ const (
 
 // Document is one parsed YAML document, with its positions.
 type Document struct {
-	name  string
-	lines []string
-	root  *yaml.Node
+	file *strict.File
+	root *yaml.Node
 }
 
-// Error is what is wrong with a document, and where.
-type Error struct {
-	File   string `json:"file"`
-	Line   int    `json:"line"`   // from 1; 0 when unknown
-	Column int    `json:"column"` // from 1
-	Path   string `json:"path"`   // such as actions[1].plugin; empty for the whole
-	Text   string `json:"text"`
-	Source string `json:"source"` // the line at fault
-}
-
-// Error returns file:line:column: path: text.
-func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.File)
-	if e.Line > 0 {
-		fmt.Fprintf(&b, ":%d:%d", e.Line, e.Column)
-	}
-	b.WriteString(": ")
-	if e.Path != "" {
-		b.WriteString(e.Path + ": ")
-	}
-	b.WriteString(e.Text)
-	return b.String()
-}
-
-// Caret returns the line at fault with a caret under the column, for a terminal, or
-// nothing when the place is unknown.
-func (e *Error) Caret() string {
-	if e.Line == 0 || e.Source == "" {
-		return ""
-	}
-	before := strings.Map(func(r rune) rune {
-		if r == '\t' {
-			return r
-		}
-		return ' '
-	}, e.Source[:min(len(e.Source), e.Column-1)])
-	return fmt.Sprintf("%5d | %s\n      | %s^", e.Line, e.Source, before)
-}
+type (
+	// Error is what is wrong with a document, and where.
+	Error = strict.Error
+	// Errors are all that is wrong with one; errors.As finds the first as an *Error.
+	Errors = strict.Errors
+)
 
 // Parse reads text, which must hold exactly one YAML document whose top is a mapping.
-// name stands in errors.
+// name stands in errors, which are an *Error, or Errors when there are several.
 func Parse(name string, text []byte) (*Document, error) {
-	d := &Document{name: name, lines: strings.Split(string(text), "\n")}
-	if len(text) > SizeMax {
-		return nil, &Error{File: name, Text: fmt.Sprintf("%d bytes, limit %d", len(text), SizeMax)}
+	d := &Document{file: strict.NewFile(name, text)}
+	d.root = strict.Parse(d.file, text, strict.Bounds{Size: SizeMax, Depth: depthMax})
+	if d.root != nil && d.root.Kind != yaml.MappingNode {
+		d.file.Add(d.at(d.root, "", "want a mapping of keys, got %s", strict.KindOf(d.root)))
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(text))
-	var top yaml.Node
-	if err := dec.Decode(&top); err != nil {
-		return nil, d.syntaxError(err)
-	}
-	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, &Error{File: name, Text: "more than one YAML document, want one"}
-	}
-	d.root = top.Content[0]
-	if d.root.Kind != yaml.MappingNode {
-		return nil, d.at(d.root, "", "want a mapping of keys, got %s", kindOf(d.root))
-	}
-	return d, d.check(d.root, "", 0)
+	return d, d.failed()
 }
 
-// check refuses what makes a document mean something else than it looks like.
-func (d *Document) check(n *yaml.Node, path string, depth int) error {
-	switch {
-	case depth > depthMax:
-		return d.at(n, path, "nested deeper than %d levels", depthMax)
-	case n.Kind == yaml.AliasNode || n.Anchor != "":
-		return d.at(n, path, "anchors and aliases are not allowed; write the value out")
+// failed returns what was found so far.
+func (d *Document) failed() error {
+	switch all := d.file.Failed(); len(all) {
+	case 0:
+		return nil
+	case 1:
+		return all[0]
+	default:
+		return all
 	}
-	seen := map[string]int{}
-	for i, child := range n.Content {
-		at := path
-		switch {
-		case n.Kind == yaml.SequenceNode:
-			at = fmt.Sprintf("%s[%d]", path, i)
-		case n.Kind == yaml.MappingNode && i%2 == 0:
-			at = join(path, child.Value)
-			if child.Kind != yaml.ScalarNode {
-				return d.at(child, path, "want a plain key, got %s", kindOf(child))
-			}
-			if first, twice := seen[child.Value]; twice {
-				return d.at(child, at, "key %q twice, first on line %d", child.Value, first)
-			}
-			seen[child.Value] = child.Line
-		case n.Kind == yaml.MappingNode:
-			at = join(path, n.Content[i-1].Value)
-		}
-		if err := d.check(child, at, depth+1); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Require returns an error for the first of paths that is not in the document. A path
@@ -174,10 +106,10 @@ func (d *Document) ErrorWithin(path string, at Place, message string) *Error {
 		first++
 	}
 	row := first + line - 1
-	if line < 1 || line > len(text) || row < 1 || row > len(d.lines) {
+	source := d.file.Line(row)
+	if line < 1 || line > len(text) || source == "" {
 		return e
 	}
-	source := strings.TrimRight(d.lines[row-1], "\r")
 	begin := strings.LastIndex(source, text[line-1])
 	if text[line-1] == "" || begin < 0 {
 		if line > 1 || column > 1 {
@@ -197,7 +129,7 @@ func (d *Document) find(path string) *yaml.Node {
 	for path != "" && n != nil {
 		var key string
 		path = strings.TrimPrefix(path, ".")
-		if whole := lookup(n, path); whole != nil { // a key may hold dots
+		if whole := strict.Lookup(n, path); whole != nil { // a key may hold dots
 			return whole
 		}
 		if strings.HasPrefix(path, "[") {
@@ -214,83 +146,11 @@ func (d *Document) find(path string) *yaml.Node {
 		} else {
 			key, path = path, ""
 		}
-		n = lookup(n, key)
+		n = strict.Lookup(n, key)
 	}
 	return n
 }
 
-func lookup(n *yaml.Node, key string) *yaml.Node {
-	if n.Kind != yaml.MappingNode {
-		return nil
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == key {
-			return n.Content[i+1]
-		}
-	}
-	return nil
-}
-
 func (d *Document) at(n *yaml.Node, path, format string, args ...any) *Error {
-	e := &Error{File: d.name, Line: n.Line, Column: n.Column, Path: path, Text: fmt.Sprintf(format, args...)}
-	if n.Line >= 1 && n.Line <= len(d.lines) {
-		e.Source = strings.TrimRight(d.lines[n.Line-1], "\r")
-	}
-	return e
-}
-
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
-
-// syntaxError turns the library's error, which carries a line in its text at best.
-func (d *Document) syntaxError(err error) *Error {
-	if errors.Is(err, io.EOF) {
-		return &Error{File: d.name, Text: "empty"}
-	}
-	text := err.Error()
-	e := &Error{File: d.name, Text: yamlLine.ReplaceAllString(text, "")}
-	if m := yamlLine.FindStringSubmatch(text); m != nil && m[1] != "" {
-		e.Line, _ = strconv.Atoi(m[1])
-		e.Column = 1
-		if e.Line >= 1 && e.Line <= len(d.lines) {
-			e.Source = d.lines[e.Line-1]
-		}
-	}
-	return e
-}
-
-func join(path, key string) string {
-	if path == "" {
-		return key
-	}
-	return path + "." + key
-}
-
-func kindOf(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.MappingNode:
-		return "a mapping"
-	case yaml.SequenceNode:
-		return "a list"
-	case yaml.ScalarNode:
-		switch n.Tag {
-		case "!!null":
-			return "nothing"
-		case "!!str":
-			return fmt.Sprintf("the text %q", clip(n.Value))
-		case "!!int", "!!float":
-			return "the number " + clip(n.Value)
-		case "!!bool":
-			return n.Value
-		}
-		return fmt.Sprintf("%q", clip(n.Value))
-	default:
-		return "something else"
-	}
-}
-
-func clip(s string) string {
-	if len(s) > 40 {
-		return s[:40] + "..."
-	}
-	return s
+	return d.file.At(n, path, format, args...)
 }

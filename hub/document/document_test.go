@@ -82,6 +82,32 @@ func TestErrorsNameThePlace(t *testing.T) {
 	}
 }
 
+// All that is wrong comes at once, in the order of the file.
+func TestErrorsComeTogether(t *testing.T) {
+	d, err := Parse("s.yaml", []byte("count: many\nlist: [a, 1, {b: c}]\ncuont: 3\ninner: {ratio: .nan}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = d.Decode(new(sample))
+	want := []string{
+		"s.yaml:1:8: count: want a whole number", "s.yaml:2:11: list[1]: want text", "s.yaml:2:14: list[2]: want text",
+		`s.yaml:3:1: cuont: unknown key "cuont"`, "s.yaml:4:16: inner.ratio: want a finite number",
+	}
+	var all Errors
+	if !errors.As(err, &all) || len(all) != len(want) {
+		t.Fatalf("got %v", err)
+	}
+	for i, e := range all {
+		if !strings.HasPrefix(e.Error(), want[i]) {
+			t.Errorf("got %v, want %s", e, want[i])
+		}
+	}
+	var first *Error
+	if !errors.As(err, &first) || first != all[0] {
+		t.Errorf("the first is %v", first)
+	}
+}
+
 func TestRequireNamesWhatIsMissing(t *testing.T) {
 	d, err := Parse("s.yaml", []byte("name: a\ninner:\n  ratio: 1\n"))
 	if err != nil {

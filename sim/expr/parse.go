@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/stavily/stavily/internal/nearest"
 )
 
 // A parser reads one text, from left to right.
@@ -266,7 +268,7 @@ func (p *parser) unknown(word string, at int) error {
 		known = append(known, "sample(N)")
 	}
 	slices.Sort(known)
-	return p.errorf(at, "unknown figure %q%s", word, Suggest(word, known))
+	return p.errorf(at, "unknown figure %q%s", word, nearest.Suggest(word, known))
 }
 
 func (p *parser) want(word string) error {

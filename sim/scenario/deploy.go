@@ -8,8 +8,9 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/stavily/stavily/internal/nearest"
+	"github.com/stavily/stavily/internal/strict"
 	"github.com/stavily/stavily/protocol"
-	"github.com/stavily/stavily/sim/expr"
 )
 
 var models = []Model{ModelTimer, ModelThreshold, ModelCounter, ModelPass, ModelSink}
@@ -71,7 +72,7 @@ func parseModel(text string) (Model, error) {
 	for _, m := range models {
 		known = append(known, string(m))
 	}
-	return "", fmt.Errorf("unknown model %q%s", clip(text), expr.Suggest(text, known))
+	return "", fmt.Errorf("unknown model %q%s", strict.Clip(text), nearest.Suggest(text, known))
 }
 
 func parseBytes(text string) (int, error) {
@@ -113,7 +114,7 @@ func readPlugins(v value, s *Scenario) {
 			v.r.at(at, item.path, "%v", err)
 		}
 		p := Plugin{Name: name, Version: "1.0.0", Pos: Pos{at.Line, at.Column}}
-		before := len(v.r.errs)
+		before := len(v.r.Errors())
 		fields(item, pluginKeys, &p)
 		given := 0
 		for _, what := range []string{string(p.Model), p.Module, p.Folder} {
@@ -121,7 +122,7 @@ func readPlugins(v value, s *Scenario) {
 				given++
 			}
 		}
-		if given != 1 && before == len(v.r.errs) {
+		if given != 1 && before == len(v.r.Errors()) {
 			item.errorf("%d of model, module and folder, want one", given)
 		}
 		for _, only := range []string{"takes", "fails", "bytes"} {
@@ -154,7 +155,7 @@ var deployKeys = []key[Deploy]{
 func readDeploys(v value, s *Scenario) {
 	v.each(func(i int, item value) {
 		d := Deploy{Index: i, Pos: item.pos()}
-		before := len(v.r.errs)
+		before := len(v.r.Errors())
 		fields(item, deployKeys, &d)
 		_, removes := item.lookup("remove")
 		_, deploys := item.lookup("workflow")
@@ -162,7 +163,7 @@ func readDeploys(v value, s *Scenario) {
 		switch {
 		case removes == deploys:
 			item.errorf("want either workflow or remove")
-		case before != len(v.r.errs):
+		case before != len(v.r.Errors()):
 			return
 		case removes && !s.deployedBy(d.Name, d.At):
 			item.errorf("remove: no workflow %q is deployed by then", d.Name)
@@ -178,7 +179,7 @@ func (s *Scenario) deployedBy(name string, at time.Duration) bool {
 }
 
 func readWorkflow(v value, d *Deploy) {
-	d.File, d.Workflow = v.r.file, v.r.written(v.node)
+	d.File, d.Workflow = v.r.Name(), v.r.written(v.node)
 	if path := v.node.Value; v.node.Kind == yaml.ScalarNode && !strings.Contains(path, "\n") {
 		d.File = path
 		if v.r.files == nil {
@@ -192,17 +193,21 @@ func readWorkflow(v value, d *Deploy) {
 		}
 		d.Workflow = text
 	}
-	var head struct {
-		Workflow string `yaml:"workflow"`
+	file := strict.NewFile(d.File, d.Workflow)
+	root := strict.Parse(file, d.Workflow, strict.Bounds{Size: SizeMax, Depth: depthMax})
+	for _, e := range file.Failed() { // in a file of its own it has places of its own
+		e.From = [2]int{v.node.Line, v.node.Column}
+		v.r.Add(e)
 	}
-	if err := yaml.Unmarshal(d.Workflow, &head); err != nil {
-		v.errorf("%s: %s", d.File, yamlLine.ReplaceAllString(err.Error(), ""))
+	if root == nil {
 		return
 	}
-	if err := protocol.WorkflowName(head.Workflow).Check(); err != nil {
+	if name := strict.Lookup(root, "workflow"); name != nil {
+		d.Name = name.Value
+	}
+	if err := protocol.WorkflowName(d.Name).Check(); err != nil {
 		v.errorf("%s: %v", d.File, err)
 	}
-	d.Name = head.Workflow
 }
 
 // written returns the text of a node such that its lines and columns are those of the
@@ -216,9 +221,9 @@ func (r *reader) written(n *yaml.Node) []byte {
 		return text
 	}
 	indent := strings.Repeat(" ", n.Column-1)
-	lines := []string{strings.Repeat("\n", n.Line-1) + r.line(n.Line)}
-	for at := n.Line + 1; at <= len(r.lines); at++ {
-		line := r.line(at)
+	lines := []string{strings.Repeat("\n", n.Line-1) + r.Line(n.Line)}
+	for at := n.Line + 1; at <= r.Lines(); at++ {
+		line := r.Line(at)
 		if strings.TrimSpace(line) != "" && !strings.HasPrefix(line, indent) {
 			break
 		}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stavily/stavily/internal/nearest"
+	"github.com/stavily/stavily/internal/strict"
 	"github.com/stavily/stavily/sim/expr"
 )
 
@@ -65,9 +67,9 @@ var sloKeys = []key[Expect]{
 func readExpects(v value, s *Scenario) {
 	v.each(func(i int, item value) {
 		e := Expect{Index: i, Pos: item.pos()}
-		before := len(v.r.errs)
+		before := len(v.r.Errors())
 		fields(item, expectKeys, &e)
-		if n := len(item.node.Content) / 2; n != 1 && before == len(v.r.errs) {
+		if n := len(item.node.Content) / 2; n != 1 && before == len(v.r.Errors()) {
 			item.errorf("%d kinds of expectation in one item, want one", n)
 		}
 		if e.Within > s.Duration {
@@ -104,9 +106,9 @@ func readWithin(k ExpectKind) func(value, *Expect) {
 
 func readSLO(v value, e *Expect) {
 	e.Kind = SLO
-	before := len(v.r.errs)
+	before := len(v.r.Errors())
 	fields(v, sloKeys, e)
-	if before != len(v.r.errs) {
+	if before != len(v.r.Errors()) {
 		return
 	}
 	if len(e.Quantiles) == 0 {
@@ -139,7 +141,7 @@ func parseMetric(text string) (string, error) {
 		known = append(known, m.Name)
 	}
 	if !slices.Contains(known, text) {
-		return "", fmt.Errorf("unknown metric %q%s", clip(text), expr.Suggest(text, known))
+		return "", fmt.Errorf("unknown metric %q%s", strict.Clip(text), nearest.Suggest(text, known))
 	}
 	return text, nil
 }
@@ -157,14 +159,14 @@ func readExpr(v value, names *expr.Names) *expr.Expr {
 		v.inside(wrong.Offset, "%s", wrong.Text)
 		return nil
 	}
-	s, before := v.r.s, len(v.r.errs)
+	s, before := v.r.s, len(v.r.Errors())
 	e.Calls(func(name, arg string, offset int) {
 		known, what := s.known(name)
 		if what != "" && !slices.Contains(known, arg) {
 			v.inside(offset, "%s('%s'): the scenario has no such %s%s", name, arg, what, among(arg, known))
 		}
 	})
-	if before != len(v.r.errs) {
+	if before != len(v.r.Errors()) {
 		return nil
 	}
 	return e
@@ -197,13 +199,13 @@ func (s *Scenario) known(call string) (names []string, what string) {
 	return names, what
 }
 
-// among is expr.Suggest where there may be none.
+// among is nearest.Suggest where there may be none.
 func among(word string, known []string) string {
 	if len(known) == 0 {
 		return ""
 	}
 	slices.Sort(known)
-	return expr.Suggest(word, slices.Compact(known))
+	return nearest.Suggest(word, slices.Compact(known))
 }
 
 // PerAgent reports whether the expectation is asked of every agent for itself.

@@ -9,6 +9,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/stavily/stavily/internal/nearest"
+	"github.com/stavily/stavily/internal/strict"
 	"github.com/stavily/stavily/sim/expr"
 )
 
@@ -123,14 +125,14 @@ func parseFault(text string) (FaultKind, error) {
 		return FaultKind(text), nil
 	}
 	if strings.HasPrefix(text, "gateway") {
-		return "", fmt.Errorf("%q: gateways are not simulated yet", clip(text))
+		return "", fmt.Errorf("%q: gateways are not simulated yet", strict.Clip(text))
 	}
-	return "", fmt.Errorf("unknown fault %q%s", clip(text), expr.Suggest(text, faultNames()))
+	return "", fmt.Errorf("unknown fault %q%s", strict.Clip(text), nearest.Suggest(text, faultNames()))
 }
 
 func parseWay(text string) (string, error) {
 	if text != "both" && text != "up" && text != "down" {
-		return "", fmt.Errorf("%q, want both, up or down", clip(text))
+		return "", fmt.Errorf("%q, want both, up or down", strict.Clip(text))
 	}
 	return text, nil
 }
@@ -138,9 +140,9 @@ func parseWay(text string) (string, error) {
 func readFaults(v value, s *Scenario) {
 	v.each(func(i int, item value) {
 		f := Fault{Index: i, Way: "both", Pos: item.pos()}
-		before := len(v.r.errs)
+		before := len(v.r.Errors())
 		fields(item, faultKeys, &f)
-		if before == len(v.r.errs) {
+		if before == len(v.r.Errors()) {
 			f.check(item)
 		}
 		s.Faults = append(s.Faults, f)
@@ -208,7 +210,7 @@ func (f *Fault) checkKeys(v value) {
 func readWhere(v value, f *Fault) {
 	f.Where = readExpr(v, Where)
 	s := v.r.s
-	odd := slices.ContainsFunc(v.r.errs, func(e *Error) bool { return strings.HasPrefix(e.Path, "fleet") })
+	odd := slices.ContainsFunc(v.r.Errors(), func(e *Error) bool { return strings.HasPrefix(e.Path, "fleet") })
 	if f.Where == nil || len(s.agents) == 0 || odd { // of a fleet that is half read, who knows
 		return
 	}

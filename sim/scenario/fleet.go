@@ -10,8 +10,9 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	platform "github.com/stavily/stavily/firmware-targets"
+	"github.com/stavily/stavily/internal/nearest"
+	"github.com/stavily/stavily/internal/strict"
 	"github.com/stavily/stavily/protocol"
-	"github.com/stavily/stavily/sim/expr"
 )
 
 // AgentsMax bounds a scenario's fleet.
@@ -74,7 +75,7 @@ func readFleet(v value, s *Scenario) {
 func parseCount(text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > AgentsMax {
-		return 1, fmt.Errorf("%q, want a whole number from 1 to %d", clip(text), AgentsMax)
+		return 1, fmt.Errorf("%q, want a whole number from 1 to %d", strict.Clip(text), AgentsMax)
 	}
 	return n, nil
 }
@@ -174,7 +175,7 @@ func readClass(v value, g *Group) {
 		text, _ := item.scalar("how many parts, such as 30%")
 		parts, err := parseNumber(strings.TrimSuffix(text, "%"))
 		if err != nil || parts <= 0 || parts > 1e9 {
-			item.errorf("%q, want how many parts, such as 30%% or 3", clip(text))
+			item.errorf("%q, want how many parts, such as 30%% or 3", strict.Clip(text))
 			return
 		}
 		g.Classes = append(g.Classes, Share{Class: class, Parts: parts, Pos: Pos{at.Line, at.Column}})
@@ -191,7 +192,7 @@ func parseClass(name string) (Class, error) {
 		for _, p := range platform.All() {
 			known = append(known, p.Name)
 		}
-		return Class{}, fmt.Errorf("unknown class %q%s", clip(name), expr.Suggest(name, known))
+		return Class{}, fmt.Errorf("unknown class %q%s", strict.Clip(name), nearest.Suggest(name, known))
 	}
 	c := Class{
 		Name:      name,
@@ -212,8 +213,8 @@ func parseClass(name string) (Class, error) {
 	if err != nil || n < 1 || n*factor > 1<<20 {
 		return Class{}, fmt.Errorf(
 			"class %q: memory %q, want such as 128 (MiB), 256m or 1g",
-			clip(name),
-			clip(memory),
+			strict.Clip(name),
+			strict.Clip(memory),
 		)
 	}
 	c.MemoryMiB = n * factor
@@ -231,7 +232,7 @@ func readLabels(v value, g *Group) {
 		case err != nil:
 			item.errorf("%v", err)
 		case !isName(name):
-			v.r.at(at, item.path, "%q is no label; want a-z, 0-9, - and .", clip(name))
+			v.r.at(at, item.path, "%q is no label; want a-z, 0-9, - and .", strict.Clip(name))
 		case len(g.Labels) >= protocol.LabelsMax:
 			v.r.at(at, item.path, "more than %d labels", protocol.LabelsMax)
 		}
@@ -314,7 +315,7 @@ func readDeviceClock(v value, g *Group) {
 	g.Clock.Pos = v.pos()
 	if v.node.Kind == yaml.ScalarNode {
 		if g.Clock.None = v.node.Value == "none"; !g.Clock.None {
-			v.errorf("%q, want none or keys such as {drift: 50ppm}", clip(v.node.Value))
+			v.errorf("%q, want none or keys such as {drift: 50ppm}", strict.Clip(v.node.Value))
 		}
 		return
 	}

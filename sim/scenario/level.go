@@ -1,6 +1,10 @@
 package scenario
 
-import "time"
+import (
+	"time"
+
+	"github.com/stavily/stavily/internal/strict"
+)
 
 // realMax bounds what runs with certificates: an agent's lasts 90 days, and nobody renews
 // it in a simulation.
@@ -24,7 +28,7 @@ func readLevel(v value, s *Scenario) {
 	case text == "boards":
 		v.errorf("boards in QEMU are not built yet; want model, bubble or live")
 	default:
-		v.errorf("%q, want model, bubble or live", clip(text))
+		v.errorf("%q, want model, bubble or live", strict.Clip(text))
 	}
 }
 

@@ -8,7 +8,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/stavily/stavily/sim/expr"
+	"github.com/stavily/stavily/internal/nearest"
+	"github.com/stavily/stavily/internal/strict"
 )
 
 // profiles are lines that people have. The numbers are round: what matters is their
@@ -113,7 +114,7 @@ func readProfile(v value, l *Link) {
 	}
 	p, known := profiles[name]
 	if !known {
-		v.errorf("unknown profile %q%s", clip(name), expr.Suggest(name, profileNames()))
+		v.errorf("unknown profile %q%s", strict.Clip(name), nearest.Suggest(name, profileNames()))
 		return
 	}
 	p.Profile, p.Pos = name, l.Pos

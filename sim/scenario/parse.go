@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/stavily/stavily/internal/strict"
 )
 
 // Files are what a scenario refers to. Paths are relative to the scenario's folder.
@@ -70,8 +72,8 @@ func (s *Scenario) again(text []byte) (*Scenario, error) {
 		Level: cmp.Or(s.forced, LevelModel), Seed: 1,
 		Duration: durationMax, text: text, files: files,
 	}
-	r := &reader{file: file, lines: strings.Split(string(text), "\n"), files: files, s: s}
-	if root := r.parse(text); root != nil {
+	r := &reader{File: strict.NewFile(file, text), files: files, s: s}
+	if root := strict.Parse(r.File, text, strict.Bounds{Size: SizeMax, Depth: depthMax}); root != nil {
 		top := value{r: r, node: root}
 		s.Pos = top.pos()
 		fields(top, topKeys, s)
@@ -182,7 +184,7 @@ func readVersion(v value, _ *Scenario) {
 func readName[T any](field func(*T) *string) func(value, *T) {
 	return set(func(text string) (string, error) {
 		if !isName(text) || len(text) > 64 {
-			return "", fmt.Errorf("%q is no name; want 1 to 64 of a-z, 0-9, dot and dash", clip(text))
+			return "", fmt.Errorf("%q is no name; want 1 to 64 of a-z, 0-9, dot and dash", strict.Clip(text))
 		}
 		return text, nil
 	}, field)
@@ -195,7 +197,7 @@ func isName(text string) bool {
 func parseSeed(text string) (uint64, error) {
 	seed, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%q is no seed; want a whole number, 0 or more", clip(text))
+		return 0, fmt.Errorf("%q is no seed; want a whole number, 0 or more", strict.Clip(text))
 	}
 	return seed, nil
 }
@@ -206,12 +208,12 @@ func parseStart(text string) (time.Time, error) {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%q is no moment; want such as 2026-11-01T06:00:00Z", clip(text))
+	return time.Time{}, fmt.Errorf("%q is no moment; want such as 2026-11-01T06:00:00Z", strict.Clip(text))
 }
 
 func parsePath(text string) (string, error) {
 	if text == "" || len(text) > 1024 || strings.ContainsRune(text, 0) {
-		return "", fmt.Errorf("%q is no path", clip(text))
+		return "", fmt.Errorf("%q is no path", strict.Clip(text))
 	}
 	return text, nil
 }
@@ -252,7 +254,7 @@ func (v value) moment() (time.Duration, bool) {
 	}
 	switch {
 	case err != nil:
-		v.errorf("%q is no time; want such as 2h (since the start), 08:00 or a date", clip(text))
+		v.errorf("%q is no time; want such as 2h (since the start), 08:00 or a date", strict.Clip(text))
 	case at < 0:
 		v.errorf("%s is before the start", text)
 	case at > s.Duration:
@@ -293,9 +295,8 @@ func (s *Scenario) settle() time.Duration {
 
 // Errorf returns an error at a place of the scenario.
 func (s *Scenario) Errorf(at Pos, format string, args ...any) error {
-	r := &reader{file: s.File, lines: strings.Split(string(s.text), "\n")}
-	r.at(&yaml.Node{Line: at.Line, Column: at.Column}, "", format, args...)
-	return r.errs
+	f := strict.NewFile(s.File, s.text)
+	return Errors{f.At(&yaml.Node{Line: at.Line, Column: at.Column}, "", format, args...)}
 }
 
 var (

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/stavily/stavily/internal/strict"
 )
 
 // signalKeys has the options first: reading a trace needs them.
@@ -123,12 +125,12 @@ func table[T any](keys []key[T]) func(value, *T) {
 func readSignals(v value, g *Group) {
 	v.pairs(func(name string, at *yaml.Node, item value) {
 		if !isName(name) {
-			v.r.at(at, item.path, "%q is no name; want a-z, 0-9, - and .", clip(name))
+			v.r.at(at, item.path, "%q is no name; want a-z, 0-9, - and .", strict.Clip(name))
 		}
 		s := Signal{Name: name, Every: time.Minute, Speed: 1, Pos: item.pos()}
-		before := len(v.r.errs)
+		before := len(v.r.Errors())
 		fields(item, signalKeys, &s)
-		if before == len(v.r.errs) {
+		if before == len(v.r.Errors()) {
 			s.check(item)
 		}
 		g.Signals = append(g.Signals, s)
@@ -164,6 +166,6 @@ func readOffset(v value, s *Signal) {
 
 func readGaps(v value, s *Signal) {
 	if s.hold = v.node.Value == "hold"; !s.hold {
-		v.errorf("%q, want hold", clip(v.node.Value))
+		v.errorf("%q, want hold", strict.Clip(v.node.Value))
 	}
 }

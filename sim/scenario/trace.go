@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/stavily/stavily/internal/strict"
 )
 
 const (
@@ -38,9 +40,9 @@ func readTrace(v value, s *Signal) {
 	trace, err := t.read()
 	var wrong *Error
 	if errors.As(err, &wrong) {
-		wrong.Text += fmt.Sprintf(" (replayed on line %d of %s)", v.node.Line, v.r.file)
-		wrong.order = v.pos()
-		v.r.add(wrong)
+		wrong.Text += fmt.Sprintf(" (replayed on line %d of %s)", v.node.Line, v.r.Name())
+		wrong.From = [2]int{v.node.Line, v.node.Column}
+		v.r.Add(wrong)
 		return
 	}
 	s.Trace = trace
@@ -116,9 +118,9 @@ func (t *traceReader) row(row []string) error {
 	case cell == "":
 		return t.errorf(t.value, "a hole: the cell is empty")
 	case err != nil:
-		return t.errorf(t.value, "a hole: %q is no number", clip(cell))
+		return t.errorf(t.value, "a hole: %q is no number", strict.Clip(cell))
 	case len(t.points) > 0 && at <= t.points[len(t.points)-1].At:
-		return t.errorf(0, "time %s is not after the row before", clip(row[0]))
+		return t.errorf(0, "time %s is not after the row before", strict.Clip(row[0]))
 	case len(t.points) >= tracePointsMax:
 		return t.errorf(0, "more than %d rows", tracePointsMax)
 	}
@@ -137,7 +139,7 @@ func (t *traceReader) time(cell string) (time.Duration, error) {
 			d, durationErr = time.Duration(seconds*float64(time.Second)), nil
 		}
 		if durationErr != nil {
-			return 0, fmt.Errorf("a hole: %q is no time; want RFC 3339, a duration or seconds", clip(cell))
+			return 0, fmt.Errorf("a hole: %q is no time; want RFC 3339, a duration or seconds", strict.Clip(cell))
 		}
 		moment = time.Unix(0, 0).Add(d)
 	}

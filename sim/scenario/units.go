@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/stavily/stavily/internal/strict"
 )
 
 const day = 24 * time.Hour
@@ -41,13 +43,13 @@ func parseDuration(text string) (time.Duration, error) {
 		u := len(rest) - len(strings.TrimLeft(rest, "abcdefghijklmnopqrstuvwxyzµ"))
 		of := unitOf(rest[:u])
 		if err != nil || of == 0 {
-			return 0, fmt.Errorf("%q is no duration; want such as 250ms, 30s, 1h30m, 400d", clip(text))
+			return 0, fmt.Errorf("%q is no duration; want such as 250ms, 30s, 1h30m, 400d", strict.Clip(text))
 		}
 		total += num * float64(of)
 		rest = rest[u:]
 	}
 	if total > float64(durationMax) {
-		return 0, fmt.Errorf("%s is longer than %dd", clip(text), durationMax/day)
+		return 0, fmt.Errorf("%s is longer than %dd", strict.Clip(text), durationMax/day)
 	}
 	d := time.Duration(math.Round(total))
 	if negative {
@@ -112,7 +114,7 @@ func parseSpread(text string) (Spread, error) {
 		}
 	}
 	if s.Mean < 0 || s.By < 0 || s.By > s.Mean {
-		return s, fmt.Errorf("%q goes below 0", clip(text))
+		return s, fmt.Errorf("%q goes below 0", strict.Clip(text))
 	}
 	return s, nil
 }
@@ -125,10 +127,10 @@ func parseShare(text string) (float64, error) {
 	bare, percent := strings.CutSuffix(text, "%")
 	num, err := parseNumber(bare)
 	if err != nil || !percent {
-		return 0, fmt.Errorf("%q is no share; want such as 1%% or 0.5%%", clip(text))
+		return 0, fmt.Errorf("%q is no share; want such as 1%% or 0.5%%", strict.Clip(text))
 	}
 	if num < 0 || num > 100 {
-		return 0, fmt.Errorf("%s, want 0%% to 100%%", clip(text))
+		return 0, fmt.Errorf("%s, want 0%% to 100%%", strict.Clip(text))
 	}
 	return num / 100, nil
 }
@@ -164,9 +166,9 @@ func parseSize(text string) (int64, error) {
 		if bytes := num * u.of; bytes >= 0 && bytes <= sizeMax {
 			return int64(bytes), nil
 		}
-		return 0, fmt.Errorf("%s, want 0B to 1024GiB", clip(text))
+		return 0, fmt.Errorf("%s, want 0B to 1024GiB", strict.Clip(text))
 	}
-	return 0, fmt.Errorf("%q is no size; want such as 200B, 64KiB, 4MB", clip(text))
+	return 0, fmt.Errorf("%q is no size; want such as 200B, 64KiB, 4MB", strict.Clip(text))
 }
 
 // parseBandwidth reads 64kbit/s, 1Mbit/s, 100KB/s, and returns bytes a second.
@@ -188,7 +190,7 @@ func parseBandwidth(text string) (float64, error) {
 			return float64(bytes), nil
 		}
 	}
-	return 0, fmt.Errorf("%q is no bandwidth; want such as 64kbit/s, 1Mbit/s, 100KB/s", clip(text))
+	return 0, fmt.Errorf("%q is no bandwidth; want such as 64kbit/s, 1Mbit/s, 100KB/s", strict.Clip(text))
 }
 
 // parseCap reads 50MB/30d.
@@ -196,7 +198,7 @@ func parseCap(text string) (Cap, error) {
 	amount, per, ok := strings.Cut(text, "/")
 	bytes, err := parseSize(amount)
 	if err != nil || !ok || bytes == 0 {
-		return Cap{}, fmt.Errorf("%q is no data cap; want such as 50MB/30d", clip(text))
+		return Cap{}, fmt.Errorf("%q is no data cap; want such as 50MB/30d", strict.Clip(text))
 	}
 	span, err := parsePer(per)
 	return Cap{Bytes: bytes, Per: span}, err
@@ -207,7 +209,7 @@ func parseRate(text string) (float64, error) {
 	count, per, ok := strings.Cut(text, "/")
 	num, err := parseNumber(count)
 	if err != nil || !ok || num <= 0 {
-		return 0, fmt.Errorf("%q is no rate; want such as 12/h, 0.1/d, 3/30d", clip(text))
+		return 0, fmt.Errorf("%q is no rate; want such as 12/h, 0.1/d, 3/30d", strict.Clip(text))
 	}
 	span, err := parsePer(per)
 	if err != nil {
@@ -216,7 +218,7 @@ func parseRate(text string) (float64, error) {
 	if rate := num / span.Seconds(); rate <= 1000 {
 		return rate, nil
 	}
-	return 0, fmt.Errorf("%s is more often than 1000/s", clip(text))
+	return 0, fmt.Errorf("%s is more often than 1000/s", strict.Clip(text))
 }
 
 // parsePer reads what stands after a slash: h, d, 30d.
@@ -236,7 +238,7 @@ func parsePPM(text string) (float64, error) {
 	bare, ok := strings.CutSuffix(text, "ppm")
 	num, err := parseNumber(bare)
 	if err != nil || !ok || math.Abs(num) > 100_000 {
-		return 0, fmt.Errorf("%q is no drift; want such as 50ppm, at most 100000ppm either way", clip(text))
+		return 0, fmt.Errorf("%q is no drift; want such as 50ppm, at most 100000ppm either way", strict.Clip(text))
 	}
 	return num / 1e6, nil
 }
@@ -246,13 +248,13 @@ func parseTimes(text string) (float64, error) {
 	bare, ok := strings.CutSuffix(text, "x")
 	num, err := parseNumber(bare)
 	if err != nil || !ok || num <= 0 || num > 1e6 {
-		return 0, fmt.Errorf("%q, want how many times, such as 25x", clip(text))
+		return 0, fmt.Errorf("%q, want how many times, such as 25x", strict.Clip(text))
 	}
 	return num, nil
 }
 
 func errRange(text string, low, high int) error {
-	return fmt.Errorf("%q, want a whole number from %d to %d", clip(text), low, high)
+	return fmt.Errorf("%q, want a whole number from %d to %d", strict.Clip(text), low, high)
 }
 
 var errNumber = errors.New("no number")
@@ -277,7 +279,7 @@ func parseWindow(text string) (Window, error) {
 	w.From, err1 = parseClock(strings.TrimSpace(from))
 	w.To, err2 = parseClock(strings.TrimSpace(to))
 	if !ok || err1 != nil || err2 != nil || w.From == w.To || w.From >= day {
-		return w, fmt.Errorf("%q is no part of a day; want such as 06:00-22:00 (in UTC)", clip(text))
+		return w, fmt.Errorf("%q is no part of a day; want such as 06:00-22:00 (in UTC)", strict.Clip(text))
 	}
 	return w, nil
 }
@@ -292,5 +294,5 @@ func parseClock(text string) (time.Duration, error) {
 			return t.Sub(t.Truncate(day)), nil
 		}
 	}
-	return 0, fmt.Errorf("%q is no time of day; want such as 06:00", clip(text))
+	return 0, fmt.Errorf("%q is no time of day; want such as 06:00", strict.Clip(text))
 }
