@@ -12,6 +12,8 @@ type Desired struct {
 	Releases    []ReleaseRef `cbor:"5,keyasint,omitempty" json:"releases"`
 	Assignments []Assignment `cbor:"6,keyasint,omitempty" json:"assignments"`
 	Settings    Settings     `cbor:"7,keyasint" json:"settings"`
+	// Hosts are the steps of others' runs that this agent runs.
+	Hosts []Host `cbor:"8,keyasint,omitempty" json:"hosts,omitempty"`
 }
 
 // ReleaseRef names a sealed release.
@@ -58,6 +60,10 @@ type Step struct {
 	// Platform chooses the release's artifact that the agent loads, the same for all steps
 	// of one release; empty is PlatformWASM.
 	Platform string `cbor:"10,keyasint,omitempty" json:"platform,omitempty"`
+	// Place says which other agents run the step; nil for this one. Then Release, Config,
+	// Grants, Limits and Platform are empty here: they stand in the Host of its members.
+	// Timeout is above 0.
+	Place *Place `cbor:"11,keyasint,omitempty" json:"place,omitempty"`
 }
 
 // Retry says how often a step is tried again after a retryable error.

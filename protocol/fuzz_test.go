@@ -41,6 +41,7 @@ func FuzzLaneAck(f *testing.F)      { fuzzDecoder(f, "LaneAck") }
 func FuzzHint(f *testing.F)         { fuzzDecoder(f, "Hint") }
 func FuzzFetchRequest(f *testing.F) { fuzzDecoder(f, "FetchRequest") }
 func FuzzChunk(f *testing.F)        { fuzzDecoder(f, "Chunk") }
+func FuzzHop(f *testing.F)          { fuzzDecoder(f, "Hop") }
 func FuzzProbe(f *testing.F)        { fuzzDecoder(f, "Probe") }
 func FuzzJoinRequest(f *testing.F)  { fuzzDecoder(f, "JoinRequest") }
 func FuzzJoinReply(f *testing.F)    { fuzzDecoder(f, "JoinReply") }

@@ -50,6 +50,8 @@ const (
 	AssignmentsMax = 256
 	// StepsMax bounds the actions, and the outputs, of one workflow.
 	StepsMax = 32
+	// MembersMax bounds the agents of a step's place.
+	MembersMax = 64
 	// LabelsMax bounds the labels of one agent.
 	LabelsMax = 64
 	// FetchAheadMax bounds the chunks that one fetch request may ask for.

@@ -153,6 +153,8 @@ type Result struct {
 	Tries    uint32       `cbor:"9,keyasint" json:"tries"`
 	Data     Raw          `cbor:"10,keyasint,omitempty" json:"-"`
 	Last     bool         `cbor:"11,keyasint,omitempty" json:"last"`
+	// By is who ran the step, when it was not the run's own agent.
+	By Address `cbor:"12,keyasint,omitzero" json:"by,omitzero"`
 }
 
 // LogLine is a line that a plugin or the agent logged.

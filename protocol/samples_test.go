@@ -73,6 +73,17 @@ func sampleDesired() Desired {
 	}
 }
 
+// sampleElsewhere is the part of a workflow whose action two others run, and a step that this
+// agent runs for another.
+func sampleElsewhere() Desired {
+	d := sampleDesired()
+	d.Assignments[0].Actions[0] = Step{Name: "act", Timeout: 30_000, Place: &Place{
+		Members: []Address{{Site: "berlin", Agent: "gw-2"}, {Site: "oslo", Agent: "gw-1"}}, Pick: PickLeastLoaded, WithinMS: 60_000,
+	}}
+	d.Hosts = []Host{{Workflow: "other", Type: Output, Step: sampleStep("tell")}}
+	return d
+}
+
 func sampleMetrics() Metrics {
 	values := map[string]float64{}
 	for i, name := range MetricNames()[:25] {
@@ -116,6 +127,17 @@ func samples() []sample {
 			}},
 			Refused: &Refusal{Revision: 42, Error: *failed}, Pending: 5, Dropped: 1,
 			Secrets: DigestOf([]byte("sealed")),
+		}},
+		{"hop-offer", "a step is offered to another agent", Hop{
+			To: Address{Site: "oslo", Agent: "gw-1"}, From: berlin, Word: HopOffer, Run: run, Workflow: "guard", Step: "act",
+		}},
+		{"hop-go", "the other agent is to begin it", Hop{
+			To: Address{Site: "oslo", Agent: "gw-1"}, From: berlin, Word: HopGo, Run: run, Workflow: "guard", Step: "act",
+			Nonce: 7<<32 | 1, Event: &event,
+		}},
+		{"hop-done", "and says how it ended", Hop{
+			To: berlin, From: Address{Site: "oslo", Agent: "gw-1"}, Word: HopDone, Run: run, Workflow: "guard", Step: "act",
+			Result: &Result{Run: run, Workflow: "guard", Step: "act", Type: Action, Status: StatusOK, Time: sampleTime, Tries: 1},
 		}},
 		{"event", "a trigger fired", event},
 		{"result", "a step ended in an error, the run with it", Result{
@@ -173,5 +195,6 @@ func samples() []sample {
 		{"release", "a built version", sampleRelease()},
 		{"release-engine", "a built version that an engine runs", sampleScript()},
 		{"desired", "an assignment with every field", sampleDesired()},
+		{"desired-elsewhere", "a step that others run, and one that is run for another", sampleElsewhere()},
 	}
 }

@@ -24,7 +24,8 @@ var decoders = map[string]func([]byte) (any, error){
 	"Metrics": message1[Metrics], "LaneAck": message1[LaneAck], "Hint": message1[Hint],
 	"SecretsWish": message1[SecretsWish], "SecretsReply": message1[SecretsReply],
 	"SecretSet": document[SecretSet], "SecretList": document[SecretList],
-	"FetchRequest": message1[FetchRequest], "Chunk": message1[Chunk], "Probe": message1[Probe],
+	"FetchRequest": message1[FetchRequest], "Chunk": message1[Chunk], "Hop": message1[Hop],
+	"Probe": message1[Probe],
 	"JoinRequest": message1[JoinRequest], "JoinReply": message1[JoinReply],
 	"Release": document[Release], "Desired": document[Desired], "Keyring": document[Keyring], "Moment": document[Moment],
 	"sealed Desired": func(b []byte) (any, error) {

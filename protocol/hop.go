@@ -1,0 +1,106 @@
+package protocol
+
+// Place says who runs a step that its workflow's agent does not run itself.
+type Place struct {
+	// Members are those who may, ascending.
+	Members []Address `cbor:"1,keyasint" json:"members"`
+	Pick    Pick      `cbor:"2,keyasint" json:"pick"`
+	// WithinMS is how long the step may wait for one of them to begin it; after that it is
+	// not run any more.
+	WithinMS int64 `cbor:"3,keyasint" json:"within_ms"`
+}
+
+// Pick says which of a place's members run a step.
+type Pick uint8
+
+// The ways to pick.
+const (
+	PickRendezvous  Pick = 1 // one, by a hash of run and member: the same for a repeated step
+	PickRoundRobin  Pick = 2 // one, in turns
+	PickLeastLoaded Pick = 3 // one, who has the fewest steps waiting
+	PickAll         Pick = 4 // each of them
+	PickEnd         Pick = 5
+)
+
+// Host is a step of another agent's runs that this agent runs for it.
+type Host struct {
+	Workflow WorkflowName `cbor:"1,keyasint" json:"workflow"`
+	Type     PluginType   `cbor:"2,keyasint" json:"type"` // action or output
+	Step     Step         `cbor:"3,keyasint" json:"step"`
+}
+
+// Hop is one word between two agents about one step of one run. It goes up to whoever
+// relays, the hub or a gateway, and down to the other agent with From as the relay knows
+// it. Any word may be lost, come twice or late:
+//
+//	origin  -> member   Offer   there is a step; may come to many, and again
+//	member  -> origin   Take    I could begin now
+//	origin  -> member   Go      begin: to one member at a time, unless all are to
+//	member  -> origin   Busy    I am at it
+//	member  -> origin   Done    how it ended; again until it is kept
+//	origin  -> member   Kept    the result is on my disk, or nobody wants it: forget it
+//
+// A member begins only on a Go that answers its own Take of a moment ago, so that a word
+// that lay somewhere for hours begins nothing, whatever the clocks say.
+type Hop struct {
+	To       Address      `cbor:"1,keyasint"`
+	From     Address      `cbor:"2,keyasint"`
+	Word     HopWord      `cbor:"3,keyasint"`
+	Run      RunID        `cbor:"4,keyasint"`
+	Workflow WorkflowName `cbor:"5,keyasint"`
+	Step     StepName     `cbor:"6,keyasint"`
+	Nonce    uint64       `cbor:"7,keyasint,omitempty"` // of a Take, and of the Go that answers it
+	Load     uint32       `cbor:"8,keyasint,omitempty"` // of a Take: steps that wait at the member
+	// Event and Results are those of a Go, Result that of a Done.
+	Event   *Event   `cbor:"9,keyasint,omitempty"`
+	Results []Result `cbor:"10,keyasint,omitempty"`
+	Result  *Result  `cbor:"11,keyasint,omitempty"`
+}
+
+// HopWord is what a Hop says.
+type HopWord uint8
+
+// The words.
+const (
+	HopOffer HopWord = 1
+	HopTake  HopWord = 2
+	HopGo    HopWord = 3
+	HopBusy  HopWord = 4
+	HopDone  HopWord = 5
+	HopKept  HopWord = 6
+	hopEnd   HopWord = 7
+)
+
+var hopWords = [hopEnd]string{"unknown", "offer", "take", "go", "busy", "done", "kept"}
+
+// String returns the word.
+func (w HopWord) String() string {
+	if w < hopEnd {
+		return hopWords[w]
+	}
+	return hopWords[0]
+}
+
+// FromOrigin reports whether the run's own agent says the word.
+func (w HopWord) FromOrigin() bool { return w == HopOffer || w == HopGo || w == HopKept }
+
+// Check holds a hop against what each receiver relies on. The error has CodeBadMessage or
+// CodeBadName.
+func (h *Hop) Check() error {
+	for _, err := range []error{h.To.Check(), h.From.Check(), h.Workflow.Check(), h.Step.Check()} {
+		if err != nil {
+			return err
+		}
+	}
+	switch {
+	case h.Word == 0 || h.Word >= hopEnd:
+		return Errorf(CodeBadMessage, "hop: word %d is not known", h.Word)
+	case h.Word == HopGo && (h.Event == nil || h.Event.Run != h.Run || h.Event.Workflow != h.Workflow):
+		return Errorf(CodeBadMessage, "hop: go without the event of its run")
+	case h.Word == HopDone && (h.Result == nil || h.Result.Run != h.Run || h.Result.Step != h.Step):
+		return Errorf(CodeBadMessage, "hop: done without the result of its step")
+	case len(h.Results) > StepsMax:
+		return Errorf(CodeLimit, "hop: %d results, limit StepsMax %d", len(h.Results), StepsMax)
+	}
+	return nil
+}
