@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,7 +101,7 @@ func TestBubblePending(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		w, err := newWorld(t.Context(), s, Options{})
+		w, err := newWorld(t.Context(), s, Options{halt: new(atomic.Bool)})
 		if err != nil {
 			t.Fatal(err)
 		}

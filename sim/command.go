@@ -38,7 +38,7 @@ func CommandIn(bubble Bubble) *cobra.Command {
 		Example: "  stavily sim new cold-chain\n  stavily sim run cold-chain.yaml --seeds 20 --html out.html",
 	}
 	cmd.AddCommand(runCommand(bubble), newCommand(), showCommand(), shrinkCommand(bubble), tryCommand(),
-		replayCommand())
+		replayCommand(), hubCommand())
 	return cmd
 }
 

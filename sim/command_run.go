@@ -26,6 +26,7 @@ type runFlags struct {
 	cache            string
 	files            scenario.Report
 	level            string
+	hub, token       string
 	bubble           Bubble               // nil: this program has none
 	modules          map[string]hub.Built // once built
 }
@@ -45,6 +46,8 @@ func runCommand(bubble Bubble) *cobra.Command {
 	f.common(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.level, "level", "", "how much is real: model, bubble or live, instead of the scenario's")
+	flags.StringVar(&f.hub, "hub", "", "at level live: host:port of a hub that runs (default: one of its own)")
+	flags.StringVar(&f.token, "join", "", "join token of that hub, good for all agents")
 	flags.Uint64Var(&f.seeds, "seeds", 1, "run so many seeds, from the scenario's or --seed on")
 	flags.StringVar(&f.until, "until", "", "end so long after the start, such as 24h")
 	flags.StringVar(&f.workflow, "workflow", "", "deploy this workflow instead of the scenario's")

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/sim/report"
 	"github.com/stavily/stavily/sim/scenario"
 )
@@ -86,8 +87,39 @@ func findSister() (string, error) {
 	return exec.LookPath(sister)
 }
 
+// real returns the options of a run in real time.
+func (f *runFlags) real(s *scenario.Scenario, o Options) (_ Options, err error) {
+	if f.hub == "" {
+		if len(o.HubCommand) == 0 {
+			o.HubCommand, err = ownHub()
+		}
+		return o, err
+	}
+	if f.token == "" {
+		return o, exit(exitBadScenario, "--join: missing; make a token with: stavily agent token --site SITE --count %d",
+			len(s.Agents()))
+	}
+	for i := range s.Deploys {
+		return o, &exitError{exitBadScenario, s.Errorf(s.Deploys[i].Pos,
+			"deploy: the hub at %s is its operator's; deploy there, and leave this out", f.hub)}
+	}
+	for i := range s.Faults {
+		if of := &s.Faults[i]; of.OfHub() {
+			return o, &exitError{exitBadScenario, s.Errorf(of.Pos, "%s: the hub at %s is its operator's", of.What, f.hub)}
+		}
+	}
+	o.Hub = f.hub
+	o.Token, err = protocol.ParseJoinToken(f.token)
+	return o, err
+}
+
 // runAt runs a scenario at its level.
 func (f *runFlags) runAt(ctx context.Context, s *scenario.Scenario, o Options) (r *report.Result, err error) {
+	if s.Level == scenario.LevelLive {
+		if o, err = f.real(s, o); err != nil {
+			return nil, err
+		}
+	}
 	if s.Level != scenario.LevelBubble {
 		return Run(ctx, s, o)
 	}

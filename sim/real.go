@@ -47,11 +47,31 @@ func (w *World) foundReal(ctx context.Context) (err error) {
 	if err := errors.Join(w.people(), w.publish()); err != nil {
 		return err
 	}
-	if r.site, err = newInside(w.admitted, slog.New(&overheard{r, refusals{w.tell}})); err != nil {
+	if r.site, err = r.place(); err != nil {
 		return err
 	}
 	return r.begin(w.devices)
 }
+
+// place returns where the hub of the scenario's level runs.
+func (r *realm) place() (site, error) {
+	w := r.w
+	switch {
+	case w.scenario.Level == scenario.LevelBubble && w.opts.halt == nil:
+		return nil, errors.New("level bubble: not in a bubble; see Bubble")
+	case w.scenario.Level == scenario.LevelBubble:
+		return newInside(w.admitted, slog.New(&overheard{r, refusals{w.tell}}))
+	case w.opts.Hub != "":
+		return &foreign{addr: w.opts.Hub}, nil
+	default:
+		return newProcess(w.admitted, w.opts.HubCommand, func() {
+			w.alone(func() { w.tell.totals.Refused++ })
+		})
+	}
+}
+
+// strange reports whether the hub is somebody else's.
+func (w *World) strange() bool { return w.real != nil && w.opts.Hub != "" }
 
 // overheard is where a hub that runs by itself logs.
 type overheard struct {
@@ -147,8 +167,10 @@ func (r *realm) begin(devices []*device) error {
 		return err
 	}
 	r.up = true
-	if err := r.releases(); err != nil {
-		return err
+	if !r.w.strange() {
+		if err := r.releases(); err != nil {
+			return err
+		}
 	}
 	if err := r.join(devices); err != nil {
 		return err
@@ -172,7 +194,9 @@ func (r *realm) join(devices []*device) error {
 	tokens := map[protocol.Site]protocol.JoinToken{}
 	for _, d := range devices {
 		at := d.addr.Site
-		if _, made := tokens[at]; !made {
+		if _, made := tokens[at]; r.w.strange() {
+			tokens[at] = r.w.opts.Token
+		} else if !made {
 			token, err := r.token(at, counts[at])
 			if err != nil {
 				return fmt.Errorf("site %s: %w", at, err)
@@ -187,6 +211,8 @@ func (r *realm) join(devices []*device) error {
 			return err
 		}
 		d.body.who, d.epoch, r.w.ring = who, who.Epoch, who.Ring
+		d.addr = who.Address // its site is the token's
+		r.w.byAddress[d.addr] = d
 	}
 	return nil
 }
@@ -289,6 +315,10 @@ func rest(ctx context.Context, d time.Duration) {
 
 // refresh asks the hub what its books say of all agents.
 func (r *realm) refresh() {
+	if r.w.strange() {
+		r.guess()
+		return
+	}
 	var agents []api.Agent
 	err := r.do(http.MethodGet, api.PathAgents, nil, &agents)
 	r.enter()
@@ -299,6 +329,17 @@ func (r *realm) refresh() {
 	r.wants = make(map[protocol.AgentName]want, len(agents))
 	for i := range agents {
 		r.wants[agents[i].Address.Agent] = wantOf(&agents[i])
+	}
+}
+
+// guess takes for the books of a hub that is not asked what it told each agent last.
+func (r *realm) guess() {
+	r.enter()
+	defer r.leave()
+	r.wants = make(map[protocol.AgentName]want, len(r.w.devices))
+	for _, d := range r.w.devices {
+		of := r.w.tell.of(d)
+		r.wants[d.addr.Agent] = want{revision: of.wanted.Revision, digest: of.want, reported: of.reported.Digest}
 	}
 }
 

@@ -46,6 +46,12 @@ type Options struct {
 	Modules map[string]hub.Built
 	// Stop ends the run at the first violation.
 	Stop bool
+	// Hub is the address of a hub that level live is to use, and Token lets its agents join
+	// there. Empty: a hub is started for it, by HubCommand.
+	Hub   string
+	Token protocol.JoinToken
+	// HubCommand starts the hub of level live; its home follows as the last word.
+	HubCommand []string
 
 	halt *atomic.Bool // ends the run as soon as it is looked at; nil: nothing does
 }
@@ -83,13 +89,13 @@ type World struct {
 	tell       *teller
 	faults     faults
 	facts      []fact
+	words      map[string]string // names that facts share; never walked through
 	lastFault  string
 	err        error // what must never happen: a defect of the simulator or the machine
 }
 
 // Run simulates a scenario. The error says why it could not be simulated; what went
 // wrong in it is in the result.
-	words      map[string]string // names that facts share; never walked through
 func Run(ctx context.Context, s *scenario.Scenario, o Options) (*report.Result, error) {
 	began := time.Now() //nolint:forbidigo // how long it took is not part of what is simulated
 	w, err := newWorld(ctx, s, o)
