@@ -191,7 +191,7 @@ func (p *Publisher) stages() []stage {
 		{registry.StageCompatibility, p.compatibility},
 		{registry.StageScan, p.scan},
 		{registry.StageBuild, p.build},
-		{registry.StageTest, p.test},
+		{registry.StageTest, p.testAll},
 		{registry.StageVerify, p.verify},
 		{registry.StageMeter, p.meter},
 		{registry.StageEngines, p.agree},
