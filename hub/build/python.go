@@ -141,7 +141,7 @@ func needsMachine(wheels []wheel) string {
 func pythonSources(tree fs.FS, tests bool) (map[string][]byte, error) {
 	out := map[string][]byte{"__main__.py": []byte(pythonEntry)}
 	for name, text := range sdk.Python() {
-		if strings.HasPrefix(name, "stavily/") && (tests || name != "stavily/testing.py") {
+		if strings.HasPrefix(name, "stavily/") && (tests || !strings.HasPrefix(name, "stavily/testing")) {
 			out[name] = []byte(text)
 		}
 	}

@@ -174,29 +174,50 @@ export interface Context<C> {
 	/** One HTTP exchange; any status is an answer. Needs http.request with "host:port" as a scope. */
 	http(request: {
 		url: string; method?: string; headers?: { [name: string]: string }; body?: string | Uint8Array;
+		/**
+		 * Names of secrets. The host puts the value of each in place of its handle in headers,
+		 * path and query; the plugin does not learn it. Needs secret.use with "name@host:port".
+		 */
+		secrets?: string[];
 		max?: number; timeoutMS?: number;
 	}): {
 		status: number; headers: { [name: string]: string };
 		/** The body when it is text; else it is in bytes. */
 		body: string; bytes?: Uint8Array; truncated: boolean;
 	};
+	/**
+	 * The value of a secret, in bytes when it is no text. A plugin that only sends it on wants
+	 * a handle instead, and is granted it more easily. Needs secret.use with the bare name as a
+	 * scope. One that is not on the device yet is "unavailable", which makes an answer retryable.
+	 */
+	secret(name: string): string | Uint8Array;
 	/** Connects to a port. Needs tcp.connect with "host:port" as a scope. */
 	dial(host: string, port: number, options?: { tls?: boolean; timeoutMS?: number }): Conn;
 }
 
 /** A connection of one request; the host closes it when the request ends. */
 export interface Conn {
+	/** The address and port that were connected to. */
 	readonly address: string;
-	/** The bytes that are there, null at the end. */
+	/** Waits for bytes and returns those that are there, 4 KiB at most unless said; null at the end. */
 	read(max?: number): Uint8Array | null;
+	/** Writes all of data, a text as UTF-8. */
 	write(data: string | Uint8Array): void;
+	/** Closes it. Closing it again does nothing. */
 	close(): void;
 }
 
+/**
+ * What kind of error it is. plugin: trying again is of no use; retryable: it may be; denied:
+ * a host call without its grant; unavailable: one that this agent cannot serve now; not-found;
+ * limit: beyond a bound; deadline: it took too long. Others may come: treat them as unavailable.
+ */
+export type Code = "plugin" | "retryable" | "denied" | "unavailable" | "not-found" | "limit" | "deadline" | (string & {});
+
 /** An error with a code: of a host call, or of the plugin's own. */
 export class StavilyError extends Error {
-	constructor(code: string, text: string, options?: { cause?: unknown });
-	readonly code: string;
+	constructor(code: Code, text: string, options?: { cause?: unknown });
+	readonly code: Code;
 }
 /** Thrown for what may go away when the host asks again: a busy device, a full disk. */
 export class Retryable extends StavilyError {
@@ -215,6 +236,8 @@ export class Raw {
 	items(): Raw[];
 }
 
+/** Stands for the value of a secret in an HTTP request that has it among its secrets. */
+export function handle(secret: string): string;
 /** Milliseconds of "30s", "1h30m", "250ms"; throws for anything else. */
 export function duration(text: unknown): number;
 /** How many bytes a text has in UTF-8. */

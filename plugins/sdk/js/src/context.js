@@ -97,10 +97,10 @@ export class Context {
 		return this.call("dns.resolve", { name }).addresses ?? [];
 	}
 
-	http({ url, method, headers, body, max, timeoutMS }) {
+	http({ url, method, headers, secrets, body, max, timeoutMS }) {
 		const isBytes = body instanceof Uint8Array;
 		const ok = this.call("http.request", {
-			url, method, headers, body: isBytes ? undefined : body,
+			url, method, headers, secrets, body: isBytes ? undefined : body,
 			body_base64: isBytes ? toBase64(body) : undefined, max, timeout_ms: wholeMS(timeoutMS) || undefined,
 		});
 		return {
@@ -108,6 +108,11 @@ export class Context {
 			bytes: ok.body_base64 === undefined ? undefined : fromBase64(ok.body_base64),
 			truncated: ok.truncated ?? false,
 		};
+	}
+
+	secret(name) {
+		const ok = this.call("secret.use", { name });
+		return ok.value ?? fromBase64(ok.value_base64 ?? "");
 	}
 
 	dial(host, port, { tls = false, timeoutMS = 0 } = {}) {

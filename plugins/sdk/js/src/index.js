@@ -5,4 +5,4 @@ import "./console.js";
 export { StavilyError, Retryable } from "./error.js";
 export { action, output, trigger } from "./plugin.js";
 export { Raw } from "./raw.js";
-export { byteLength, duration } from "./text.js";
+export { byteLength, duration, handle } from "./text.js";

@@ -42,6 +42,9 @@ export function wholeMS(ms) {
 	return ms > 0 ? Math.ceil(ms) : 0;
 }
 
+// handle stands for the value of a secret in an HTTP request that has it among its secrets.
+export const handle = (secret) => "${" + secret + "}";
+
 const digits64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 // toBase64 returns bytes (a Uint8Array) as the host reads them.

@@ -1,6 +1,7 @@
 import { StavilyError } from "../src/error.js";
 import { stringify } from "../src/raw.js";
 import { byteLength, lineMax } from "../src/text.js";
+import { builtins, hangUp } from "./desk.js";
 
 // start starts a plugin with a configuration in a host for unit tests: it answers host
 // calls from plain maps, and has a clock that only the test moves. It throws what the
@@ -13,6 +14,8 @@ class Host {
 	metrics = {}; // what metrics.read answers
 	kv = new Map(); // what kv.put has kept
 	files = new Map(); // the plugin's own directory, by path
+	secrets = new Map(); // what secret.use tells
+	network = { names: {} }; // what the plugin can reach: names, http and dial
 	logs = []; // {level, text}, oldest first
 	calls = []; // {name, args}, logs too
 	grants = []; // told at the next start; they deny nothing by themselves
@@ -157,6 +160,7 @@ class Host {
 		const id = ++this.#id;
 		const waits = this.#session.take(stringify({ id, [kind]: { ...body, now_ms: this.nowMS } }));
 		return this.#after(waits, () => {
+			hangUp(this);
 			const m = this.#next();
 			if (m.id !== id) {
 				throw new Error(`answer to request ${m.id}: want ${id}`);
@@ -206,33 +210,4 @@ class Host {
 		}
 		return builtin(this, args);
 	}
-}
-
-const builtins = {
-	log: (h, { level, text }) => void h.logs.push({ level, text }),
-	"metrics.read": (h, { names }) => ({
-		values: Object.fromEntries(names.filter((n) => n in h.metrics).map((n) => [n, h.metrics[n]])),
-	}),
-	"kv.get": (h, { key }) => ({ value: h.kv.get(key) ?? null }),
-	"kv.put": (h, { key, value }) => void (value === null ? h.kv.delete(key) : h.kv.set(key, value)),
-	"fs.write": (h, { path, data }) => put(h, path, data),
-	"fs.append": (h, { path, data }) => put(h, path, (h.files.get(path) ?? "") + data),
-	"fs.read": (h, { path, max }) => {
-		if (!h.files.has(path)) {
-			throw new StavilyError("not-found", `file ${JSON.stringify(path)}: not there`);
-		}
-		return { data: h.files.get(path).slice(0, max), size: byteLength(h.files.get(path)) };
-	},
-	"fs.list": (h, { path }) => {
-		const head = path === "." ? "" : `${path}/`;
-		return { names: [...h.files.keys()].filter((n) => n.startsWith(head)).map((n) => n.slice(head.length)).sort() };
-	},
-};
-
-function put(h, path, data) {
-	if (path.startsWith("/") || path.split("/").includes("..")) {
-		throw new StavilyError("denied", `path ${JSON.stringify(path)}: outside`);
-	}
-	h.files.set(path, data);
-	return { size: byteLength(data) };
 }

@@ -21,9 +21,9 @@ needs its permission in stavily-plugin.yaml. What it prints goes to its log.
 from ._context import Conn, Context
 from ._errors import Error, Retryable
 from ._plugin import Event, Fired, Plugin, Request, Wake, action, output, trigger
-from ._text import duration, whole
+from ._text import duration, handle, whole
 
 __all__ = [
     "Conn", "Context", "Error", "Event", "Fired", "Plugin", "Request", "Retryable", "Wake", "action", "duration",
-    "output", "trigger", "whole",
+    "handle", "output", "trigger", "whole",
 ]

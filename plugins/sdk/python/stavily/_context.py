@@ -101,12 +101,18 @@ class Context:
         """The addresses of a host name, best first. Needs dns.resolve with the name as a scope."""
         return self.call("dns.resolve", {"name": name}).get("addresses", [])
 
-    def http(self, url, method="GET", headers=None, body=None, max=0, timeout=0):
+    def http(self, url, method="GET", headers=None, body=None, secrets=(), max=0, timeout=0):
         """One HTTP exchange; any status is an answer: a dict with status, headers, and body,
-        which is bytes where it is no text. Needs http.request with "host:port" as a scope."""
+        which is bytes where it is no text. Needs http.request with "host:port" as a scope.
+
+        secrets are names of secrets. The host puts the value of each in place of its handle in
+        headers, path and query; the plugin does not learn it. Needs secret.use with
+        "name@host:port" as a scope."""
         args = {"url": url, "method": method}
         if headers:
             args["headers"] = headers
+        if secrets:
+            args["secrets"] = list(secrets)
         if isinstance(body, (bytes, bytearray)):
             args["body_base64"] = _base64(body)
         elif body is not None:
@@ -119,6 +125,16 @@ class Context:
         if "body_base64" in ok:
             ok["body"] = binascii.a2b_base64(ok.pop("body_base64"))
         return ok
+
+    def secret(self, name):
+        """The value of a secret, bytes when it is no text. A plugin that only sends it on wants
+        a handle instead, and is granted it more easily. Needs secret.use with the bare name as a
+        scope. One that is not on the device yet is "unavailable", which makes an answer
+        retryable."""
+        ok = self.call("secret.use", {"name": name})
+        if "value_base64" in ok:
+            return binascii.a2b_base64(ok["value_base64"])
+        return ok.get("value", "")
 
     def dial(self, host, port, tls=False, timeout=0):
         """Connects to a port. Needs tcp.connect with "host:port" as a scope."""

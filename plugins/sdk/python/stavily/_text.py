@@ -35,3 +35,8 @@ def whole(number):
     if isinstance(number, float) and number.is_integer() and abs(number) < 2**53:
         return int(number)
     return number
+
+
+def handle(secret):
+    """Stands for the value of a secret in an HTTP request that has it among its secrets."""
+    return "${" + secret + "}"

@@ -9,6 +9,7 @@ and has a clock that only the test moves:
 
 import json
 
+from .testing_desk import Desk
 from ._errors import Error
 from ._line import LINE_MAX
 from ._plugin import Session
@@ -27,12 +28,16 @@ class Host:
         self.metrics = {}  # what metrics.read answers
         self.kv = {}  # what kv.put has kept
         self.files = {}  # the plugin's own directory, by path
+        self.secrets = {}  # what secret.use tells: text or bytes
+        self.names = {}  # the addresses that dns.resolve answers, by name
+        self.http = None  # answers http.request: a function of its arguments, as Context.http has them
+        self.dial = None  # answers tcp.connect: a function of "host:port", see Desk
         self.logs = []  # (level, text), oldest first
         self.calls = []  # (name, args), logs too
         self.grants = []
         self.now_ms = 1_767_225_600_000  # the first of January 2026
         self.state = None
-        self._plugin, self._config, self._answers = plugin, config, {}
+        self._plugin, self._config, self._answers, self._desk = plugin, config, {}, Desk(self)
         self._id, self._started, self._wake_at = 0, False, None
         self._open()
 
@@ -122,6 +127,7 @@ class Host:
     def _ask(self, kind, body):
         self._id += 1
         self._session.take(json.dumps({"id": self._id, kind: {**body, "now_ms": self.now_ms}}).encode())
+        self._desk.hang_up()
         message = self._next()
         assert message.get("id") == self._id, f"answer to request {message.get('id')}: want {self._id}"
         if "error" in message:
@@ -143,32 +149,7 @@ class Host:
         self.calls.append((name, args))
         reply = {"n": call["n"]}
         try:
-            answer = self._answers.get(name)
-            reply["ok"] = (answer(args) if answer else self._builtin(name, args)) or {}
+            reply["ok"] = (self._answers.get(name) or self._desk.answers(name))(args) or {}
         except Error as error:
             reply["error"] = {"code": error.code, "text": str(error)}
         self._replies.append(json.dumps({"reply": reply}).encode())
-
-    def _builtin(self, name, args):
-        if name == "log":
-            self.logs.append((args["level"], args["text"]))
-            return {}
-        if name == "metrics.read":
-            return {"values": {n: self.metrics[n] for n in args["names"] if n in self.metrics}}
-        if name == "kv.get":
-            return {"value": self.kv.get(args["key"])}
-        if name == "kv.put":
-            self.kv[args["key"]] = args["value"]
-            return {}
-        if name in ("fs.write", "fs.append"):
-            old = self.files.get(args["path"], "") if name == "fs.append" else ""
-            self.files[args["path"]] = old + args["data"]
-            return {"size": len(self.files[args["path"]].encode())}
-        if name == "fs.read":
-            if args["path"] not in self.files:
-                raise Error("not-found", f"file {args['path']!r}: not there")
-            return {"data": self.files[args["path"]][: args["max"]]}
-        if name == "fs.list":
-            head = "" if args["path"] == "." else args["path"] + "/"
-            return {"names": sorted(n[len(head) :] for n in self.files if n.startswith(head))}
-        raise Error("unavailable", f"{name}: no answer in this test")

@@ -1,0 +1,118 @@
+"""What answers the host calls of a test."""
+
+import binascii
+
+from ._errors import Error
+
+
+class Desk:
+    """Answers host calls from what a testing.Host has. A connection that its dial returns has
+    read(max), which returns b"" at the end, write(data), and close()."""
+
+    def __init__(self, host):
+        self._host, self._conns = host, []
+
+    def answers(self, name):
+        """The function that answers the calls of a name."""
+        return getattr(self, "_" + name.replace(".", "_"), None) or self._none(name)
+
+    def hang_up(self):
+        """Closes what a request left open, as an agent does."""
+        for conn in self._conns:
+            conn.close()
+        self._conns.clear()
+
+    def _none(self, name):
+        def none(_):
+            raise Error("unavailable", f"{name}: no answer in this test")
+
+        return none
+
+    def _log(self, args):
+        self._host.logs.append((args["level"], args["text"]))
+
+    def _metrics_read(self, args):
+        metrics = self._host.metrics
+        return {"values": {n: metrics[n] for n in args["names"] if n in metrics}}
+
+    def _kv_get(self, args):
+        return {"value": self._host.kv.get(args["key"])}
+
+    def _kv_put(self, args):
+        if args["value"] is None:
+            self._host.kv.pop(args["key"], None)
+        else:
+            self._host.kv[args["key"]] = args["value"]
+
+    def _fs_write(self, args):
+        if args["path"].startswith("/") or ".." in args["path"].split("/"):
+            raise Error("denied", f"path {args['path']!r}: outside")
+        self._host.files[args["path"]] = args["data"]
+        return {"size": len(args["data"].encode())}
+
+    def _fs_append(self, args):
+        return self._fs_write({**args, "data": self._host.files.get(args["path"], "") + args["data"]})
+
+    def _fs_read(self, args):
+        data = self._there(self._host.files.get(args["path"]), f"file {args['path']!r}: not there")
+        return {"data": data[: args["max"]], "size": len(data.encode())}
+
+    def _fs_list(self, args):
+        head = "" if args["path"] == "." else args["path"] + "/"
+        below = [n[len(head) :] for n in self._host.files if n.startswith(head)]
+        return {"names": sorted({first + slash for first, slash, _ in (n.partition("/") for n in below)})}
+
+    def _secret_use(self, args):
+        text = f"secret {args['name']}: not on this device"
+        value = self._there(self._host.secrets.get(args["name"]), text, "unavailable")
+        return {"value": value} if isinstance(value, str) else {"value_base64": _base64(value)}
+
+    def _dns_resolve(self, args):
+        text = f"resolve {args['name']!r}: no such name"
+        return {"addresses": self._there(self._host.names.get(args["name"]), text)}
+
+    def _http_request(self, args):
+        http = self._host.http or self._none("http.request")
+        asked = {k: v for k, v in args.items() if k not in ("body_base64", "timeout_ms")}
+        if "body_base64" in args:
+            asked["body"] = binascii.a2b_base64(args["body_base64"])
+        answer = {"status": 200, "headers": {}, "body": "", **http(asked)}
+        whole = answer["body"]
+        answer["body"] = whole[: args.get("max", len(whole))]
+        answer["truncated"] = len(answer["body"]) < len(whole)
+        if isinstance(whole, bytes):
+            answer["body_base64"] = _base64(answer.pop("body"))
+        return answer
+
+    def _tcp_connect(self, args):
+        host = f"[{args['host']}]" if ":" in args["host"] else args["host"]
+        address = f"{host}:{args['port']}"
+        self._conns.append((self._host.dial or self._none("tcp.connect"))(address))
+        return {"conn": len(self._conns), "address": address}
+
+    def _tcp_read(self, args):
+        data = self._conn(args).read(args["max"])
+        return {"data_base64": _base64(data), "eof": not data}
+
+    def _tcp_write(self, args):
+        data = binascii.a2b_base64(args["data_base64"])
+        self._conn(args).write(data)
+        return {"size": len(data)}
+
+    def _tcp_close(self, args):
+        self._conn(args).close()
+
+    def _conn(self, args):
+        if not 1 <= args["conn"] <= len(self._conns):
+            raise Error("not-found", f"connection {args['conn']}: not open")
+        return self._conns[args["conn"] - 1]
+
+    @staticmethod
+    def _there(value, text, code="not-found"):
+        if value is None:
+            raise Error(code, text)
+        return value
+
+
+def _base64(data):
+    return binascii.b2a_base64(data, newline=False).decode()
