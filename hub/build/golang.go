@@ -30,10 +30,11 @@ func goLanguage() *language {
 			name: "go", probe: goVersion, hint: "install Go 1.24 or newer and put it into PATH",
 		}},
 		locked:    "go.sum; the SDK comes from this hub",
-		artifacts: "wasm for every platform",
+		artifacts: "wasm for every platform; programs for " + strings.Join(jailed, ", ") + " where they are wanted",
+		native:    true,
 		coverage:  "measured by go test -cover, run as WebAssembly",
 		flags: func() string {
-			return "wasip1/wasm " + strings.Join(goBuildFlags, " ") + " sdk " + sdk.Sum()
+			return "wasip1/wasm native 1 " + strings.Join(goBuildFlags, " ") + " sdk " + sdk.Sum()
 		},
 		fetch: func(ctx context.Context, w *workspace) error { return w.goDownload(ctx) },
 		build: goBuild,
@@ -53,13 +54,36 @@ func goVersion(ctx context.Context) (string, error) {
 
 var goBuildFlags = []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="}
 
-func goBuild(ctx context.Context, w *workspace) ([]Output, error) {
-	out := filepath.Join(w.dir, "out.wasm")
-	args := append(append([]string{"build"}, goBuildFlags...), "-o", w.inside(out), ".")
-	if err := w.goRun(ctx, args...); err != nil {
+func goBuild(ctx context.Context, w *workspace) (out []Output, err error) {
+	if wantsNative(w.m) == "" {
+		module := filepath.Join(w.dir, "out.wasm")
+		if err := w.goRun(ctx, goBuildTo(w.inside(module))...); err != nil {
+			return nil, err
+		}
+		if out, err = wasmOutput(module); err != nil {
+			return nil, err
+		}
+	}
+	wanted, why, err := wantedNatives(w.m, out)
+	if err != nil {
 		return nil, err
 	}
-	return wasmOutput(out)
+	for _, of := range wanted {
+		program := filepath.Join(w.dir, "out."+of.Name)
+		if err := w.goCommand(ctx, "", of.Environ(), goBuildTo(w.inside(program))...); err != nil {
+			return nil, err
+		}
+		b, err := os.ReadFile(program)
+		if err != nil {
+			return nil, fmt.Errorf("build: %w", err)
+		}
+		out = append(out, Output{Platform: of.Name, Bytes: b, Note: "a static program: " + why})
+	}
+	return out, nil
+}
+
+func goBuildTo(out string) []string {
+	return append(append([]string{"build"}, goBuildFlags...), "-o", out, ".")
 }
 
 // wasmOutput is the one module at path, for every platform.
@@ -139,20 +163,20 @@ func (w *workspace) goDownload(ctx context.Context) error {
 	if err := sdk.WriteProxy(proxy); err != nil { // again each time: a crash may have left half of it
 		return fmt.Errorf("build: sdk: %w", err)
 	}
-	return w.goCommand(ctx, proxy, "mod", "download")
+	return w.goCommand(ctx, proxy, nil, "mod", "download")
 }
 
 const outputMax = 64 << 10
 
 // goRun runs the Go command in the source without a network.
 func (w *workspace) goRun(ctx context.Context, args ...string) error {
-	return w.goCommand(ctx, "", args...)
+	return w.goCommand(ctx, "", nil, args...)
 }
 
-// goCommand runs the Go command in the source with an environment that is ours alone, and
-// with a network when it is given the folder that has the SDK. It writes the caches that
+// goCommand runs the Go command in the source with an environment that is ours alone, but
+// for more, which says what it is built for; and with a network when it is given the folder that has the SDK. It writes the caches that
 // are the hub's, which is why it runs as the hub's user: nothing of the source runs.
-func (w *workspace) goCommand(ctx context.Context, proxy string, args ...string) error {
+func (w *workspace) goCommand(ctx context.Context, proxy string, more []string, args ...string) error {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT", "GOCACHE", "GOPROXY").Output()
 	said := strings.Split(strings.TrimSpace(string(out)), "\n")
 	if err != nil || len(said) != 3 {
@@ -178,7 +202,7 @@ func (w *workspace) goCommand(ctx context.Context, proxy string, args ...string)
 		}
 		c.env = append(c.env, proxies()...)
 	}
-	c.env = append(c.env, "GOPROXY="+from)
+	c.env = append(append(c.env, "GOPROXY="+from), more...)
 	return w.run(ctx, c)
 }
 

@@ -3,6 +3,7 @@ package build
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"runtime"
@@ -78,6 +79,30 @@ func wantsNative(m *protocol.Manifest) string {
 		}
 	}
 	return ""
+}
+
+// wantedNatives returns the platforms for which a compiled language's program is built
+// beside the module, or instead of it, and why: all that m supports where it asks for that;
+// else those that it names itself, whose engine would need more memory for the module than
+// their smallest device has.
+func wantedNatives(m *protocol.Manifest, module []Output) (out []platform.Platform, why string, err error) {
+	if why = wantsNative(m); why != "" || m.Runtime.Native == protocol.NativeAlso {
+		out, err = nativePlatforms(m)
+		return out, cmp.Or(why, "runtime.native is also"), err
+	}
+	if len(m.OS.Architectures) == 0 || len(module) == 0 {
+		return nil, "", nil
+	}
+	possible, err := nativePlatforms(m)
+	if err != nil { // nobody asked for one
+		return nil, "", nil //nolint:nilerr // see above
+	}
+	for _, p := range possible {
+		if p.Engine == platform.EngineInterpreter && len(module[0].Bytes) > p.ModuleKiB<<10 {
+			out = append(out, p)
+		}
+	}
+	return out, "the module is too large for small devices that interpret it", nil
 }
 
 // can refuses what wants to be native in a language that has no native artifacts.

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	platform "github.com/stavily/stavily/firmware-targets"
 	"github.com/stavily/stavily/hub/build/sdk"
 	"github.com/stavily/stavily/protocol"
 )
@@ -33,11 +34,13 @@ func rustLanguage() *language {
 			{name: "cargo", probe: rustVersion("cargo"), hint: "install Rust, and " + rustHint},
 			{name: "wasm32-wasip1", probe: rustTarget, hint: rustHint},
 		},
-		locked:     "Cargo.lock by checksum; the SDK comes from this hub or stands in the source",
-		artifacts:  "wasm for every platform",
+		locked: "Cargo.lock by checksum; the SDK comes from this hub or stands in the source",
+		artifacts: "wasm for every platform; programs where they are wanted, for " + strings.Join(jailed, ", ") +
+			" as far as the toolchain has the target",
+		native:     true,
 		runsSource: true,
 		flags: func() string {
-			return strings.Join(append(slices.Clone(rustProfile), "sdk", sdk.RustSum()), " ")
+			return strings.Join(append(slices.Clone(rustProfile), "native 1 sdk", sdk.RustSum()), " ")
 		},
 		fetch: rustFetch,
 		build: rustBuild,
@@ -143,12 +146,83 @@ func rustFetch(ctx context.Context, w *workspace) error {
 	return w.cargo(ctx, cargoCall{args: args, fetch: true, stdout: out})
 }
 
-func rustBuild(ctx context.Context, w *workspace) ([]Output, error) {
+func rustBuild(ctx context.Context, w *workspace) (out []Output, err error) {
 	c, err := findCargo(ctx)
 	if err != nil {
 		return nil, err
 	}
-	err = w.cargo(ctx, cargoCall{args: []string{
+	if wantsNative(w.m) == "" {
+		if out, err = rustModule(ctx, w, c); err != nil {
+			return nil, err
+		}
+	}
+	wanted, why, err := wantedNatives(w.m, out)
+	if err != nil {
+		return nil, err
+	}
+	var lacking []string
+	for _, of := range wanted {
+		target := c.nativeTarget(of)
+		if target == "" {
+			lacking = append(lacking, of.Name)
+			continue
+		}
+		program, err := rustProgram(ctx, w, target)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Output{Platform: of.Name, Bytes: program, Note: target + ": " + why})
+	}
+	if len(lacking) == 0 {
+		return out, nil
+	}
+	none := "none for " + strings.Join(lacking, ", ") + ": this hub's Rust has no target for it: run `rustup target add`"
+	if len(out) == 0 {
+		return nil, protocol.Errorf(protocol.CodeUnavailable, "build: %s", none)
+	}
+	out[len(out)-1].Note = strings.TrimPrefix(out[len(out)-1].Note+"; "+none, "; ")
+	return out, nil
+}
+
+// rustMachines are the first words of a platform's targets.
+var rustMachines = map[string]string{"amd64": "x86_64", "arm64": "aarch64", "riscv64": "riscv64gc"}
+
+// nativeTarget is the installed target for a platform: one that links statically, or, for
+// the hub's own platform, one that links to glibc. Empty: the toolchain has none.
+func (c cargo) nativeTarget(of platform.Platform) string {
+	for _, libc := range []string{"musl", "gnu"} {
+		target := rustMachines[of.GOARCH] + "-unknown-linux-" + libc
+		found, err := filepath.Glob(filepath.Join(c.sysroot, "lib/rustlib", target, "lib/libstd-*.rlib"))
+		if err == nil && len(found) > 0 && (libc == "musl" || of == here()) {
+			return target
+		}
+	}
+	return ""
+}
+
+// rustProgram compiles the source to a program for a target.
+func rustProgram(ctx context.Context, w *workspace, target string) ([]byte, error) {
+	plan := &capped{left: 1 << 20}
+	err := w.cargo(ctx, cargoCall{stdout: plan, args: []string{
+		"build", "--release", "--locked", "--offline", "--bins", "--target", target,
+		"--message-format=json-render-diagnostics",
+	}})
+	if err != nil {
+		return nil, err
+	}
+	found := executables(plan.Bytes())
+	if len(found) != 1 {
+		return nil, protocol.Errorf(protocol.CodeBadInput, "cargo build: programs %q: want one, src/main.rs", found)
+	}
+	rel, err := filepath.Rel(w.inside(w.dir), found[0])
+	if err != nil {
+		return nil, fmt.Errorf("build: %w", err)
+	}
+	return w.read(rel, protocol.ArtifactMax)
+}
+
+func rustModule(ctx context.Context, w *workspace, c cargo) ([]Output, error) {
+	err := w.cargo(ctx, cargoCall{args: []string{
 		"build", "--release", "--locked", "--offline", "--bins", "--target", c.target,
 	}})
 	if err != nil {
@@ -186,7 +260,7 @@ func rustTest(ctx context.Context, w *workspace, _ string) (tested, error) {
 		return tested{}, err
 	}
 	count := 0
-	for _, binary := range testBinaries(plan.Bytes()) {
+	for _, binary := range executables(plan.Bytes()) {
 		rel, err := filepath.Rel(w.inside(w.dir), binary)
 		if err != nil {
 			return tested{}, fmt.Errorf("test: %w", err)
@@ -207,8 +281,8 @@ func rustTest(ctx context.Context, w *workspace, _ string) (tested, error) {
 	return tested{said: fmt.Sprintf("%d tests passed", count)}, nil
 }
 
-// testBinaries reads what cargo says of the programs that it made.
-func testBinaries(said []byte) []string {
+// executables reads what cargo says of the programs that it made.
+func executables(said []byte) []string {
 	var out []string
 	lines := bufio.NewScanner(bytes.NewReader(said))
 	lines.Buffer(nil, 1<<20)
@@ -216,7 +290,7 @@ func testBinaries(said []byte) []string {
 		var m struct {
 			Executable string `json:"executable"`
 		}
-		if json.Unmarshal(lines.Bytes(), &m) == nil && strings.HasSuffix(m.Executable, ".wasm") {
+		if json.Unmarshal(lines.Bytes(), &m) == nil && m.Executable != "" {
 			out = append(out, m.Executable)
 		}
 	}
