@@ -320,8 +320,21 @@ var floors = []floor{
 		"what packs the SDK needs the place where it is kept",
 	},
 	{
+		"internal/bench/station",
+		[]string{"protocol", "wasmhost", "edge", "edge/disk"},
+		[]string{goGit, mochi, anyHub, anySim},
+		"a process that is an agent links what an agent does, or its start says nothing",
+	},
+	{
+		"internal/bench/agent",
+		[]string{"internal/bench/station"},
+		[]string{goGit, mochi, anyHub, anySim},
+		"it is a station in a process of its own",
+	},
+	{
 		"internal/bench",
 		[]string{
+			"internal/bench/station",
 			"protocol", "firmware-targets", "wasmhost", "wasmhost/meter",
 			"edge", "edge/mqtt", "edge/disk", "edge/sysinfo",
 			"hub", "hub/api", "hub/broker", "hub/build", "hub/deploy", "hub/fleet", "hub/registry",

@@ -60,7 +60,7 @@ type part func(args []string, in io.Reader, out io.Writer) error
 
 // parts returns every part. `bench part NAME ...` is how a row starts one.
 func parts() map[string]part {
-	return map[string]part{partBroker: brokerPart, partAgent: agentPart}
+	return map[string]part{partBroker: brokerPart}
 }
 
 func main() {

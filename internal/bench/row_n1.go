@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/stavily/stavily/internal/bench/station"
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/wasmhost"
 )
@@ -84,7 +85,7 @@ func (b *bench) delaysAt(language string, everyMS int) (out []line, err error) {
 // course is an agent's state directory and its hub.
 type course struct {
 	*bench
-	hub      *nearHub
+	hub      *station.Hub
 	language string
 	events   int
 	state    string // the agent's folder
@@ -121,33 +122,33 @@ func (r *round) perEvent() float64 { return r.used.Seconds() * 1e6 / float64(r.e
 
 // agentRound runs the agent for a while after its first output.
 func (c *course) agentRound() (r round, err error) {
-	s, err := openStation(c.ctx, c.path(c.state), c.hub)
+	s, err := station.Open(c.ctx, c.path(c.state), c.hub)
 	if err != nil {
 		return r, err
 	}
 	err = c.until("the first output", func() (bool, error) {
 		select {
-		case <-s.out:
+		case <-s.Out:
 			return true, nil
 		default:
 			return false, nil
 		}
 	})
 	if err != nil {
-		return r, errors.Join(err, s.close())
+		return r, errors.Join(err, s.Close())
 	}
-	was, _ := s.count()
+	was, _ := s.Count()
 	before, err := cpuTime()
 	if err == nil {
 		err = c.pause(eventTime)
 	}
-	is, delays := s.count()
+	is, delays := s.Count()
 	after, bad := cpuTime()
 	r = round{after - before, is - was, delays}
 	if r.events == 0 {
 		err = errors.Join(err, fmt.Errorf("no event came through in %s", eventTime))
 	}
-	return r, errors.Join(err, bad, s.close())
+	return r, errors.Join(err, bad, s.Close())
 }
 
 // pluginRound puts the same questions to the same plugins, one after the other.

@@ -1,18 +1,11 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"time"
 )
 
 const startRounds = 7
-
-// partAgent is an agent in a process of its own that says "out" when its first output
-// has delivered.
-const partAgent = "agent"
 
 // startUp is N3: from the start of a process to its first event out, on an agent that
 // has compiled its three plugins before. Beside it the start of a program that says
@@ -20,6 +13,10 @@ const partAgent = "agent"
 func startUp(b *bench) ([]line, error) {
 	program, err := b.hello()
 	if err != nil {
+		return nil, err
+	}
+	starts := b.path("agent")
+	if err := b.goBuild(".", starts, "./internal/bench/agent"); err != nil {
 		return nil, err
 	}
 	var out []line
@@ -39,7 +36,7 @@ func startUp(b *bench) ([]line, error) {
 			return out, err
 		}
 		agent := func() (float64, error) {
-			return b.firstWord("out", func() (*process, error) { return b.startPart(partAgent, b.path(c.state)) })
+			return b.firstWord("out", func() (*process, error) { return b.start(starts, b.path(c.state)) })
 		}
 		hello := func() (float64, error) {
 			return b.firstWord("hello", func() (*process, error) { return b.start(program) })
@@ -69,25 +66,4 @@ func (b *bench) firstWord(want string, start func() (*process, error)) (float64,
 		err = fmt.Errorf("process says %q, want %q", got, want)
 	}
 	return time.Since(began).Seconds() * 1000, err
-}
-
-// agentPart runs `bench part agent FOLDER` until its stdin ends.
-func agentPart(args []string, in io.Reader, out io.Writer) error {
-	if len(args) != 1 {
-		return fmt.Errorf("want a folder, got %q", args)
-	}
-	s, err := openStation(context.Background(), args[0], nil)
-	if err != nil {
-		return err
-	}
-	timer := time.NewTimer(endMax)
-	defer timer.Stop()
-	select {
-	case <-s.out:
-		fmt.Fprintln(out, "out")
-	case <-timer.C:
-		return errors.Join(fmt.Errorf("no output within %s", endMax), s.close())
-	}
-	_, _ = io.Copy(io.Discard, in)
-	return s.close()
 }

@@ -1,13 +1,14 @@
-package main
+// Package station is an agent in this process with all that it has on a device, disk and
+// plugins too, but for the network. It is apart from the rows of package main so that a
+// process which is only an agent links no more than an agent does.
+package station
 
 import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -19,18 +20,24 @@ import (
 	"github.com/stavily/stavily/wasmhost"
 )
 
-const benchWorkflow = "bench"
+// Workflow is what the station's workflow is called.
+const Workflow = "bench"
 
-// station is one agent in this process with all that it has on a device, disk and
-// plugins too, but for the network: its hub is a few lines that serve files and keep
-// records in the process's memory.
-type station struct {
+// Address is the agent of a station.
+func Address() protocol.Address { return protocol.Address{Site: "lab", Agent: "agent-0"} }
+
+// Station is one agent. Its hub is a few lines that serve files and keep records in the
+// process's memory.
+type Station struct {
+	// Out is closed when the first output has delivered.
+	Out chan struct{}
+
 	store  *disk.Store
 	engine *wasmhost.Host
 	host   *edge.Host
 	agent  *edge.Agent
 	inbox  *edge.Inbox
-	hub    *nearHub
+	hub    *Hub
 
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
@@ -40,15 +47,14 @@ type station struct {
 	fired     []time.Time // of events that are not delivered yet
 	delays    []float64   // from an event to the end of its output, µs
 	delivered int
-	out       chan struct{} // closed when the first output has delivered
 }
 
-// openStation starts an agent on a state directory. hub is nil for one without a line,
+// Open starts an agent on a state directory. hub is nil for one without a line,
 // which runs what its disk has.
-func openStation(ctx context.Context, dir string, hub *nearHub) (s *station, err error) {
+func Open(ctx context.Context, dir string, hub *Hub) (s *Station, err error) {
 	log := slog.New(slog.DiscardHandler)
-	s = &station{
-		hub: hub, inbox: edge.NewInbox(), kinds: map[edge.CallID]wasmhost.RequestKind{}, out: make(chan struct{}),
+	s = &Station{
+		hub: hub, inbox: edge.NewInbox(), kinds: map[edge.CallID]wasmhost.RequestKind{}, Out: make(chan struct{}),
 	}
 	if s.store, err = disk.Open(dir, log); err != nil {
 		return nil, err
@@ -64,7 +70,7 @@ func openStation(ctx context.Context, dir string, hub *nearHub) (s *station, err
 		Engine: s.engine, Store: s.store, Answered: s.answered, Log: log, Loads: min(2, runtime.NumCPU()),
 	})
 	c := edge.DefaultConfig()
-	c.Address, c.Epoch, c.Keyring = agentAt(0), 1, benchRing()
+	c.Address, c.Epoch, c.Keyring = Address(), 1, ring()
 	c.Device = protocol.Device{Platform: "linux-amd64", Engine: "compiler", Version: "bench"}
 	s.agent, err = edge.New(c, edge.Deps{Link: s, Store: s.store, Plugins: s, Random: rand.Reader, Log: log})
 	if err != nil {
@@ -77,13 +83,13 @@ func openStation(ctx context.Context, dir string, hub *nearHub) (s *station, err
 	s.ended.Go(func() { runner.Run(ctx) })
 	if hub != nil {
 		s.inbox.Online(true, 1)
-		s.say(protocol.DownHint, hub.hint)
+		s.say(protocol.DownHint, hub.Hint)
 	}
 	return s, nil
 }
 
-// close ends the agent as a signal does.
-func (s *station) close() error {
+// Close ends the agent as a signal does.
+func (s *Station) Close() error {
 	s.cancel()
 	s.ended.Wait()
 	s.host.Wait()
@@ -92,7 +98,7 @@ func (s *station) close() error {
 }
 
 // Start passes a call on and remembers what it asks.
-func (s *station) Start(c edge.Call) {
+func (s *Station) Start(c edge.Call) {
 	if c.Request != nil {
 		s.mu.Lock()
 		s.kinds[c.ID] = c.Request.Kind
@@ -102,10 +108,10 @@ func (s *station) Start(c edge.Call) {
 }
 
 // Stop passes on.
-func (s *station) Stop(i edge.Instance) { s.host.Stop(i) }
+func (s *Station) Stop(i edge.Instance) { s.host.Stop(i) }
 
 // answered notes when events come and when their outputs are through.
-func (s *station) answered(in edge.Answered) {
+func (s *Station) answered(in edge.Answered) {
 	now := time.Now()
 	s.mu.Lock()
 	kind := s.kinds[in.ID]
@@ -121,15 +127,16 @@ func (s *station) answered(in edge.Answered) {
 			s.fired = s.fired[1:]
 		}
 		if s.delivered++; s.delivered == 1 {
-			close(s.out)
+			close(s.Out)
 		}
 	}
 	s.mu.Unlock()
 	s.inbox.Answered(in)
 }
 
-// count returns how many outputs have delivered, and forgets the delays so far.
-func (s *station) count() (delivered int, delays []float64) {
+// Count returns how many outputs have delivered, and the times from their events in µs since
+// it was asked last.
+func (s *Station) Count() (delivered int, delays []float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delays, s.delays = s.delays, nil
@@ -137,7 +144,7 @@ func (s *station) count() (delivered int, delays []float64) {
 }
 
 // Send is the agent's line to its hub.
-func (s *station) Send(m protocol.Message) error {
+func (s *Station) Send(m protocol.Message) error {
 	if s.hub == nil {
 		return protocol.Errorf(protocol.CodeUnavailable, "no line")
 	}
@@ -154,13 +161,13 @@ func (s *station) Send(m protocol.Message) error {
 }
 
 // Listen hears nothing: what the hub says comes by say.
-func (s *station) Listen(string, func(protocol.Message)) error { return nil }
+func (s *Station) Listen(string, func(protocol.Message)) error { return nil }
 
-func (s *station) say(kind protocol.Kind, v any) {
-	s.inbox.Message(protocol.Message{Topic: protocol.Topic(agentAt(0), kind), Payload: protocol.MustMarshal(v)})
+func (s *Station) say(kind protocol.Kind, v any) {
+	s.inbox.Message(protocol.Message{Topic: protocol.Topic(Address(), kind), Payload: protocol.MustMarshal(v)})
 }
 
-func (s *station) serve(payload []byte) error {
+func (s *Station) serve(payload []byte) error {
 	var req protocol.FetchRequest
 	if err := protocol.Unmarshal(payload, &req); err != nil {
 		return err
@@ -174,7 +181,7 @@ func (s *station) serve(payload []byte) error {
 	return nil
 }
 
-func (s *station) keep(payload []byte) error {
+func (s *Station) keep(payload []byte) error {
 	var b protocol.Batch
 	if err := protocol.Unmarshal(payload, &b); err != nil || len(b.Records) == 0 {
 		return err
@@ -184,81 +191,36 @@ func (s *station) keep(payload []byte) error {
 	return nil
 }
 
-// nearHub is what a hub has for one agent.
-type nearHub struct {
+// Hub is what a hub has for one agent.
+type Hub struct {
+	// Hint is what the agent is told first.
+	Hint  protocol.Hint
 	files map[protocol.Digest][]byte
-	hint  protocol.Hint
 }
 
-// newNearHub seals the guests and a workflow of them.
-func (b *bench) newNearHub(language string, events, everyMS int) (*nearHub, error) {
-	h := &nearHub{files: map[protocol.Digest][]byte{}}
-	of := protocol.Assignment{Workflow: benchWorkflow}
-	d := protocol.Desired{Address: agentAt(0), Epoch: 1, Revision: 1, Issued: time.Now().UnixMilli()}
-	for _, kind := range guestKinds {
-		ref, err := h.release(b.guestFile(language, kind), guestManifest(language, kind))
-		if err != nil {
-			return nil, err
-		}
-		d.Releases = append(d.Releases, ref)
-		step := guestStep(kind, ref.Digest, events, everyMS)
-		switch kind {
-		case protocol.Trigger:
-			of.Trigger = step
-		case protocol.Action:
-			of.Actions = append(of.Actions, step)
-		default:
-			of.Outputs = append(of.Outputs, step)
-		}
-	}
-	d.Assignments = []protocol.Assignment{of}
-	key := benchKey(protocol.RoleDesired)
-	sealed, err := protocol.Seal(protocol.ContextDesired, key, protocol.MustMarshal(d))
-	h.hint = protocol.Hint{
-		Epoch: 1, Revision: 1, Digest: h.put(sealed), Size: int64(len(sealed)), Time: time.Now().UnixMilli(),
-	}
-	return h, err
-}
-
-func (h *nearHub) release(file string, m protocol.Manifest) (ref protocol.ReleaseRef, err error) {
-	wasm, err := os.ReadFile(file)
-	if err != nil {
-		return ref, err
-	}
-	h.put(wasm)
-	artifact := protocol.NewArtifact(protocol.PlatformWASM, wasm)
-	artifact.Metered = true
-	r := protocol.Release{Manifest: m, Artifacts: []protocol.Artifact{artifact}}
-	key := benchKey(protocol.RoleRelease)
-	sealed, err := protocol.Seal(protocol.ContextRelease, key, protocol.MustMarshal(r))
-	if err != nil {
-		return ref, fmt.Errorf("seal %s: %w", file, err)
-	}
-	info := r.Manifest.Plugin
-	return protocol.ReleaseRef{
-		Plugin: info.Name, Version: info.Version, Digest: h.put(sealed), Size: int64(len(sealed)),
-	}, nil
-}
-
-func (h *nearHub) put(b []byte) protocol.Digest {
+// Put keeps a file for the agent to fetch.
+func (h *Hub) Put(b []byte) protocol.Digest {
 	d := protocol.DigestOf(b)
+	if h.files == nil {
+		h.files = map[protocol.Digest][]byte{}
+	}
 	h.files[d] = b
 	return d
 }
 
-// benchKey is a seal key that every process of a row knows.
-func benchKey(r protocol.Role) protocol.SealKey {
+// Key is a seal key that every process of a row knows.
+func Key(r protocol.Role) protocol.SealKey {
 	seed := bytes.Repeat([]byte{byte(r)}, ed25519.SeedSize)
 	return protocol.SealKey{Role: r, Private: ed25519.NewKeyFromSeed(seed)}
 }
 
-func benchRing() protocol.Keyring {
+func ring() protocol.Keyring {
 	return protocol.Keyring{Version: 1, Keys: []protocol.PublicKey{
-		benchKey(protocol.RoleRelease).Public(), benchKey(protocol.RoleDesired).Public(),
+		Key(protocol.RoleRelease).Public(), Key(protocol.RoleDesired).Public(),
 	}}
 }
 
 var (
-	_ edge.Plugins  = (*station)(nil)
-	_ protocol.Link = (*station)(nil)
+	_ edge.Plugins  = (*Station)(nil)
+	_ protocol.Link = (*Station)(nil)
 )
