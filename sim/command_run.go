@@ -74,6 +74,7 @@ func (f *runFlags) run(cmd *cobra.Command, path string) error {
 	if done, err := f.elsewhere(cmd, s, []string{path}); done {
 		return err
 	}
+	defer collectLess()()
 	first := s.Seed
 	if cmd.Flags().Changed("seed") {
 		first = f.seed
@@ -184,33 +185,6 @@ func (f *runFlags) one(ctx context.Context, s *scenario.Scenario, seed uint64) (
 		return err
 	})
 	return r, err
-}
-
-// sweep runs many seeds. It goes on after a failure: how many fail says much.
-func (f *runFlags) sweep(cmd *cobra.Command, s *scenario.Scenario, first uint64) error {
-	out := cmd.OutOrStdout()
-	var failed, last *report.Result
-	broken := uint64(0)
-	for seed := first; seed < first+f.seeds; seed++ {
-		r, err := f.one(cmd.Context(), s, seed)
-		if err != nil {
-			return fmt.Errorf("seed %d: %w", seed, err)
-		}
-		last = r
-		if !r.Broken() {
-			continue
-		}
-		broken++
-		fmt.Fprintf(out, "seed %d  %s\n  again: %s\n", seed, clean(firstBroken(r)), f.repeat(s, seed))
-		if failed == nil {
-			failed = r
-		}
-	}
-	fmt.Fprintf(out, "%d of %d seeds held\n", f.seeds-broken, f.seeds)
-	if failed == nil {
-		return f.write(last)
-	}
-	return f.tell(cmd, failed)
 }
 
 // firstBroken says in a line what is wrong.

@@ -98,7 +98,7 @@ func TestExitCodes(t *testing.T) {
 		{"run workflow.yaml", 2, nil},
 		{"run small.yaml --until soon", 2, nil},
 		{"run none.yaml", 1, nil},
-		{"run held.yaml --seeds 2", 0, []string{"2 of 2 seeds held"}},
+		{"run held.yaml --seeds 5", 0, []string{"5 of 5 seeds held"}},
 		{"run small.yaml --seeds 2 --until 13m", 99, []string{"seed 3  expect[0]", "again: stavily sim run small.yaml --seed 4 --until 13m", "0 of 2 seeds held"}},
 		{"run held.yaml --seed 9 --count 1 --until 5m", 0, []string{"seed 9", "2 agents"}},
 	} {

@@ -57,6 +57,7 @@ func Measure(ctx context.Context, agents, minutes int) (p Pace, err error) {
 	if err != nil {
 		return p, err
 	}
+	defer collectLess()() // as the command does
 	empty := heap()
 	w, err := newWorld(ctx, s, Options{})
 	if err != nil {
