@@ -34,6 +34,8 @@ type Agent struct {
 	cfg     Config
 	link    protocol.Link
 	store   Store
+	later   LaterStore // store, if it is one
+	syncAt  time.Time  // when what waits for the disk goes there; zero: nothing does
 	plugins Plugins
 	random  io.Reader
 	machine func() // Deps.Measure
@@ -97,6 +99,7 @@ func New(c Config, d Deps) (*Agent, error) {
 		wall: d.Wall, log: d.Log, calls: map[CallID]*call{}, vault: d.Vault,
 	}
 	a.clock.floor = c.Build
+	a.later, _ = d.Store.(LaterStore)
 	return a, nil
 }
 
@@ -187,6 +190,7 @@ func (a *Agent) Tick(now time.Time) time.Time {
 		a.settle()
 	}
 	a.drainStuck()
+	a.sync()
 	return a.Next()
 }
 
@@ -195,7 +199,7 @@ func (a *Agent) Next() time.Time {
 	if a.pen.stuck {
 		return a.stuckDue()
 	}
-	t := a.figuresDue()
+	t := sooner(a.figuresDue(), a.syncAt)
 	for _, w := range a.works {
 		t = sooner(t, w.due(a.cfg.RunsMax))
 	}

@@ -26,12 +26,12 @@ const (
 
 // apply makes the input's changes, with room made for them where that helps.
 func (a *Agent) apply() error {
-	err := a.store.Apply(a.pen.changes)
+	err := a.write()
 	for range shedsMax {
 		if !errors.Is(err, ErrFull) || a.up && a.pen.tries < drainTries || !a.shed() {
 			break
 		}
-		err = a.store.Apply(a.pen.changes)
+		err = a.write()
 	}
 	return err
 }
@@ -106,7 +106,7 @@ func (a *Agent) drainStuck() {
 
 // stuckDue is Next while the disk refuses.
 func (a *Agent) stuckDue() time.Time {
-	t := a.pen.at
+	t := sooner(a.pen.at, a.syncAt)
 	if a.pen.full && a.up {
 		t = sooner(t, a.out.due())
 	}

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -177,7 +176,7 @@ func (a *Agent) sayRecords() {
 			continue
 		}
 		if len(batch.Records) == 0 {
-			l.waiting, l.sent, l.at = false, protocol.Mark{}, time.Time{}
+			a.nothing(of)
 			continue
 		}
 		if !a.send(protocol.UpRecords, protocol.MustMarshal(batch)) {
@@ -188,6 +187,25 @@ func (a *Agent) sayRecords() {
 		l.at = a.now.Add(doubled(a.cfg.AckWait, l.try, max(a.cfg.AckWait, a.cfg.PauseMax)))
 		l.try++
 	}
+}
+
+// nothing has a lane wait for its next record. What its account says of records that are
+// not there is corrected: the flash has lost them.
+func (a *Agent) nothing(of protocol.Lane) {
+	l := &a.out.lanes[of]
+	l.sent = protocol.Mark{}
+	if l.at = a.syncAt; !l.at.IsZero() || a.pen.stuck {
+		return // some are on their way to the disk
+	}
+	l.waiting = false
+	if l.Count == 0 {
+		return
+	}
+	a.log.Error("records are not on the disk any more: counted as dropped", slog.String("lane", of.String()),
+		slog.Uint64("dropped", l.Count))
+	l.Dropped += l.Count
+	l.Count, l.Bytes, l.touched = 0, 0, true
+	a.report.touch(a.now)
 }
 
 // pause has the lanes from of on wait: the line takes nothing now, and later lanes do not
@@ -301,7 +319,18 @@ func laneKey(of protocol.Lane) string { return keyLane + strconv.Itoa(int(of)) }
 func lanePrefix(of protocol.Lane) string { return keyOut + strconv.Itoa(int(of)) + "/" }
 
 func recordKey(of protocol.Lane, m protocol.Mark) string {
-	return fmt.Sprintf("%s%016x/%016x", lanePrefix(of), m.Boot, m.Sequence)
+	b := make([]byte, 0, len(keyOut)+20+1+16+1+16)
+	b = append(strconv.AppendInt(append(b, keyOut...), int64(of), 10), '/')
+	b = append(appendHex(b, m.Boot), '/')
+	return string(appendHex(b, m.Sequence))
+}
+
+// appendHex adds v with 16 digits.
+func appendHex(b []byte, v uint64) []byte {
+	for shift := 60; shift >= 0; shift -= 4 {
+		b = append(b, "0123456789abcdef"[v>>shift&15])
+	}
+	return b
 }
 
 func markOf(of protocol.Lane, key string) (protocol.Mark, error) {

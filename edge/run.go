@@ -260,6 +260,7 @@ func (r *Runner) drain(timer *time.Timer) {
 		select {
 		case <-r.Inbox.wake:
 			r.round()
+			r.Agent.Tick(time.Now())
 		case <-timer.C:
 			return // what they were asked is asked again after the next boot
 		}

@@ -153,4 +153,4 @@ func Remove(dir string) error {
 // isHex reports whether name is a digest as files are named.
 func isHex(name string) bool { return len(name) == 64 && strings.Trim(name, "0123456789abcdef") == "" }
 
-var _ edge.Store = (*Store)(nil)
+var _ edge.LaterStore = (*Store)(nil)

@@ -13,3 +13,10 @@ func TestMemory(t *testing.T) {
 		return func() edge.Store { return m }
 	})
 }
+
+func TestSlow(t *testing.T) {
+	storetest.Run(t, func(*testing.T) func() edge.Store {
+		m := storetest.NewMemory()
+		return func() edge.Store { return storetest.NewSlow(m) }
+	})
+}

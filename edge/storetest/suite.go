@@ -25,6 +25,8 @@ func Run(t *testing.T, fresh func(t *testing.T) (open func() edge.Store)) {
 		{"chunks", testChunks},
 		{"wrong file", testWrongFile},
 		{"keep", testKeep},
+		{"lane", testLane},
+		{"later", testLater},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, fresh(t)) })
 	}
@@ -210,5 +212,90 @@ func apply(t *testing.T, s edge.Store, changes ...edge.Change) {
 	t.Helper()
 	if err := s.Apply(changes); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func outKey(n int) string { return fmt.Sprintf("out/1/%016x/%016x", 1+n/100, n) }
+
+// testLane adds records at the end of a lane and lets them go at its beginning, now and
+// then one in its middle, over many starts.
+func testLane(t *testing.T, open func() edge.Store) {
+	var want []string
+	n := 0
+	for round := range 30 {
+		s := open()
+		var changes []edge.Change
+		for range 20 {
+			n++
+			want = append(want, outKey(n))
+			changes = append(changes, edge.Change{Key: outKey(n), Value: fmt.Appendf(nil, "v%s", outKey(n))})
+		}
+		apply(t, s, changes...)
+		changes = nil
+		for _, key := range want[:min(len(want), 1+round)] {
+			changes = append(changes, edge.Change{Key: key})
+		}
+		want = slices.Delete(want, 0, len(changes))
+		if middle := len(want) / 2; middle < len(want) {
+			changes = append(changes, edge.Change{Key: want[middle]})
+			want = slices.Delete(want, middle, middle+1)
+		}
+		apply(t, s, changes...)
+		wantLane(t, s, "", want)
+		if len(want) > 5 {
+			wantLane(t, s, want[3]+"\x00", want[4:])
+			if v, err := s.Get(want[2]); err != nil || string(v) != "v"+want[2] {
+				t.Fatalf("get of a record: %q, %v", v, err)
+			}
+		}
+	}
+	wantLane(t, open(), "", want)
+}
+
+func wantLane(t *testing.T, s edge.Store, from string, want []string) {
+	t.Helper()
+	var got []string
+	err := s.Scan("out/1/", from, func(key string, value []byte) bool {
+		if string(value) != "v"+key {
+			t.Errorf("scan: %q has %q", key, value)
+		}
+		got = append(got, key)
+		return true
+	})
+	if err != nil || !slices.Equal(got, want) {
+		t.Fatalf("lane from %q: %d records, %v, want %d:\n%q\n%q", from, len(got), err, len(want), got, want)
+	}
+}
+
+// testLater holds a store that can wait to what it says of it.
+func testLater(t *testing.T, open func() edge.Store) {
+	s, ok := open().(edge.LaterStore)
+	if !ok {
+		return // it puts everything at once
+	}
+	later := func(changes ...edge.Change) {
+		t.Helper()
+		if err := s.ApplyLater(changes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(t, s, edge.Change{Key: outKey(1), Value: []byte("v" + outKey(1))})
+	later(edge.Change{Key: outKey(2), Value: []byte("v" + outKey(2))}, edge.Change{Key: "k", Value: []byte("1")})
+	if v, err := s.Get("k"); string(v) != "1" || err != nil {
+		t.Fatalf("a key that waits: %q, %v", v, err)
+	}
+	wantLane(t, s, "", []string{outKey(1)}) // what may be lost is not sent
+	later(edge.Change{Key: outKey(1)})
+	wantLane(t, s, "", nil)
+	if err := s.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	wantLane(t, s, "", []string{outKey(2)})
+	later(edge.Change{Key: outKey(3), Value: []byte("v" + outKey(3))})
+	apply(t, s, edge.Change{Key: "k", Value: []byte("2")})
+	s, _ = open().(edge.LaterStore)
+	wantLane(t, s, "", []string{outKey(2), outKey(3)})
+	if v, err := s.Get("k"); string(v) != "2" || err != nil {
+		t.Fatalf("k: %q, %v", v, err)
 	}
 }
