@@ -36,6 +36,10 @@ type row struct {
 // rows returns every row there is, in the order in which they are measured.
 func rows() []row {
 	return []row{
+		{"L1", artifactBytes},
+		{"L2", coldStart},
+		{"L3", warmMemory},
+		{"L4", languageCall},
 		{"N1", eventCPU},
 		{"N2", eventDelay},
 		{"N3", startUp},
