@@ -20,17 +20,18 @@ func (p *Publisher) testAll(ctx context.Context, c *candidate) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := c.uses(); err != nil {
+	odd, err := c.uses()
+	if err != nil {
 		return "", err
 	}
 	own, err := p.test(ctx, c)
-	if len(files) == 0 {
+	if own += odd; len(files) == 0 {
 		return own, err
 	}
 	switch {
 	case errors.Is(err, errSkipped):
 	case errors.Is(err, build.ErrEmptySuite) && c.release.Manifest.Testing.Coverage == 0:
-		own = "its suite has cases only"
+		own = "its suite has cases only" + odd
 	case err != nil:
 		return own, err
 	}
@@ -38,16 +39,20 @@ func (p *Publisher) testAll(ctx context.Context, c *candidate) (string, error) {
 	return own + "; " + held, err
 }
 
-// uses refuses code that makes host calls which the manifest does not ask for (M-32).
-func (c *candidate) uses() error {
+// uses refuses code that makes host calls which the manifest does not ask for, and warns of
+// what it asks for and the code does not use (M-32).
+func (c *candidate) uses() (odd string, err error) {
 	if c.module == nil {
-		return nil
+		return "", nil
 	}
 	u, err := cases.Code{Module: c.module, Script: c.script}.Find(&c.release.Manifest)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return u.Err()
+	for _, warning := range u.Warnings() {
+		odd += "; " + warning
+	}
+	return odd, u.Err()
 }
 
 // hold holds what was built to its cases, as an agent would load it.
@@ -73,7 +78,7 @@ func (p *Publisher) hold(ctx context.Context, c *candidate, files []*cases.File)
 	}
 	said := fmt.Sprintf("%d cases passed", len(r.Cases))
 	if len(r.Unused) > 0 { // M-32
-		said += "; warning: no case uses " + strings.Join(r.Unused, ", ")
+		said += "; no case uses " + strings.Join(r.Unused, ", ")
 	}
 	return said, r.Err()
 }
