@@ -19,6 +19,7 @@ func hubCommand() *cobra.Command {
 	var allow []string
 	var listen, apiAddress, logFormat, cache string
 	var verbose bool
+	var builds hub.BuildPolicy
 	cmd := &cobra.Command{
 		Use:   "hub",
 		Short: "Run the hub",
@@ -38,6 +39,10 @@ func hubCommand() *cobra.Command {
 			if cfg.Approve, err = hub.ParseApprovals(allow); err != nil {
 				return fmt.Errorf("--allow: %w", err)
 			}
+			cfg.Builds = builds
+			if cfg, err = cfg.WithFile(); err != nil {
+				return err
+			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
 			return hub.Serve(ctx, cfg, logger(cmd.ErrOrStderr(), logFormat, verbose), ready(cmd.OutOrStdout(), home))
@@ -49,6 +54,10 @@ func hubCommand() *cobra.Command {
 	f.StringVar(&cache, "cache", "", "folder of build results and dependencies (default: in the home)")
 	f.StringArrayVar(&allow, "allow", nil, "allow every plugin that asks for it a capability with its scope, "+
 		"such as process.execute:uptime")
+	f.BoolVar(&builds.AllowUnmeasured, "allow-unmeasured", false,
+		"publish plugins whose coverage cannot be measured, whatever they promise (hub.yaml: builds.allow_unmeasured)")
+	f.BoolVar(&builds.AllowUnconfined, "allow-unconfined-builds", false, "run build scripts and native tests of plugins "+
+		"although this machine cannot confine them (hub.yaml: builds.allow_unconfined)")
 	f.StringVar(&logFormat, "log-format", "text", "text or json")
 	f.BoolVar(&verbose, "verbose", false, "log every message")
 	return cmd

@@ -35,6 +35,8 @@ type Config struct {
 	// Approve is what the operator allows any plugin to be granted; a grant is the
 	// manifest's wish cut by this and by the device's own policy.
 	Approve []protocol.Grant
+	// Builds is what may pass at a publication that the default does not let pass.
+	Builds BuildPolicy
 	// RunsKept bounds how long a run is kept.
 	RunsKept time.Duration
 	// BuildTimeout bounds one build.

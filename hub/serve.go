@@ -112,6 +112,7 @@ func (s *server) openRest() (err error) {
 	}
 	builder, err := build.New(build.Config{
 		CacheDir: s.cfg.cacheDir(), Log: s.log, Compile: wasmhost.Compile{Command: s.cfg.Compile},
+		AllowUnmeasured: s.cfg.Builds.AllowUnmeasured, AllowUnconfined: s.cfg.Builds.AllowUnconfined,
 	})
 	if err != nil {
 		return err
