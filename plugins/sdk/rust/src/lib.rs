@@ -43,7 +43,7 @@
 //! [`testing`] is a host for unit tests.
 
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
+#![deny(missing_docs)]
 
 mod batch;
 mod cbor;

@@ -13,6 +13,8 @@
 //! let mut host = Host::start(plugin, ()).unwrap();
 //! assert_eq!(host.run(21).unwrap(), Value::Int(42));
 //! ```
+//!
+//! What it has no map for, `http.request` and `tcp.*`, a test answers by [`Desk::answer`].
 
 use crate::cbor::Cbor;
 use crate::codec::{Codec, MESSAGE_MAX};
@@ -21,7 +23,7 @@ use crate::error::{code, Error, Result};
 use crate::plugin::{Config, Plugin};
 use crate::request::{Event, Grant, Run};
 use crate::value::{IntoValue, Value};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
@@ -65,6 +67,10 @@ pub struct Desk {
     pub kv: BTreeMap<String, Value>,
     /// The plugin's own folder, by path.
     pub files: BTreeMap<String, String>,
+    /// What secret.use tells, by name.
+    pub secrets: BTreeMap<String, String>,
+    /// The addresses that dns.resolve answers, by name.
+    pub names: BTreeMap<String, Vec<String>>,
     /// What the plugin logged, oldest first: the level's number, and the text.
     pub logs: Vec<(i64, String)>,
     /// The host calls that were made, logs too, oldest first.
@@ -173,6 +179,39 @@ impl<C: Config + 'static> Host<C> {
         self.ask("check", Value::map().with("now_ms", self.now_ms)).map(|_| ())
     }
 
+    /// Hands an action or an output several events at once, as an agent does when a queue has
+    /// built up, and asks again for what it left out. The outcome of each; an output's is null.
+    pub fn batch(&mut self, events: Vec<Value>) -> Result<Vec<Result<Value>>> {
+        let output = self.plugin.hello().take("hello").get("type").and_then(Value::as_str) == Some("output");
+        let kind = if output { "deliver" } else { "run" };
+        let mut work: VecDeque<Value> = VecDeque::new();
+        for (i, data) in events.into_iter().enumerate() {
+            let run = Run { key: format!("key-{}", i + 1), ..self.request(data) };
+            work.push_back(run.into_value());
+        }
+        let mut outcomes = Vec::new();
+        while !work.is_empty() {
+            let items = Value::List(work.iter().cloned().collect());
+            let body = Value::map()
+                .with("kind", kind)
+                .with("deadline_ms", 30_000)
+                .with("now_ms", self.now_ms)
+                .with("items", items);
+            let answered: Vec<Value> = self.ask("batch", body)?.take("items").read()?;
+            if answered.is_empty() || answered.len() > work.len() {
+                return Err(format!("test: {} answers to {} events", answered.len(), work.len()).into());
+            }
+            for mut item in answered {
+                work.pop_front();
+                outcomes.push(match item.take("error") {
+                    Value::Null => Ok(item.take("data")),
+                    e => Err(error_of(&e)),
+                });
+            }
+        }
+        Ok(outcomes)
+    }
+
     /// What an action or output is asked for an event of now with this data.
     pub fn request(&self, data: impl IntoValue) -> Run {
         Run {
@@ -258,9 +297,14 @@ impl Desk {
                 return Ok(self.write(text("path"), whole));
             }
             "fs.read" => return self.read(&text("path"), args),
-            "fs.list" => {
-                let names: Vec<String> = self.files.keys().cloned().collect();
-                return Ok(Value::map().with("names", names));
+            "fs.list" => return Ok(Value::map().with("names", self.list(&text("path")))),
+            "secret.use" => {
+                let gone = || Error::coded(code::UNAVAILABLE, format!("secret {}: not on this device", text("name")));
+                return Ok(Value::map().with("value", self.secrets.get(&text("name")).ok_or_else(gone)?.clone()));
+            }
+            "dns.resolve" => {
+                let gone = || Error::coded(code::NOT_FOUND, format!("resolve {:?}: no such name", text("name")));
+                return Ok(Value::map().with("addresses", self.names.get(&text("name")).ok_or_else(gone)?.clone()));
             }
             _ => return Err(Error::coded(code::UNAVAILABLE, format!("{}: no answer in this test", name))),
         }
@@ -271,6 +315,14 @@ impl Desk {
         let size = data.len();
         self.files.insert(path, data);
         Value::map().with("size", size)
+    }
+
+    /// The files and, with a slash, the folders of a folder.
+    fn list(&self, path: &str) -> Vec<String> {
+        let head = if path == "." { String::new() } else { format!("{}/", path) };
+        let below = self.files.keys().filter_map(|n| n.strip_prefix(&head));
+        let names: BTreeSet<String> = below.map(|n| n.split_inclusive('/').next().unwrap_or(n).to_string()).collect();
+        names.into_iter().collect()
     }
 
     fn read(&self, path: &str, args: &Value) -> Result<Value> {

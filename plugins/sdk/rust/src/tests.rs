@@ -214,3 +214,52 @@ fn network() {
     assert_eq!(host.run(()).unwrap(), Value::Text("204 b ab".to_string()));
     assert_eq!(host.calls.last().map(|(name, _)| name.as_str()), Some("tcp.close"));
 }
+
+#[test]
+fn a_test_hands_a_batch_and_asks_again_for_the_rest() {
+    let plugin = || {
+        Plugin::action("one", |ctx, _: &(), run: Run| {
+            let n: i64 = run.event.decode()?;
+            ctx.kv_put("last", run.key)?;
+            if n == 2 {
+                return Err(Error::retryable("busy"));
+            }
+            Ok("x".repeat(n as usize))
+        })
+    };
+    let mut host = Host::start(plugin, ()).unwrap();
+    let outcomes = host.batch(vec![Value::Int(1), Value::Int(2), Value::Int(40_000), Value::Int(50_000)]).unwrap();
+    let sizes: Vec<_> = outcomes.iter().map(|o| o.as_ref().map(|v| v.as_str().map(str::len))).collect();
+    let busy = Error::retryable("busy");
+    assert_eq!(sizes, [Ok(Some(1)), Err(&busy), Ok(Some(40_000)), Ok(Some(50_000))]);
+    assert_eq!(host.kv["last"], "key-4".into_value());
+
+    let first = || {
+        Plugin::output("some", |_, _: &(), _| Err("not this one".into()))
+            .batch(|ctx, _, work| vec![ctx.append("log", &work[0].key, false).map(|_| Value::Null)])
+    };
+    let mut host = Host::start(first, ()).unwrap();
+    assert_eq!(host.batch(vec![Value::Null, Value::Null]).unwrap(), [Ok(Value::Null), Ok(Value::Null)]);
+    assert_eq!(host.files["log"], "key-1key-2");
+}
+
+#[test]
+fn a_test_has_secrets_names_and_folders() {
+    let plugin = || {
+        Plugin::action("some", |ctx, _: &(), _| {
+            ctx.write_file("a/b/c", "1")?;
+            ctx.write_file("d", "2")?;
+            let mut all = ctx.list_files(".")?;
+            all.extend(ctx.list_files("a")?);
+            all.extend(ctx.resolve("plc")?);
+            all.push(String::from_utf8(ctx.secret("key")?)?);
+            Ok(all)
+        })
+    };
+    let mut host = Host::start(plugin, ()).unwrap();
+    host.names.insert("plc".to_string(), vec!["10.0.0.5".to_string()]);
+    assert_eq!(host.run(Value::Null).unwrap_err().code(), crate::code::RETRYABLE, "a secret that is not there yet");
+    host.secrets.insert("key".to_string(), "hunter2".to_string());
+    let want = ["a/", "d", "b/", "10.0.0.5", "hunter2"].map(IntoValue::into_value);
+    assert_eq!(host.run(Value::Null).unwrap(), Value::List(want.to_vec()));
+}
