@@ -53,6 +53,7 @@ func rows() []row {
 		{"N13", durablePut},
 		{"N14", reportBytes},
 		{"N16", planning},
+		{"N17", bootTime},
 		{"W1", warmCall},
 		{"W2", instanceMemory},
 		{"W3", batchCost},

@@ -38,50 +38,6 @@ func eventCPU(b *bench) ([]line, error) {
 	return out, nil
 }
 
-// eventDelay is N2: the time from an event to the end of its output, no broker between:
-// at 500 events a second, where an agent that is slower has a queue before it, and at
-// 20, where each event is alone.
-func eventDelay(b *bench) ([]line, error) {
-	var out []line
-	for _, language := range []string{inRust, inGo} {
-		for _, everyMS := range []int{2, 50} {
-			lines, err := b.delaysAt(language, everyMS)
-			out = append(out, lines...)
-			if err != nil {
-				return out, err
-			}
-		}
-	}
-	return out, nil
-}
-
-// delaysAt measures one event at a time, each so long after the one before.
-func (b *bench) delaysAt(language string, everyMS int) (out []line, err error) {
-	c, err := b.newCourse(language, 1, everyMS)
-	if err != nil {
-		return nil, err
-	}
-	agent, err := c.agentRound()
-	if err != nil {
-		return nil, err
-	}
-	alone, err := c.pluginRound()
-	if err != nil {
-		return nil, err
-	}
-	name := fmt.Sprintf("trigger to output, %s plugins, durable, at %d events/s, %.0f/s done",
-		language, 1000/everyMS, float64(agent.events)/eventTime.Seconds())
-	for _, q := range []struct {
-		name string
-		at   float64
-		most float64
-	}{{", p50", 0.5, 60}, {", p99", 0.99, 500}} {
-		value, base := quantile(agent.delays, q.at), quantile(alone.delays, q.at)
-		out = append(out, line{name + q.name, value, "µs", "the plugins alone", base, atMost(q.most)})
-	}
-	return out, nil
-}
-
 // course is an agent's state directory and its hub.
 type course struct {
 	*bench
@@ -126,15 +82,7 @@ func (c *course) agentRound() (r round, err error) {
 	if err != nil {
 		return r, err
 	}
-	err = c.until("the first output", func() (bool, error) {
-		select {
-		case <-s.Out:
-			return true, nil
-		default:
-			return false, nil
-		}
-	})
-	if err != nil {
+	if err := c.rung("the first output", s.Out); err != nil {
 		return r, errors.Join(err, s.Close())
 	}
 	was, _ := s.Count()
@@ -149,6 +97,18 @@ func (c *course) agentRound() (r round, err error) {
 		err = errors.Join(err, fmt.Errorf("no event came through in %s", eventTime))
 	}
 	return r, errors.Join(err, bad, s.Close())
+}
+
+// rung waits until a channel is closed.
+func (c *course) rung(what string, bell <-chan struct{}) error {
+	return c.until(what, func() (bool, error) {
+		select {
+		case <-bell:
+			return true, nil
+		default:
+			return false, nil
+		}
+	})
 }
 
 // pluginRound puts the same questions to the same plugins, one after the other.

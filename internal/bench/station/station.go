@@ -31,6 +31,8 @@ func Address() protocol.Address { return protocol.Address{Site: "lab", Agent: "a
 type Station struct {
 	// Out is closed when the first output has delivered.
 	Out chan struct{}
+	// Woke is closed when the trigger has answered first.
+	Woke chan struct{}
 
 	store  *disk.Store
 	engine *wasmhost.Host
@@ -46,6 +48,7 @@ type Station struct {
 	kinds     map[edge.CallID]wasmhost.RequestKind
 	fired     []time.Time // of events that are not delivered yet
 	delays    []float64   // from an event to the end of its output, µs
+	wakes     int
 	delivered int
 }
 
@@ -55,6 +58,7 @@ func Open(ctx context.Context, dir string, hub *Hub) (s *Station, err error) {
 	log := slog.New(slog.DiscardHandler)
 	s = &Station{
 		hub: hub, inbox: edge.NewInbox(), kinds: map[edge.CallID]wasmhost.RequestKind{}, Out: make(chan struct{}),
+		Woke: make(chan struct{}),
 	}
 	if s.store, err = disk.Open(dir, log); err != nil {
 		return nil, err
@@ -71,6 +75,7 @@ func Open(ctx context.Context, dir string, hub *Hub) (s *Station, err error) {
 	})
 	c := edge.DefaultConfig()
 	c.Address, c.Epoch, c.Keyring = Address(), 1, ring()
+	c.LaneBytes[protocol.LaneEvent] = 1 << 30 // a backlog is to stay
 	c.Device = protocol.Device{Platform: "linux-amd64", Engine: "compiler", Version: "bench"}
 	s.agent, err = edge.New(c, edge.Deps{Link: s, Store: s.store, Plugins: s, Random: rand.Reader, Log: log})
 	if err != nil {
@@ -117,6 +122,9 @@ func (s *Station) answered(in edge.Answered) {
 	kind := s.kinds[in.ID]
 	delete(s.kinds, in.ID)
 	if kind == wasmhost.Wake {
+		if s.wakes++; s.wakes == 1 {
+			close(s.Woke)
+		}
 		for range in.Answer.Events {
 			s.fired = append(s.fired, now)
 		}
