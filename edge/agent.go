@@ -22,6 +22,8 @@ type Deps struct {
 	// Vault opens this agent's secrets and gives them to its plugins. Nil: it has none, and
 	// never speaks of them.
 	Vault Vault
+	// Site takes what plugins publish on local topics beyond this device. Nil: nobody does.
+	Site Site
 	// Wall tells what the wall clock shows at the time of an input. Nil: that time itself.
 	// A simulation has no monotonic clock in its times: it hands in steady ones, by which
 	// the agent waits, and lets the wall clock over them jump.
@@ -54,6 +56,7 @@ type Agent struct {
 	report  report
 	figures figures
 	vault   Vault // may be nil
+	site    Site  // may be nil
 	secrets secrets
 
 	held     *generation // nil: nothing deployed
@@ -96,7 +99,7 @@ func New(c Config, d Deps) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg: c, link: d.Link, store: d.Store, plugins: d.Plugins, random: d.Random, machine: d.Measure,
-		wall: d.Wall, log: d.Log, calls: map[CallID]*call{}, vault: d.Vault,
+		wall: d.Wall, log: d.Log, calls: map[CallID]*call{}, vault: d.Vault, site: d.Site,
 	}
 	a.clock.floor = c.Build
 	a.later, _ = d.Store.(LaterStore)

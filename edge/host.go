@@ -27,6 +27,9 @@ type HostConfig struct {
 	Audit func([]protocol.Audit)
 	// KV gives an instance what it puts by; nil keeps it in memory.
 	KV func(Instance) wasmhost.KV
+	// Publish takes what plugins publish on local topics, on any goroutine; it must not wait.
+	// Nil: they may not.
+	Publish func(Publication) error
 	// Rest frees plugins that were not asked for so long, their code too; the next
 	// question loads them again, from the disk and checked again. One that is costly to
 	// load rests later, one that was loaded and not asked yet sooner. 0 means never.
@@ -70,6 +73,7 @@ type worker struct {
 	asked    bool          // since it was loaded
 	next     time.Duration // when it wants to be asked again; 0: it did not say
 	told     map[string]protocol.Audit
+	says     *publisher // nil: it may not publish
 }
 
 // NewHost returns a Host whose plugins all end with ctx; Wait waits for that.
@@ -102,6 +106,9 @@ func (h *Host) hire(i Instance, before *worker) *worker {
 	w := &worker{host: h, instance: i, calls: make(chan Call, callsMax), done: make(chan struct{})}
 	if before != nil {
 		w.after = before.done
+	}
+	if h.cfg.Publish != nil {
+		w.says = newPublisher(i, h.cfg.Publish)
 	}
 	w.ctx, w.cancel = context.WithCancel(h.ctx)
 	h.workers[i] = w
@@ -280,6 +287,9 @@ type batcher interface {
 }
 
 func (w *worker) ask(together []Call) []wasmhost.Answer {
+	if w.says != nil {
+		w.says.asked(together)
+	}
 	if all, ok := w.plugin.(batcher); ok && len(together) > 1 {
 		rs := make([]wasmhost.Request, len(together))
 		for i, c := range together {
@@ -316,6 +326,9 @@ func (w *worker) load(l *Load) error {
 		return err
 	}
 	spec.Workflow, spec.KV = w.instance.Workflow, w.keeps()
+	if w.says != nil {
+		spec.Publish = func(m wasmhost.Message) error { return w.says.publish(time.Now(), m) }
+	}
 	if w.plugin != nil {
 		w.plugin.Close(w.ctx)
 		w.plugin = nil

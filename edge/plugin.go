@@ -35,6 +35,8 @@ type Call struct {
 	Instance Instance
 	Load     *Load
 	Request  *wasmhost.Request
+	// Depth counts the local messages that led to the request.
+	Depth uint8
 }
 
 // Load makes an instance ready: the artifact is read from the store by digest,

@@ -38,8 +38,10 @@ type Inbox struct {
 	line     *lineState // newest, not given to the agent yet
 	ring     *protocol.Keyring
 	figures  map[string]float64 // of the machine
-	told     Told
-	audited  time.Time // when audits were given to the agent last
+	// published waits to be heard by triggers.
+	published []Publication
+	told      Told
+	audited   time.Time // when audits were given to the agent last
 }
 
 type lineState struct {
@@ -155,12 +157,15 @@ type mail struct {
 	line     *lineState
 	ring     *protocol.Keyring
 	figures  map[string]float64
+
+	published []Publication
 }
 
 func (i *Inbox) take() mail {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	m := mail{i.messages, i.answers, i.line, i.ring, i.figures}
+	m := mail{i.messages, i.answers, i.line, i.ring, i.figures, i.published}
+	i.published = nil
 	if i.hint != nil {
 		m.messages = append(m.messages, *i.hint)
 	}
@@ -231,6 +236,9 @@ func (r *Runner) round() {
 		r.Agent.online(time.Now(), m.line.up, m.line.session)
 	}
 	r.Agent.answered(time.Now(), m.answers)
+	if len(m.published) > 0 {
+		r.Agent.Published(time.Now(), m.published)
+	}
 	for _, in := range m.messages {
 		r.Agent.Handle(time.Now(), in)
 	}

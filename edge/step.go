@@ -29,6 +29,8 @@ type savedRun struct {
 	Next    uint32            `cbor:"4,keyasint"` // step, counted from the first action
 	Results []protocol.Result `cbor:"5,keyasint,omitempty"`
 	Tries   uint32            `cbor:"6,keyasint"` // of the next step
+	// Depth counts the local messages that led to the event.
+	Depth uint8 `cbor:"7,keyasint,omitempty"`
 }
 
 // step asks the next step of the first run that waits, and with it of those behind it

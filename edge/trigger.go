@@ -54,6 +54,11 @@ type trigger struct {
 	missed time.Time // the first firing that was missed while the agent was off
 	call   CallID    // 0: none under way
 	tries  int
+
+	topics  []string      // filters that it waits for
+	heard   []Publication // what came on them, oldest first
+	message *Publication  // of the wake that is due or under way
+	refused []string      // filters beyond its grants
 }
 
 // savedTrigger is what a trigger leaves on the disk. Of tells whether it is still the
@@ -279,6 +284,7 @@ func (a *Agent) loaded(w *work, err *protocol.Error) {
 	w.phase, w.tries = protocol.PhaseRunning, 0
 	w.trial.begun = a.now
 	w.trigger.why, w.trigger.at, w.trigger.call = wasmhost.WhyStart, a.now, 0
+	w.trigger.message, w.trigger.topics, w.trigger.heard = nil, nil, nil
 	a.log.Info("assignment running", slog.String("workflow", string(w.of.Workflow)))
 }
 
@@ -336,6 +342,7 @@ func (w *work) due(runsMax int) time.Time {
 // wake wakes a trigger whose time has come, unless too many of its runs wait.
 func (a *Agent) wake(w *work) {
 	t := &w.trigger
+	t.next(a.now)
 	if t.call != 0 || t.at.IsZero() || a.now.Before(t.at) {
 		return
 	}
@@ -352,6 +359,9 @@ func (a *Agent) wake(w *work) {
 	req := &wasmhost.Request{
 		Kind: wasmhost.Wake, Now: a.stamp(), Why: t.why, State: t.state, TimeoutMS: w.of.Trigger.Timeout,
 	}
+	if t.message != nil {
+		req.Message = &t.message.Message
+	}
 	if w.of.CatchUp == protocol.CatchUpAll && t.why == wasmhost.WhyTimer && !t.missed.IsZero() {
 		req.Now.UnixMS = t.missed.UnixMilli()
 	}
@@ -362,7 +372,7 @@ func (a *Agent) wake(w *work) {
 func (a *Agent) ask(w *work, n int, kind callKind, req *wasmhost.Request) CallID {
 	c := &call{kind: kind, work: w, instance: Instance{w.of.Workflow, w.steps[n].Name}}
 	c.deadline = a.now.Add(w.timeout(n, req) + a.cfg.CallGrace)
-	return a.start(c, Call{Instance: c.instance, Request: req})
+	return a.start(c, Call{Instance: c.instance, Request: req, Depth: w.depth(kind, req)})
 }
 
 // timeout returns how long the n-th step of w may take for a request.
@@ -392,6 +402,7 @@ func (a *Agent) woken(w *work, ans wasmhost.Answer) {
 	if err != nil {
 		t.at = a.now.Add(a.pause(t.tries))
 		t.tries++
+		t.unheard()
 		w.trial.troubles++
 		a.log.Warn("wake failed", slog.String("workflow", string(w.of.Workflow)), slog.Int("tries", t.tries),
 			slog.String("code", err.Code.String()), slog.String("error", err.Error()))
@@ -411,6 +422,8 @@ func (a *Agent) woken(w *work, ans wasmhost.Answer) {
 	for _, data := range ans.Events {
 		a.fire(w, data)
 	}
+	a.listens(w, ans.Next.Topics)
+	t.message = nil
 }
 
 // catchUp brings back a firing that was missed while the agent was off. After the
@@ -496,7 +509,7 @@ func (a *Agent) fire(w *work, data protocol.Raw) {
 		return
 	}
 	w.fired++
-	r := &run{savedRun: savedRun{Event: ev, Mark: mark, Shape: w.shape}, at: a.now}
+	r := &run{savedRun: savedRun{Event: ev, Mark: mark, Shape: w.shape, Depth: w.trigger.depth()}, at: a.now}
 	w.runs = append(w.runs, r)
 	if unclear != nil {
 		a.move(w, r, a.unclear(w, r, unclear))

@@ -37,6 +37,7 @@ type world struct {
 	seed    byte
 	machine map[string]float64 // figures; nil: nobody to ask
 	vault   *edge.DeviceVault  // nil: no secrets
+	site    edge.Site          // may be nil
 	asked   int                // times that the machine was to be measured and was not yet
 }
 
@@ -69,6 +70,9 @@ func (w *world) tryBoot() error {
 	deps := edge.Deps{Link: w.link, Store: w.store, Plugins: w.plugins, Random: &counter{seed: w.seed}, Log: log}
 	if w.vault != nil {
 		deps.Vault = w.vault
+	}
+	if w.site != nil {
+		deps.Site = w.site
 	}
 	if w.machine != nil {
 		deps.Measure = func() { w.asked++ }

@@ -15,14 +15,15 @@ const (
 	CapKV      = "kv"
 	CapResolve = "dns.resolve"  // scopes: host names
 	CapHTTP    = "http.request" // scopes: host:port
-	CapMQTT    = "mqtt.publish" // scopes: local topics
+	CapListen  = "mqtt.listen"  // scopes: filters of local topics, for triggers
+	CapMQTT    = "mqtt.publish" // scopes: filters of local topics
 	CapSecret  = "secret.use"   // scopes: name@host:port, or name to be told the value
 	CapTCP     = "tcp.connect"  // scopes: host:port
 	scopeMark  = ":"
 )
 
 var capabilities = []string{
-	CapResolve, CapRead, CapWrite, CapHTTP, CapKV, CapMetrics, CapMQTT, CapProcess, CapSecret, CapTCP,
+	CapResolve, CapRead, CapWrite, CapHTTP, CapKV, CapMetrics, CapListen, CapMQTT, CapProcess, CapSecret, CapTCP,
 }
 
 // needsScope holds the capabilities that grant nothing without a scope.

@@ -23,7 +23,7 @@ func common(capability, a, b string) (string, bool) {
 		return commonName(a, b)
 	case CapRead, CapWrite:
 		return commonFolder(a, b)
-	case CapMQTT:
+	case CapMQTT, CapListen:
 		return commonFilter(a, b)
 	case CapSecret:
 		return commonSecret(a, b)

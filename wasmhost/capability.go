@@ -57,7 +57,7 @@ var builtins = map[string]builtin{
 	protocol.CapMetrics: {capability: protocol.CapMetrics},
 	protocol.CapResolve: {protocol.CapResolve, callResolve},
 	protocol.CapHTTP:    {protocol.CapHTTP, callHTTP},
-	protocol.CapMQTT:    {capability: protocol.CapMQTT},
+	protocol.CapMQTT:    {protocol.CapMQTT, callPublish},
 	protocol.CapSecret:  {protocol.CapSecret, callSecret},
 	protocol.CapTCP:     {protocol.CapTCP, callTCPConnect},
 	"tcp.read":          {protocol.CapTCP, callTCPRead},

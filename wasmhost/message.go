@@ -127,11 +127,18 @@ func readNext(v protocol.Raw) (n Next, err error) {
 	}
 	good := true
 	ok := eachField(v, func(key string, value protocol.Raw) bool {
-		if key == "after_ms" {
+		switch key {
+		case "after_ms":
 			n.AfterMS, good = uintOf(value)
+		case "mqtt":
+			n.Topics, err = readTopics(value)
+			good = err == nil
 		}
 		return good
 	})
+	if err != nil {
+		return Next{}, err
+	}
 	if !ok {
 		return Next{}, contractf("next: want {after_ms: milliseconds}")
 	}
@@ -165,7 +172,12 @@ func writeRequest(w *writer, id int64, r Request) {
 	w.text(string(r.Kind))
 	switch r.Kind {
 	case Wake:
-		w.mapOf(3)
+		if r.Message != nil {
+			w.mapOf(4)
+			writeMessage(w, r.Message)
+		} else {
+			w.mapOf(3)
+		}
 		w.text("why")
 		w.text(string(r.Why))
 		w.text("now_ms")

@@ -19,7 +19,7 @@ type Spec struct {
 	Digest   protocol.Digest // that Wasm must have
 	// Checked says that who read Wasm has just held it against Digest: Load does not again.
 	Checked  bool
-	Step     protocol.Step   // configuration, grants and limits
+	Step     protocol.Step // configuration, grants and limits
 	Workflow protocol.WorkflowName
 	// Args and Env are what an engine that runs a script is started with: its arguments, of
 	// which the first is its own name, and its environment as NAME=value. A plugin that is a
@@ -30,6 +30,9 @@ type Spec struct {
 	// KV keeps what the plugin puts by; nil keeps it in memory as long as the Plugin
 	// lives.
 	KV KV
+	// Publish takes what the plugin publishes, checked against its grants. It must not wait.
+	// Nil: mqtt.publish is unavailable.
+	Publish func(Message) error
 }
 
 // Plugin is one plugin in one step of one workflow: its own instance, memory and

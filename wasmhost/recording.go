@@ -89,6 +89,7 @@ type recordedRequest struct {
 	Results []protocol.Result `cbor:"6,keyasint,omitempty"`
 	Key     string            `cbor:"7,keyasint,omitempty"`
 	Timeout int64             `cbor:"8,keyasint,omitempty"`
+	Message *Message          `cbor:"9,keyasint,omitempty"`
 }
 
 // recordedAnswer is an Answer in a recording, without its usage.
@@ -98,12 +99,13 @@ type recordedAnswer struct {
 	State   []byte          `cbor:"3,keyasint,omitempty"`
 	AfterMS int64           `cbor:"4,keyasint,omitempty"`
 	Data    []byte          `cbor:"5,keyasint,omitempty"`
+	Topics  []string        `cbor:"6,keyasint,omitempty"`
 }
 
 func encodeRequest(r Request) ([]byte, error) {
 	return protocol.Marshal(recordedRequest{
 		Kind: r.Kind, Now: r.Now, Why: r.Why, State: r.State, Event: r.Event, Results: r.Results, Key: r.Key,
-		Timeout: r.TimeoutMS,
+		Timeout: r.TimeoutMS, Message: r.Message,
 	})
 }
 
@@ -114,12 +116,12 @@ func decodeRequest(b []byte) (Request, error) {
 	}
 	return Request{
 		Kind: in.Kind, Now: in.Now, Why: in.Why, State: in.State, Event: in.Event, Results: in.Results, Key: in.Key,
-		TimeoutMS: in.Timeout,
+		TimeoutMS: in.Timeout, Message: in.Message,
 	}, nil
 }
 
 func encodeAnswer(a Answer) ([]byte, error) {
-	out := recordedAnswer{Error: a.Error, State: a.State, AfterMS: a.Next.AfterMS, Data: a.Data}
+	out := recordedAnswer{Error: a.Error, State: a.State, AfterMS: a.Next.AfterMS, Data: a.Data, Topics: a.Next.Topics}
 	for _, e := range a.Events {
 		out.Events = append(out.Events, e)
 	}
@@ -131,7 +133,8 @@ func decodeAnswer(b []byte) (Answer, error) {
 	if err := protocol.Unmarshal(b, &in); err != nil {
 		return Answer{}, err
 	}
-	out := Answer{Error: in.Error, State: in.State, Next: Next{AfterMS: in.AfterMS}, Data: in.Data}
+	out := Answer{Error: in.Error, State: in.State, Data: in.Data}
+	out.Next = Next{AfterMS: in.AfterMS, Topics: in.Topics}
 	for _, e := range in.Events {
 		out.Events = append(out.Events, e)
 	}

@@ -25,6 +25,8 @@ type Request struct {
 	// Wake: why, and the state that the plugin answered last, nil at first.
 	Why   Why
 	State protocol.Raw
+	// Message is what WhyMessage brings; nil for every other reason.
+	Message *Message
 
 	// Run and Deliver: the event, the results of the actions so far in order, and the
 	// idempotency key, which stays the same when the request is repeated.
@@ -67,6 +69,8 @@ type Answer struct {
 // Next is what a trigger wants to be woken by.
 type Next struct {
 	AfterMS int64 // 0: never again until the next start
+	// Topics are filters of local topics: a message on one wakes the trigger before its time.
+	Topics []string
 }
 
 // Usage is what a request cost.

@@ -164,7 +164,7 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 	h.plugins = edge.NewHost(ctx, edge.HostConfig{
 		Engine: h.engine, Native: h.native.loader(), Store: h.store, Log: h.log,
 		Rest: restAfter, Loads: min(loadsMax, runtime.NumCPU()), Freed: h.tidier.freed,
-		Answered: h.inbox.Answered, Audit: h.inbox.Audit,
+		Answered: h.inbox.Answered, Audit: h.inbox.Audit, Publish: h.inbox.Publish,
 		KV: func(i edge.Instance) wasmhost.KV { return h.store.KV(i) },
 	})
 	dial := c.trust(protocol.ALPNLink).config()

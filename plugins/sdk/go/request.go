@@ -9,8 +9,9 @@ import (
 // Why a trigger is woken. The first wake after a start is WhyStart, whatever the
 // trigger waited for before.
 const (
-	WhyStart = "start"
-	WhyTimer = "timer"
+	WhyStart   = "start"
+	WhyTimer   = "timer"
+	WhyMessage = "message" // of a topic that the last answer asked for
 )
 
 // Wake is what a trigger is asked.
@@ -18,6 +19,14 @@ type Wake struct {
 	Why   string          `json:"why"`
 	NowMS int64           `json:"now_ms"` // as Context.Now, unix milliseconds
 	State json.RawMessage `json:"state"`  // what the last answer's State was; null or empty at first
+	// Message is what WhyMessage brings; nil for every other reason.
+	Message *Message `json:"message,omitempty"`
+}
+
+// Message is what a plugin of the same device published.
+type Message struct {
+	Topic string          `json:"topic"`
+	Data  json.RawMessage `json:"data"`
 }
 
 // LoadState reads the state that the last answer left into a pointer. Without a state
@@ -42,6 +51,9 @@ type Fired struct {
 	State any
 	// After is when to be woken next. 0 means not again until the next start.
 	After time.Duration
+	// Topics are filters of local topics ("line/+/alarm", "line/#"): a message on one wakes
+	// the trigger before its time. At most 16. Needs mqtt.listen with filters as scopes.
+	Topics []string
 }
 
 // Run is what an action is asked.

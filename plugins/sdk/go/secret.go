@@ -16,6 +16,17 @@ func (c *Context) Secret(name string) ([]byte, error) {
 	return append([]byte(ok.Value), ok.Value64...), err
 }
 
+// Publish says something to the triggers of this device that wait for the topic. data is at
+// most 8 KiB; nobody has to hear it. Needs mqtt.publish with filters as scopes.
+func (c *Context) Publish(topic string, data any) error {
+	return c.Call("mqtt.publish", publishArgs{topic, data}, nil)
+}
+
+type publishArgs struct {
+	Topic string `json:"topic"`
+	Data  any    `json:"data"`
+}
+
 type secretArgs struct {
 	Name string `json:"name"`
 }

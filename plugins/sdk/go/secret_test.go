@@ -1,6 +1,7 @@
 package stavily_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 
@@ -32,5 +33,31 @@ func TestSecret(t *testing.T) {
 	})
 	if err != nil || seen.URL != "https://a.example/${text}" || len(seen.Secrets) != 1 {
 		t.Errorf("%v, asked %+v, %d calls", err, seen, len(h.Calls))
+	}
+}
+
+// A trigger says what it listens to, and is told what came; anybody may publish.
+func TestMessages(t *testing.T) {
+	h := stavilytest.Start(t, func() *stavily.Plugin {
+		return stavily.Trigger("ear", func(c *stavily.Context, w stavily.Wake) (stavily.Fired, error) {
+			f := stavily.Fired{Topics: []string{"line/+"}}
+			if w.Message != nil {
+				f.Events = []any{w.Message}
+				return f, c.Publish("heard/"+w.Message.Topic, w.Why)
+			}
+			return f, nil
+		})
+	}, nil)
+	h.Answer("mqtt.publish", func(json.RawMessage) (any, error) { return map[string]any{}, nil })
+	first, err := h.Wake()
+	if err != nil || len(first.Topics) != 1 || first.Topics[0] != "line/+" || len(first.Events) != 0 {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	f, err := h.Hear("line/1", 21.5)
+	if err != nil || len(f.Events) != 1 || string(f.Events[0]) != `{"topic":"line/1","data":21.5}` {
+		t.Errorf("%s, %v", f.Events, err)
+	}
+	if last := h.Calls[len(h.Calls)-1]; last.Name != "mqtt.publish" || string(last.Args) != `{"topic":"heard/line/1","data":"message"}` {
+		t.Errorf("said %s %s", last.Name, last.Args)
 	}
 }

@@ -164,9 +164,13 @@ func (s *server) fired(id uint64, f Fired) error {
 		}
 	}
 	s.buf.WriteByte(']')
-	if f.After > 0 {
+	if f.After > 0 || len(f.Topics) > 0 {
 		s.buf.WriteString(`,"next":{"after_ms":`)
-		s.number(uint64(Duration(f.After).MS()))
+		s.number(uint64(max(Duration(f.After).MS(), 0)))
+		s.buf.WriteString(`,"mqtt":`)
+		if err := s.value(append([]string{}, f.Topics...)); err != nil {
+			return err
+		}
 		s.buf.WriteByte('}')
 	}
 	s.buf.WriteString(`,"state":`)

@@ -12,6 +12,7 @@ type Fired struct {
 	Events []json.RawMessage
 	State  json.RawMessage
 	After  time.Duration
+	Topics []string
 }
 
 // Wake wakes a trigger now, with the state that it answered last. The first wake after
@@ -23,7 +24,23 @@ func (h *Host) Wake() (Fired, error) {
 		why = stavily.WhyStart
 	}
 	h.started = true
-	raw, err := h.ask("wake", stavily.Wake{Why: why, NowMS: h.now.UnixMilli(), State: h.state})
+	return h.wake(stavily.Wake{Why: why})
+}
+
+// Hear wakes a trigger with a message on a local topic, whether it waits for that or not.
+func (h *Host) Hear(topic string, data any) (Fired, error) {
+	h.t.Helper()
+	raw, err := json.Marshal(data)
+	if err != nil {
+		return Fired{}, err
+	}
+	return h.wake(stavily.Wake{Why: stavily.WhyMessage, Message: &stavily.Message{Topic: topic, Data: raw}})
+}
+
+func (h *Host) wake(w stavily.Wake) (Fired, error) {
+	h.t.Helper()
+	w.NowMS, w.State = h.now.UnixMilli(), h.state
+	raw, err := h.ask("wake", w)
 	if err != nil {
 		return Fired{}, err
 	}
@@ -31,11 +48,14 @@ func (h *Host) Wake() (Fired, error) {
 		Events []json.RawMessage `json:"events"`
 		State  json.RawMessage   `json:"state"`
 		Next   struct {
-			AfterMS int64 `json:"after_ms"`
+			AfterMS int64    `json:"after_ms"`
+			MQTT    []string `json:"mqtt"`
 		} `json:"next"`
 	}
 	h.decode(raw, &a)
-	f := Fired{Events: a.Events, State: a.State, After: time.Duration(a.Next.AfterMS) * time.Millisecond}
+	f := Fired{
+		Events: a.Events, State: a.State, After: time.Duration(a.Next.AfterMS) * time.Millisecond, Topics: a.Next.MQTT,
+	}
 	h.state, h.wakeAt = a.State, time.Time{}
 	if f.After > 0 {
 		h.wakeAt = h.now.Add(f.After)

@@ -1,6 +1,6 @@
 use crate::context::{timed, Context};
 use crate::error::{Error, Result};
-use crate::value::Value;
+use crate::value::{IntoValue, Value};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -82,6 +82,13 @@ impl Context<'_> {
     pub fn secret(&mut self, name: &str) -> Result<Vec<u8>> {
         let mut ok: Value = self.ask("secret.use", Value::map().with("name", name))?;
         bytes(&mut ok, "value", "value_base64")
+    }
+
+    /// Says something to the triggers of this device that wait for the topic. `data` is at most
+    /// 8 KiB; nobody has to hear it. Needs mqtt.publish with filters as scopes.
+    pub fn publish(&mut self, topic: &str, data: impl IntoValue) -> Result<()> {
+        self.ask::<Value>("mqtt.publish", Value::map().with("topic", topic).with("data", data.into_value()))?;
+        Ok(())
     }
 
     /// Connects to a port of a host, a name or an address; with `tls` the host of the plugin

@@ -293,9 +293,15 @@ fn kind_of(message: &mut Value) -> Option<(&'static str, Value)> {
 fn wake_of(mut body: Value, now_ms: i64) -> Wake {
     let why = match body.get("why").and_then(Value::as_str) {
         Some("start") => Why::Start,
+        Some("message") => Why::Message,
         _ => Why::Timer,
     };
-    Wake { why, now_ms, state: body.take("state") }
+    let mut said = body.take("message");
+    let message = match said.take("topic") {
+        Value::Text(topic) => Some((topic, said.take("data"))),
+        _ => None,
+    };
+    Wake { why, now_ms, state: body.take("state"), message }
 }
 
 /// Reads the configuration and asks it whether it is good.

@@ -11,6 +11,8 @@ pub enum Why {
     Start,
     /// The time that the last answer asked for has come.
     Timer,
+    /// A message came on a topic that the last answer asked for.
+    Message,
 }
 
 /// What a trigger is asked.
@@ -22,6 +24,8 @@ pub struct Wake {
     pub now_ms: i64,
     /// What the last answer's state was; null at first.
     pub state: Value,
+    /// What [`Why::Message`] brings: topic and data; none for every other reason.
+    pub message: Option<(String, Value)>,
 }
 
 impl Wake {
@@ -41,12 +45,15 @@ pub struct Fired {
     pub state: Value,
     /// When to be woken next; none or zero: not again until the next start.
     pub after: Option<Duration>,
+    /// Filters of local topics: a message on one wakes the trigger before its time. At most 16.
+    /// Needs mqtt.listen with filters as scopes.
+    pub topics: Vec<String>,
 }
 
 impl Fired {
     /// Nothing happened, and nothing is to be kept.
     pub fn nothing() -> Fired {
-        Fired { events: Vec::new(), state: Value::Null, after: None }
+        Fired { events: Vec::new(), state: Value::Null, after: None, topics: Vec::new() }
     }
 
     /// This happened too.
@@ -70,11 +77,25 @@ impl Fired {
         self
     }
 
+    /// Wake me by messages on this filter of local topics too.
+    #[must_use]
+    pub fn listen(mut self, filter: &str) -> Fired {
+        self.topics.push(filter.to_string());
+        self
+    }
+
     /// As it stands in an answer.
     pub(crate) fn into_answer(self) -> Value {
         let mut answer = Value::map().with("events", self.events);
+        let mut next = None;
         if let Some(after) = self.after.filter(|d| !d.is_zero()) {
-            answer = answer.with("next", Value::map().with("after_ms", milliseconds(after)));
+            next = Some(Value::map().with("after_ms", milliseconds(after)));
+        }
+        if !self.topics.is_empty() {
+            next = Some(next.unwrap_or_else(Value::map).with("mqtt", self.topics));
+        }
+        if let Some(next) = next {
+            answer = answer.with("next", next);
         }
         answer.with("state", self.state)
     }

@@ -94,6 +94,7 @@ fn trigger() -> Plugin<Settings> {
                 events: order.events,
                 state: order.state,
                 after: Some(Duration::from_millis(order.after_ms)),
+                ..Fired::nothing()
             });
         }
         let why = if wake.why == Why::Start { "start" } else { "timer" };

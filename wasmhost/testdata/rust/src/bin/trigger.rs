@@ -19,6 +19,7 @@ fn main() {
             events: vec![event; config.events],
             state: Value::Null,
             after: Some(Duration::from_millis(config.every_ms)),
+            ..Fired::nothing()
         })
     });
     plugin.main();
