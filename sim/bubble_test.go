@@ -2,6 +2,8 @@ package sim
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -127,6 +129,27 @@ func TestBubblePending(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A program without a bubble hands the command to the one that has it, as it was given.
+func TestElsewhere(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	text := strings.Replace(pair, "FAULTS", "", 1)
+	if err := os.WriteFile("pair.yaml", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
+	if out, err := command(t, "run", "pair.yaml"); exitOf(err) != exitBadScenario || !strings.Contains(fmt.Sprint(err), "go build -o stavily-sim") {
+		t.Errorf("without the program: %v\n%s", err, out)
+	}
+	if err := os.WriteFile(sister, []byte("#!/bin/sh\necho \"$@\"\nexit 99\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	out, err := command(t, "run", "pair.yaml", "--seed", "7", "--until=20m")
+	if want := "sim run --seed=7 --until=20m pair.yaml\n"; out != want || exitOf(err) != exitBroken {
+		t.Errorf("got %q, %v, want %q", out, err, want)
+	}
 }
 
 // What a level cannot do is refused at its place, before anything runs.

@@ -2,7 +2,7 @@ package sim
 
 import (
 	"bytes"
-	"context"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stavily/stavily/edge"
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/sim/report"
 	"github.com/stavily/stavily/sim/scenario"
@@ -26,17 +25,22 @@ const linesKept = 25
 
 func replayCommand() *cobra.Command {
 	f := &runFlags{}
-	var to, agent string
+	var to, agent, module string
 	lines := linesKept
 	cmd := &cobra.Command{
-		Use:   "replay SCENARIO.yaml | RESULT.json",
-		Short: "Run to a moment and show one agent in detail",
-		Long: "Run a scenario to a moment and show what one agent is, holds and did last. A run is its\n" +
+		Use:   "replay SCENARIO.yaml | RESULT.json | CALL.rec",
+		Short: "Run to a moment and show one agent in detail, or replay a recorded call",
+		Long: "Run a scenario to a moment and show what one agent is, holds, says and did last. A run is its\n" +
 			"scenario, seed and build: there is nothing to record. Given the JSON of a run,\n" +
-			"its scenario and seed are used.",
-		Example: "  stavily sim replay cold-chain.yaml --seed 7 --to 9h14m7s --agent store-3-4",
-		Args:    cobra.ExactArgs(1),
+			"its scenario and seed are used. Given a plugin call that was recorded in the field, it is\n" +
+			"replayed as stavily plugin replay does.",
+		Example: "  stavily sim replay cold-chain.yaml --seed 7 --to 9h14m7s --agent store-3-4\n" +
+			"  stavily sim replay call.rec --module plugin.wasm",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if filepath.Ext(args[0]) == ".rec" {
+				return replayCall(cmd, args[0], module)
+			}
 			s, err := f.recorded(cmd, args[0])
 			if err != nil {
 				return err
@@ -60,8 +64,25 @@ func replayCommand() *cobra.Command {
 	f.common(cmd)
 	cmd.Flags().StringVar(&to, "to", "", "the moment, since the start (default: the end)")
 	cmd.Flags().StringVar(&agent, "agent", "", "whose state to show (default: the first agent)")
+	cmd.Flags().StringVar(&module, "module", "", "of a recorded call: the module that was recorded")
 	cmd.Flags().IntVar(&lines, "lines", linesKept, "how much to show of what happened to it last")
 	return cmd
+}
+
+// replayCall replays a plugin's call from the field by the command that does it: there is
+// one way to.
+func replayCall(cmd *cobra.Command, path, module string) error {
+	of, _, err := cmd.Root().Find([]string{"plugin", "replay"})
+	if err != nil || of.Name() != "replay" || of == cmd || of.RunE == nil {
+		return exit(exitBadScenario, "%s: a recorded call is replayed by stavily plugin replay, which this program lacks",
+			path)
+	}
+	if err := of.Flags().Set("module", module); err != nil {
+		return err
+	}
+	of.SetContext(cmd.Context())
+	of.SetOut(cmd.OutOrStdout())
+	return of.RunE(of, []string{path})
 }
 
 // moment is what a replay shows: whom, and when.
@@ -124,6 +145,7 @@ func (f *runFlags) replay(cmd *cobra.Command, s *scenario.Scenario, m moment) er
 		return errors.Join(exit(exitBadScenario, "no agent %q in %s", m.agent, s.File), w.close())
 	}
 	tail.word = " " + d.addr.String() + " "
+	w.watched.d, w.watched.keep = d, m.lines
 	err = w.runTo(int64(m.at))
 	if err == nil {
 		err = d.show(
@@ -135,32 +157,8 @@ func (f *runFlags) replay(cmd *cobra.Command, s *scenario.Scenario, m moment) er
 	return errors.Join(err, w.close())
 }
 
-// detail is one agent at one moment.
-type detail struct {
-	Agent     report.Agent `json:"agent"`
-	AtMS      int64        `json:"at_ms"`
-	Power     bool         `json:"power"`
-	Line      bool         `json:"line"`
-	DiskBytes int64        `json:"disk_bytes"`
-	OpenRuns  []string     `json:"open_runs"`
-	Status    *edge.Status `json:"status"` // null without power
-	Last      []string     `json:"last"`
-}
-
 func (d *device) show(w io.Writer, asJSON bool, t *tail) error {
-	out := detail{
-		Agent: d.stats, AtMS: d.w.now / 1e6, Power: d.agent != nil, Line: d.line.up, DiskBytes: d.disk.bytes,
-		OpenRuns: []string{}, Last: t.last(),
-	}
-	out.Agent.Name, out.Agent.Site, out.Agent.Group = string(d.addr.Agent), string(d.addr.Site), d.group.Name
-	out.Agent.Platform = d.of.Class.Platform
-	for _, r := range d.open {
-		out.OpenRuns = append(out.OpenRuns, r.id.String())
-	}
-	if d.agent != nil {
-		status := d.status()
-		out.Status = &status
-	}
+	out := d.details(t.last())
 	if asJSON {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
@@ -188,12 +186,12 @@ func (o *detail) table(w io.Writer) error {
 		o.Agent.Dropped,
 		len(o.OpenRuns),
 	)
-	for i, id := range o.OpenRuns {
-		if i == linesKept {
+	for i, r := range o.OpenRuns {
+		if i == shownMax {
 			row("", "and %d more", len(o.OpenRuns)-i)
 			break
 		}
-		row("open", "%s", id)
+		row("open", "%s since %s, done %v", r.Run, at(r.FiredMS), r.Done)
 	}
 	if s := o.Status; s != nil {
 		row("revision", "%d, %s", s.Revision, s.Digest.Short())
@@ -212,10 +210,34 @@ func (o *detail) table(w io.Writer) error {
 			row("workflow", "%s", assignment(&s.Assignments[i]))
 		}
 	}
+	o.held(row)
 	for _, line := range o.Last {
 		row("last", "%s", line)
 	}
 	return tw.Flush()
+}
+
+// held writes what the disk holds and what was said.
+func (o *detail) held(row func(word, format string, args ...any)) {
+	if o.Desired != nil {
+		row("desired", "revision %d of epoch %d, issued %s", o.Desired.Revision, o.Desired.Epoch,
+			time.UnixMilli(o.Desired.Issued).UTC().Format(time.RFC3339))
+	}
+	for i := range o.Steps {
+		s := &o.Steps[i]
+		row("step", "%s/%s runs %s with %s", s.Workflow, s.Step, s.Plugin, cmp.Or(string(s.Config), "nothing"))
+	}
+	for i := range o.Records {
+		lane := &o.Records[i]
+		row("records", "%d in lane %s", lane.Count, lane.Lane)
+		for j := range lane.First {
+			row("record", "%s", said(&lane.First[j]))
+		}
+	}
+	for i := range o.Messages {
+		m := &o.Messages[i]
+		row("message", "%s %s, %d bytes: %s", at(m.AtMS), m.Kind, m.Bytes, said(m.Body))
+	}
 }
 
 func assignment(a *protocol.AssignmentStatus) string {
@@ -256,7 +278,4 @@ func (t *tail) Write(b []byte) (int, error) {
 // last returns the last lines.
 func (t *tail) last() []string { return t.lines[max(0, len(t.lines)-t.keep):] }
 
-var (
-	_ io.Writer = (*tail)(nil)
-	_           = context.Background
-)
+var _ io.Writer = (*tail)(nil)

@@ -140,6 +140,14 @@ func TestRunWritesEveryForm(t *testing.T) {
 		t.Errorf("%v: %+v", err, r)
 	}
 	out, err := command(t, "replay", "out/r.json", "--to", "11m", "--agent", "a-1")
+	for _, want := range []string{
+		"desired   revision 1 of epoch 1", `beat/trigger runs timer@1.0.0 with {"every":"5m"}`, "message   +", "d/chunk, ",
+		`u/records, `, `"workflow":"beat"`,
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %s in\n%s", want, out)
+		}
+	}
 	if err != nil || !strings.Contains(out, "a-1 of site a, group a, linux-amd64") || !strings.Contains(out, "beat: running") {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -216,6 +216,7 @@ func (d *device) online(up bool) {
 
 // hear gives the agent a message.
 func (d *device) hear(m protocol.Message) {
+	d.w.saw(d, &m)
 	switch {
 	case d.agent == nil:
 	case d.body != nil:

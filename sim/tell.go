@@ -245,6 +245,7 @@ func readAck(payload []byte) (a protocol.LaneAck) {
 func (t *teller) heard(m *protocol.Message) {
 	a, k, err := protocol.ParseTopic(m.Topic)
 	d := t.w.byAddress[a]
+	t.w.saw(d, m)
 	if err != nil || d == nil || k != protocol.UpReported {
 		return
 	}

@@ -88,6 +88,7 @@ type World struct {
 	violations []report.Violation
 	tell       *teller
 	faults     faults
+	watched    watched
 	facts      []fact
 	words      map[string]string // names that facts share; never walked through
 	lastFault  string
@@ -177,12 +178,16 @@ func (w *World) run() error {
 		return err
 	}
 	at, bound, settled := int64(0), int64(0), false
+	step := settleStep
+	if w.scenario.Level == scenario.LevelLive { // somebody waits
+		step = time.Second
+	}
 	w.alone(func() {
 		w.faults.end()
 		at, bound = w.now, w.now+int64(w.scenario.Settle)
 	})
 	for at < bound && !settled {
-		at = min(bound, at+int64(settleStep))
+		at = min(bound, at+int64(step))
 		if err := w.runTo(at); err != nil {
 			return err
 		}
