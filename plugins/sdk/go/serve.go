@@ -167,9 +167,11 @@ func (s *server) fired(id uint64, f Fired) error {
 	if f.After > 0 || len(f.Topics) > 0 {
 		s.buf.WriteString(`,"next":{"after_ms":`)
 		s.number(uint64(max(Duration(f.After).MS(), 0)))
-		s.buf.WriteString(`,"mqtt":`)
-		if err := s.value(append([]string{}, f.Topics...)); err != nil {
-			return err
+		if len(f.Topics) > 0 {
+			s.buf.WriteString(`,"mqtt":`)
+			if err := s.value(f.Topics); err != nil {
+				return fmt.Errorf("answer: topics: %w", err)
+			}
 		}
 		s.buf.WriteByte('}')
 	}
