@@ -21,7 +21,7 @@ func TestConfigFile(t *testing.T) {
 		"a slip":      {"builds:\n  allow_unmesured: true\n", BuildPolicy{}, BuildPolicy{}, "hub.yaml:2:3: builds.allow_unmesured"},
 		"another":     {"build: {}\n", BuildPolicy{}, BuildPolicy{}, "hub.yaml:1:1: build"},
 		"not a truth": {"builds: { allow_unconfined: perhaps }\n", BuildPolicy{}, BuildPolicy{}, "hub.yaml:1:"},
-		"no document": {"a: b: c", BuildPolicy{}, BuildPolicy{}, "hub.yaml:1:"},
+		"no document": {"a: b: c", BuildPolicy{}, BuildPolicy{}, "hub.yaml: mapping"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := DefaultConfig(t.TempDir())
