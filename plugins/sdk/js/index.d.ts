@@ -83,10 +83,12 @@ export function output<F extends Fields = {}>(name: string, definition: OutputDe
 /** What a trigger is asked. */
 export interface Wake {
 	/** "start" on the first wake after a start, whatever the trigger waited for before. */
-	why: "start" | "timer" | (string & {});
+	why: "start" | "timer" | "message" | (string & {});
 	/** What the last answer left; undefined at first. */
 	state: any;
-	/** The same as it stands in the message. */
+	/** What a plugin of the same device published, when that is why. */
+	message?: { topic: string; data: any };
+	/** The state as it stands in the message of the host. */
 	raw(): Raw;
 }
 
@@ -98,6 +100,11 @@ export interface Fired {
 	state?: unknown;
 	/** When to be woken next, in milliseconds. 0 or none: not again until the next start. */
 	afterMS?: number;
+	/**
+	 * Filters of local topics ("line/+/alarm", "line/#"): a message on one wakes the trigger
+	 * before its time. At most 16. Needs mqtt.listen with filters as scopes.
+	 */
+	topics?: string[];
 }
 
 /** What an action or an output is asked. */
@@ -185,6 +192,11 @@ export interface Context<C> {
 		/** The body when it is text; else it is in bytes. */
 		body: string; bytes?: Uint8Array; truncated: boolean;
 	};
+	/**
+	 * Says something to the triggers of this device that wait for the topic. data is at most
+	 * 8 KiB; nobody has to hear it. Needs mqtt.publish with filters as scopes.
+	 */
+	publish(topic: string, data?: unknown): void;
 	/**
 	 * The value of a secret, in bytes when it is no text. A plugin that only sends it on wants
 	 * a handle instead, and is granted it more easily. Needs secret.use with the bare name as a

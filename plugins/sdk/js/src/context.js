@@ -110,6 +110,10 @@ export class Context {
 		};
 	}
 
+	publish(topic, data) {
+		this.call("mqtt.publish", { topic, data: data ?? null });
+	}
+
 	secret(name) {
 		const ok = this.call("secret.use", { name });
 		return ok.value ?? fromBase64(ok.value_base64 ?? "");

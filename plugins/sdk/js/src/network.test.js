@@ -1,4 +1,4 @@
-import { StavilyError, action, handle } from "@stavily/sdk";
+import { StavilyError, action, handle, trigger } from "@stavily/sdk";
 import { equal, start, test } from "@stavily/sdk/testing";
 
 const once = (run) => start(action("once", { run }));
@@ -58,4 +58,18 @@ test("what is not there says so", () => {
 	});
 	equal(host.run(), [["a/", "d"], ["b/"]]);
 	equal(codes, ["not-found", "unavailable", "unavailable", "not-found"]);
+});
+
+test("a trigger hears what it waits for, and anybody publishes", () => {
+	const host = start(trigger("ear", {
+		wake(ctx, { why, message }) {
+			if (message) {
+				ctx.publish(`heard/${message.topic}`, why);
+			}
+			return { events: message ? [message.data] : [], topics: ["line/+"] };
+		},
+	}));
+	equal(host.wake(), { events: [], afterMS: 0, topics: ["line/+"] });
+	equal(host.hear("line/1", 21.5).events, [21.5]);
+	equal(host.published, [{ topic: "heard/line/1", data: "message" }]);
 });

@@ -78,8 +78,9 @@ export class Session {
 	#ask(m) {
 		const { type, definition, name } = this.#plugin;
 		if (m.wake !== undefined && type === "trigger") {
-			const { why, state } = m.wake;
-			return definition.wake(this.#context(m.wake), { why, state: state ?? undefined, raw: this.#lazy("wake", "state") });
+			const { why, state, message } = m.wake;
+			const raw = this.#lazy("wake", "state");
+			return definition.wake(this.#context(m.wake), { why, state: state ?? undefined, message, raw });
 		}
 		if (m.run !== undefined && type === "action") {
 			return definition.run(this.#context(m.run), work(m.run, this.#lazy("run", "event", "data")));
@@ -141,9 +142,10 @@ export class Session {
 		if (m.run !== undefined) {
 			return stringify({ data: made ?? null });
 		}
-		const { events, state, afterMS } = made ?? {};
+		const { events, state, afterMS, topics = [] } = made ?? {};
 		const wait = wholeMS(afterMS);
-		return stringify({ events: events ?? [], next: wait > 0 ? { after_ms: wait } : undefined, state: state ?? null });
+		const next = topics.length > 0 ? { after_ms: wait, mqtt: topics } : wait > 0 ? { after_ms: wait } : undefined;
+		return stringify({ events: events ?? [], next, state: state ?? null });
 	}
 
 	#refuse(id, thrown) {

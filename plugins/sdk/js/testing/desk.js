@@ -16,6 +16,7 @@ export const builtins = {
 		return { data: data.slice(0, max), size: byteLength(data) };
 	},
 	"fs.list": list,
+	"mqtt.publish": (h, { topic, data }) => void h.published.push({ topic, data }),
 	"secret.use": (h, { name }) => {
 		const value = there(h.secrets.get(name), `secret ${name}: not on this device`, "unavailable");
 		return typeof value === "string" ? { value } : { value_base64: toBase64(value) };

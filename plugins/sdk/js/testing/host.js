@@ -16,6 +16,7 @@ class Host {
 	files = new Map(); // the plugin's own directory, by path
 	secrets = new Map(); // what secret.use tells
 	network = { names: {} }; // what the plugin can reach: names, http and dial
+	published = []; // what mqtt.publish said, {topic, data}, oldest first
 	logs = []; // {level, text}, oldest first
 	calls = []; // {name, args}, logs too
 	grants = []; // told at the next start; they deny nothing by themselves
@@ -100,11 +101,20 @@ class Host {
 	wake() {
 		const why = this.#started ? "timer" : "start";
 		this.#started = true;
-		return this.#after(this.#ask("wake", { why, state: this.state ?? null }), (a) => {
+		return this.#wake({ why });
+	}
+
+	// hear wakes a trigger with a message on a local topic, whether it waits for that or not.
+	hear(topic, data = null) {
+		return this.#wake({ why: "message", message: { topic, data } });
+	}
+
+	#wake(wake) {
+		return this.#after(this.#ask("wake", { ...wake, state: this.state ?? null }), (a) => {
 			this.state = a.state ?? undefined;
 			const afterMS = a.next?.after_ms ?? 0;
 			this.#wakeAt = afterMS > 0 ? this.nowMS + afterMS : null;
-			return { events: a.events ?? [], state: this.state, afterMS };
+			return { events: a.events ?? [], state: this.state, afterMS, topics: a.next?.mqtt ?? [] };
 		});
 	}
 

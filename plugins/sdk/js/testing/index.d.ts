@@ -31,6 +31,8 @@ export interface Host {
 	secrets: Map<string, string | Uint8Array>;
 	/** What the plugin can reach: nothing, unless a test says so. */
 	network: Network;
+	/** What it published, oldest first. */
+	published: { topic: string; data: any }[];
 	/** What the plugin logged, oldest first. */
 	logs: { level: number; text: string }[];
 	/** The host calls that it made, logs too, oldest first. */
@@ -60,8 +62,10 @@ export interface Host {
 	batch(events: unknown[], more?: { results?: unknown[]; key?: string; deadlineMS?: number }): any;
 	/** Asks the plugin to check itself. */
 	check(): any;
-	/** Wakes a trigger now, with the state that it answered last: { events, state, afterMS }. */
+	/** Wakes a trigger now, with the state that it answered last: { events, state, afterMS, topics }. */
 	wake(): any;
+	/** Wakes a trigger with a message on a local topic, whether it waits for that or not. */
+	hear(topic: string, data?: unknown): any;
 	/** Lets time pass, wakes the trigger when it asked for it, and returns the events. */
 	advance(ms: number): any[];
 }

@@ -1,8 +1,17 @@
 """Several events in one request, each with its own outcome."""
 
+from __future__ import annotations
+
 import time
 
 from ._line import LINE_MAX, encoded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any
+
+    from ._plugin import Request
 
 BATCH_MAX = 256  # events in one request
 
@@ -11,7 +20,7 @@ BATCH_MAX = 256  # events in one request
 _ENOUGH = LINE_MAX - (64 << 10)
 
 
-def in_turn(work, one, deadline_ms):
+def in_turn(work: Sequence[Request], one: Callable[[Request], Any], deadline_ms: int) -> Iterator[Any]:
     """Works on one event after another, and yields what comes of each. What is left when half
     of the time is gone the host asks for again, so that no event loses another's."""
     began = time.monotonic()
@@ -25,7 +34,7 @@ def in_turn(work, one, deadline_ms):
         yield outcome
 
 
-def together(made, count):
+def together(made: Any, count: int) -> Sequence[Any]:
     """What a plugin's batch function returned for so many events, if it is good."""
     got = len(made) if isinstance(made, (list, tuple)) else type(made).__name__
     if got not in range(1, count + 1):
@@ -33,10 +42,11 @@ def together(made, count):
     return made
 
 
-def answer(outcomes, silent, told):
+def answer(outcomes: Iterable[Any], silent: bool, told: Callable[[Exception], dict[str, str]]) -> bytes:
     """The answer as JSON, with as many outcomes as it has room for. An outcome is data or an
     exception; silent ones have no data, as an output's. told makes an error of an exception."""
-    items, size = [], 0
+    items: list[bytes] = []
+    size = 0
     for outcome in outcomes:
         items.append(_item(outcome, silent, told))
         size += len(items[-1]) + 1
@@ -45,7 +55,7 @@ def answer(outcomes, silent, told):
     return b'{"items":[' + b",".join(items) + b"]}"
 
 
-def _item(outcome, silent, told):
+def _item(outcome: Any, silent: bool, told: Callable[[Exception], dict[str, str]]) -> bytes:
     """What stands in the answer for one event. Too much of it is an error of that event."""
     if not isinstance(outcome, Exception):
         try:

@@ -1,5 +1,7 @@
 """A plugin, what it is asked, and its conversation with the host."""
 
+from __future__ import annotations
+
 import json
 import os
 import sys
@@ -10,6 +12,11 @@ from ._errors import answered, clip
 from ._line import LINE_MAX, encoded
 from ._text import milliseconds
 
+TYPE_CHECKING = False  # true for who checks types: typing itself is slow to import
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
 ABI = 1
 SDK = "python/0.1.0"
 _BATCHES = {"action": "run", "output": "deliver"}  # what a batch for it asks; a trigger gets none
@@ -18,54 +25,69 @@ _BATCHES = {"action": "run", "output": "deliver"}  # what a batch for it asks; a
 class Wake:
     """What a trigger is asked."""
 
-    def __init__(self, why, state):
+    def __init__(self, why: str, state: Any, message: dict[str, Any] | None = None) -> None:
         self.why = why
-        """"start" on the first wake after a start, else "timer"."""
+        """"start" on the first wake after a start, else "timer" or "message"."""
         self.state = state
         """What the last answer left; None at first."""
+        self.message = message
+        """What a plugin of the same device published, a dict with topic and data, when that is
+        why; else None."""
 
 
 class Fired:
     """A trigger's answer: events happened, each of which starts a run of the workflow; state
     is what the next wake gets, also after a restart; after is when to be woken next, in
-    seconds, and 0 means not again until the next start."""
+    seconds, and 0 means not again until the next start; topics are filters of local topics
+    ("line/+/alarm", "line/#"), at most 16: a message on one wakes the trigger before its time,
+    which needs mqtt.listen with filters as scopes."""
 
-    def __init__(self, events=(), state=None, after=0):
-        self.events, self.state, self.after = events, state, after
+    def __init__(
+        self, events: Iterable[Any] = (), state: Any = None, after: float = 0, topics: Iterable[str] = ()
+    ) -> None:
+        self.events, self.state, self.after, self.topics = list(events), state, after, list(topics)
 
 
 class Event:
     """What started a run: run (32 hexadecimal digits), workflow, time_ms, data."""
 
-    def __init__(self, event):
-        self.run = event.get("run", "")
-        self.workflow = event.get("workflow", "")
-        self.time_ms = event.get("time_ms", 0)
-        self.data = event.get("data")
+    def __init__(self, event: dict[str, Any]) -> None:
+        self.run: str = event.get("run", "")
+        self.workflow: str = event.get("workflow", "")
+        self.time_ms: int = event.get("time_ms", 0)
+        self.data: Any = event.get("data")
 
 
 class Request:
     """What an action or an output is asked: event; results of the actions before, in order,
     each a dict; key, the same when the same request is repeated; deadline_ms."""
 
-    def __init__(self, body):
+    def __init__(self, body: dict[str, Any]) -> None:
         self.event = Event(body["event"])
-        self.results = body.get("results") or []
-        self.key = body.get("key", "")
-        self.deadline_ms = body.get("deadline_ms", 0)
+        self.results: list[dict[str, Any]] = body.get("results") or []
+        self.key: str = body.get("key", "")
+        self.deadline_ms: int = body.get("deadline_ms", 0)
 
 
-def trigger(name, config=None, check=None):
+def trigger(
+    name: str, config: Callable[..., Any] | None = None, check: Callable[[Context], None] | None = None
+) -> Callable[[Callable[[Context, Wake], Fired | None]], Plugin]:
     """Makes a trigger of a function (ctx, wake) that returns a Fired, or None for nothing."""
     return lambda wake: Plugin("trigger", name, wake, config, check)
 
 
-def action(name, config=None, check=None, batch=None):
+def action(
+    name: str, config: Callable[..., Any] | None = None, check: Callable[[Context], None] | None = None,
+    batch: Callable[[Context, list[Request]], list[Any]] | None = None,
+) -> Callable[[Callable[[Context, Request], Any]], Plugin]:
     """Makes an action of a function (ctx, request) that returns the data of the result."""
     return lambda run: Plugin("action", name, run, config, check, batch)
 
 
-def output(name, config=None, check=None, batch=None):
+def output(
+    name: str, config: Callable[..., Any] | None = None, check: Callable[[Context], None] | None = None,
+    batch: Callable[[Context, list[Request]], list[Any]] | None = None,
+) -> Callable[[Callable[[Context, Request], None]], Plugin]:
     """Makes an output of a function (ctx, request); returning means delivered."""
     return lambda deliver: Plugin("output", name, deliver, config, check, batch)
 
@@ -81,14 +103,18 @@ class Plugin:
     The list may be shorter: the rest is asked again. Without it, the function for one event
     is called for one event after another. For an output, data is passed over."""
 
-    def __init__(self, kind, name, function, config=None, check=None, batch=None):
+    def __init__(
+        self, kind: str, name: str, function: Callable[..., Any], config: Callable[..., Any] | None = None,
+        check: Callable[[Context], None] | None = None,
+        batch: Callable[[Context, list[Request]], list[Any]] | None = None,
+    ) -> None:
         self.kind, self.name, self.function = kind, name, function
         self.config, self.check, self.batch = config, check, batch
 
-    def __call__(self, *args):
+    def __call__(self, *args: Any) -> Any:
         return self.function(*args)
 
-    def main(self):
+    def main(self) -> None:
         """Serves the host until stdin ends. The hub calls it."""
         hear, sys.stdout = sys.stdin.buffer.readline, sys.stderr
         session = Session(self, lambda: hear(LINE_MAX + 1), _write)
@@ -96,7 +122,7 @@ class Plugin:
             session.take(line)
 
 
-def _write(line):
+def _write(line: bytes) -> None:
     while line:
         line = line[os.write(1, line) :]
 
@@ -104,15 +130,17 @@ def _write(line):
 class Session:
     """One conversation: hear gives the host's next line, say says one; both are bytes."""
 
-    def __init__(self, plugin, hear, say):
+    def __init__(self, plugin: Plugin, hear: Callable[[], bytes], say: Callable[[bytes], object]) -> None:
         self.plugin, self._hear, self._say = plugin, hear, say
-        self.initial = self.config = self._failed = None
+        self.initial: Any = None
+        self.config: Any = None
+        self._failed: Exception | None = None
         hello = {"abi": ABI, "type": plugin.kind, "plugin": plugin.name, "sdk": SDK}
         if plugin.kind in _BATCHES:
             hello["batch"] = _batch.BATCH_MAX
         say(self.line({"hello": hello}))
 
-    def take(self, line):
+    def take(self, line: bytes) -> None:
         """Does what a line of the host wants."""
         message = json.loads(line)
         if self.initial is None:
@@ -126,20 +154,20 @@ class Session:
             said = self.line({"id": number, "error": self._told(error)})
         self._say(said)
 
-    def _answer(self, number, message):
+    def _answer(self, number: int, message: dict[str, Any]) -> bytes:
         batch = message.get("batch")
         if batch is not None and batch.get("kind") == _BATCHES.get(self.plugin.kind, ""):
             return b'{"id":%d,"answer":%s}\n' % (number, self._together(batch))
         return self.line({"id": number, "answer": self._ask(message)})
 
-    def _told(self, error):
+    def _told(self, error: Exception) -> dict[str, str]:
         """What stands in an answer of what was raised."""
         if self._failed is not None:
             raise self._failed from None
         _trace(error)
         return answered(error)
 
-    def _init(self, message):
+    def _init(self, message: dict[str, Any]) -> None:
         if "init" not in message:
             raise self.broken("want init")
         try:
@@ -150,16 +178,12 @@ class Session:
         self.initial = message["init"]
         self._say(b'{"ready":{}}\n')
 
-    def _ask(self, message):
+    def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
         kind, call = self.plugin.kind, self.plugin.function
         if kind == "trigger" and "wake" in message:
             wake = message["wake"]
-            fired = call(self._context(wake), Wake(wake.get("why"), wake.get("state"))) or Fired()
-            out = {"events": list(fired.events)}
-            if milliseconds(fired.after) > 0:
-                out["next"] = {"after_ms": milliseconds(fired.after)}
-            out["state"] = fired.state
-            return out
+            asked = Wake(wake.get("why", ""), wake.get("state"), wake.get("message"))
+            return _fired(call(self._context(wake), asked) or Fired())
         if kind == "action" and "run" in message:
             return {"data": call(self._context(message["run"]), Request(message["run"]))}
         if kind == "output" and "deliver" in message:
@@ -171,30 +195,31 @@ class Session:
             return {}
         raise ValueError(f'request {message["id"]}: not one for {kind} "{self.plugin.name}"')
 
-    def _together(self, batch):
+    def _together(self, batch: dict[str, Any]) -> bytes:
         """Works on several events; returns the answer as JSON."""
         plugin, context = self.plugin, self._context(batch)
         deadline_ms = batch.get("deadline_ms", 0)
         work = [Request({**item, "deadline_ms": deadline_ms}) for item in batch.get("items") or []]
         if not work:
             raise ValueError("a batch of no events")
+        outcomes: Iterable[Any]
         if plugin.batch is not None:
             outcomes = _batch.together(plugin.batch(context, work), len(work))
         else:
             outcomes = _batch.in_turn(work, lambda request: plugin.function(context, request), deadline_ms)
         return _batch.answer(outcomes, plugin.kind == "output", self._told)
 
-    def _context(self, body):
+    def _context(self, body: dict[str, Any]) -> Context:
         return Context(self, body.get("now_ms", 0))
 
-    def line(self, message):
+    def line(self, message: dict[str, Any]) -> bytes:
         """A message as a line; ValueError for what the host would end the plugin for."""
         line = encoded(message) + b"\n"
         if len(line) > LINE_MAX:
             raise ValueError(f"message of {len(line)} bytes, limit {LINE_MAX}")
         return line
 
-    def exchange(self, line):
+    def exchange(self, line: bytes) -> dict[str, Any]:
         """Says a call and hears its reply."""
         if self._failed is not None:
             raise self._failed
@@ -204,13 +229,24 @@ class Session:
             raise self.broken("the host has gone")
         return json.loads(reply)
 
-    def broken(self, why):
+    def broken(self, why: str) -> Exception:
         """Ends the conversation: the host said what it may not."""
         self._failed = RuntimeError(f"read: message: {why}")
         return self._failed
 
 
-def _trace(error):
+def _fired(fired: Fired) -> dict[str, Any]:
+    """A trigger's answer as it travels."""
+    out: dict[str, Any] = {"events": fired.events}
+    if milliseconds(fired.after) > 0 or fired.topics:
+        out["next"] = {"after_ms": milliseconds(fired.after)}
+    if fired.topics:
+        out["next"]["mqtt"] = fired.topics
+    out["state"] = fired.state
+    return out
+
+
+def _trace(error: Exception) -> None:
     """The place of what is most likely a defect goes to the log."""
     if isinstance(error, (TypeError, AttributeError, NameError, LookupError, ArithmeticError, AssertionError)):
         import traceback
@@ -218,10 +254,13 @@ def _trace(error):
         traceback.print_exception(error)
 
 
-_TYPES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "a map"}
+_NAMED: dict[str, type] = {t.__name__: t for t in (str, int, float, bool, list, dict)}  # annotations may be text
+_TYPES: dict[Any, str] = {
+    str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "a map",
+}
 
 
-def configured(config, sent):
+def configured(config: Any, sent: dict[str, Any]) -> Any:
     """The configuration that a plugin gets of what the host sent."""
     if callable(config) and not isinstance(config, type):
         return config(sent)
@@ -231,16 +270,18 @@ def configured(config, sent):
             raise ValueError(f"unknown key {json.dumps(key, ensure_ascii=False)}")
     out = config() if config is not None else None
     for key, want in fields.items():
+        want = _NAMED.get(want, want) if isinstance(want, str) else want
         if sent.get(key) is not None:
             setattr(out, key, _typed(key, want, sent[key]))
         elif not hasattr(out, key):
             raise ValueError(f"{key}: want {_TYPES.get(want, 'a value')}")
-    if hasattr(out, "validate"):
-        out.validate()
+    validate = getattr(out, "validate", None)
+    if validate is not None:
+        validate()
     return out
 
 
-def _typed(key, want, value):
+def _typed(key: str, want: Any, value: Any) -> Any:
     if want is float and type(value) is int:
         return float(value)
     if want in _TYPES and type(value) is not want:

@@ -1,10 +1,12 @@
 """Numbers and texts as people write them."""
 
+from __future__ import annotations
+
 _UNITS = {"ns": 1e-9, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 
 
-def duration(text):
-    """Seconds of a length of time such as "30s", "1h30m" or "250ms"."""
+def duration(text: object) -> float:
+    """Seconds of a length of time such as "30s", "1h30m" or "250ms"; ValueError for anything else."""
     if not isinstance(text, str):
         raise ValueError(f'duration {text!r}: want a string such as "30s"')
     rest = text.removeprefix("+")
@@ -24,19 +26,19 @@ def duration(text):
     return seconds
 
 
-def milliseconds(seconds):
+def milliseconds(seconds: float) -> int:
     """Whole milliseconds, rounded up, so that a wait is never too short."""
     ms = round(float(seconds or 0) * 1000, 6)
     return max(0, int(ms) + (ms > int(ms)))
 
 
-def whole(number):
+def whole(number: float) -> float:
     """12 for 12.0: most languages do not tell them apart."""
     if isinstance(number, float) and number.is_integer() and abs(number) < 2**53:
         return int(number)
     return number
 
 
-def handle(secret):
+def handle(secret: str) -> str:
     """Stands for the value of a secret in an HTTP request that has it among its secrets."""
     return "${" + secret + "}"

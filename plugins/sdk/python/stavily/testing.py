@@ -7,6 +7,8 @@ and has a clock that only the test moves:
     assert host.run()["text"] == "hello, Ada"
 """
 
+from __future__ import annotations
+
 import json
 
 from .testing_desk import Desk
@@ -15,8 +17,15 @@ from ._line import LINE_MAX
 from ._plugin import Session
 from ._text import milliseconds
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
-def start(plugin, config=None):
+    from ._plugin import Plugin
+
+
+def start(plugin: Plugin, config: dict[str, Any] | None = None) -> Host:
     """Starts a plugin; raises what it says when it refuses the configuration."""
     return Host(plugin, config or {})
 
@@ -24,53 +33,67 @@ def start(plugin, config=None):
 class Host:
     """One agent with one plugin. A test may read and change its dicts between requests."""
 
-    def __init__(self, plugin, config):
-        self.metrics = {}  # what metrics.read answers
-        self.kv = {}  # what kv.put has kept
-        self.files = {}  # the plugin's own directory, by path
-        self.secrets = {}  # what secret.use tells: text or bytes
-        self.names = {}  # the addresses that dns.resolve answers, by name
-        self.http = None  # answers http.request: a function of its arguments, as Context.http has them
-        self.dial = None  # answers tcp.connect: a function of "host:port", see Desk
-        self.logs = []  # (level, text), oldest first
-        self.calls = []  # (name, args), logs too
-        self.grants = []
+    def __init__(self, plugin: Plugin, config: dict[str, Any]) -> None:
+        self.metrics: dict[str, float] = {}  # what metrics.read answers
+        self.kv: dict[str, Any] = {}  # what kv.put has kept
+        self.files: dict[str, str] = {}  # the plugin's own directory, by path
+        self.secrets: dict[str, str | bytes] = {}  # what secret.use tells: text or bytes
+        self.names: dict[str, list[str]] = {}  # the addresses that dns.resolve answers, by name
+        # Answers http.request: gets its arguments, as Context.http has them, and returns a dict
+        # with status, headers and body as far as they are not 200, empty and empty.
+        self.http: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+        # Answers tcp.connect: gets "host:port" and returns what has read(max), which returns b""
+        # at the end, write(data), and close().
+        self.dial: Callable[[str], Any] | None = None
+        self.published: list[tuple[str, Any]] = []  # (topic, data) of mqtt.publish, oldest first
+        self.logs: list[tuple[int, str]] = []  # (level, text), oldest first
+        self.calls: list[tuple[str, dict[str, Any]]] = []  # (name, args), logs too
+        self.grants: list[dict[str, Any]] = []
         self.now_ms = 1_767_225_600_000  # the first of January 2026
-        self.state = None
-        self._plugin, self._config, self._answers, self._desk = plugin, config, {}, Desk(self)
-        self._id, self._started, self._wake_at = 0, False, None
+        self.state: Any = None
+        self._plugin, self._config, self._desk = plugin, config, Desk(self)
+        self._answers: dict[str, Callable[[dict[str, Any]], Any]] = {}
+        self._id, self._started = 0, False
+        self._wake_at: int | None = None
         self._open()
 
-    def answer(self, name, function):
+    def answer(self, name: str, function: Callable[[dict[str, Any]], Any]) -> None:
         """Makes function(args) answer the calls of a name: it returns the reply, or raises an Error."""
         self._answers[name] = function
 
-    def deny(self, name):
+    def deny(self, name: str) -> None:
         """Refuses the calls of a name, as it is without the grant."""
 
-        def no(_):
+        def no(_: object) -> None:
             raise Error("denied", f"{name}: not granted")
 
         self.answer(name, no)
 
-    def restart(self):
+    def restart(self) -> None:
         """As after a reboot. State, key-value store and files stay."""
         self._started, self._wake_at = False, None
         self._open()
 
-    def run(self, data=None, results=(), key="key-1", deadline_ms=30_000):
+    def run(
+        self, data: Any = None, results: Iterable[dict[str, Any]] = (), key: str = "key-1", deadline_ms: int = 30_000
+    ) -> Any:
         """Asks an action to work on an event with this data; returns the result's data."""
         return self._ask("run", self._work(data, results, key, deadline_ms)).get("data")
 
-    def deliver(self, data=None, results=(), key="key-1", deadline_ms=30_000):
+    def deliver(
+        self, data: Any = None, results: Iterable[dict[str, Any]] = (), key: str = "key-1", deadline_ms: int = 30_000
+    ) -> None:
         """Asks an output to deliver a run."""
         self._ask("deliver", self._work(data, results, key, deadline_ms))
 
-    def batch(self, events, results=(), deadline_ms=30_000):
+    def batch(
+        self, events: Iterable[Any], results: Iterable[dict[str, Any]] = (), deadline_ms: int = 30_000
+    ) -> list[Any]:
         """Hands an action or an output several events at once, as an agent does when a queue
         has built up, and asks again for what it left out. Returns an outcome for each: the
         data, or an Error."""
-        kind, out = "deliver" if self._plugin.kind == "output" else "run", []
+        kind = "deliver" if self._plugin.kind == "output" else "run"
+        out: list[Any] = []
         work = [self._work(data, results, f"key-{at + 1}", deadline_ms) for at, data in enumerate(events)]
         while len(out) < len(work):
             items = [{k: v for k, v in item.items() if k != "deadline_ms"} for item in work[len(out) :]]
@@ -81,22 +104,30 @@ class Host:
                 out.append(item.get("data") if error is None else Error(error["code"], error["text"]))
         return out
 
-    def check(self):
+    def check(self) -> None:
         """Asks the plugin to check itself."""
         self._ask("check", {})
 
-    def wake(self):
+    def wake(self) -> dict[str, Any]:
         """Wakes a trigger now, with the state that it answered last; returns its answer."""
         why, self._started = "timer" if self._started else "start", True
-        answer = self._ask("wake", {"why": why, "state": self.state})
+        return self._wake({"why": why})
+
+    def hear(self, topic: str, data: Any = None) -> dict[str, Any]:
+        """Wakes a trigger with a message on a local topic, whether it waits for that or not."""
+        return self._wake({"why": "message", "message": {"topic": topic, "data": data}})
+
+    def _wake(self, wake: dict[str, Any]) -> dict[str, Any]:
+        answer = self._ask("wake", {**wake, "state": self.state})
         self.state = answer.get("state")
         after = answer.get("next", {}).get("after_ms", 0)
         self._wake_at = self.now_ms + after if after else None
         return answer
 
-    def advance(self, seconds):
+    def advance(self, seconds: float) -> list[Any]:
         """Lets time pass, wakes the trigger when it asked for it, and returns the events."""
-        end, events = self.now_ms + milliseconds(seconds), []
+        end = self.now_ms + milliseconds(seconds)
+        events: list[Any] = []
         if not self._started:
             self._wake_at = self.now_ms
         while self._wake_at is not None and self._wake_at <= end:
@@ -105,12 +136,15 @@ class Host:
         self.now_ms = end
         return events
 
-    def _work(self, data, results, key, deadline_ms):
+    def _work(
+        self, data: Any, results: Iterable[dict[str, Any]], key: str, deadline_ms: int
+    ) -> dict[str, Any]:
         event = {"run": "000102030405060708090a0b0c0d0e0f", "workflow": "test", "time_ms": self.now_ms, "data": data}
         return {"event": event, "results": list(results), "key": key, "deadline_ms": deadline_ms}
 
-    def _open(self):
-        self._said, self._replies = [], []
+    def _open(self) -> None:
+        self._said: list[dict[str, Any]] = []
+        self._replies: list[bytes] = []
         self._session = Session(self._plugin, lambda: self._replies.pop(0), self._heard)
         assert "hello" in self._next(), "first message: want hello"
         limits = {
@@ -124,7 +158,7 @@ class Host:
             raise Error(message["error"]["code"], message["error"]["text"])
         assert "ready" in message, "message after init: want ready or error"
 
-    def _ask(self, kind, body):
+    def _ask(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
         self._id += 1
         self._session.take(json.dumps({"id": self._id, kind: {**body, "now_ms": self.now_ms}}).encode())
         self._desk.hang_up()
@@ -134,11 +168,11 @@ class Host:
             raise Error(message["error"]["code"], message["error"]["text"])
         return message["answer"]
 
-    def _next(self):
+    def _next(self) -> dict[str, Any]:
         assert self._said, "the plugin does not answer"
         return self._said.pop(0)
 
-    def _heard(self, line):
+    def _heard(self, line: bytes) -> None:
         assert len(line) <= LINE_MAX and line.count(b"\n") == 1 and line.endswith(b"\n"), f"message {line!r}"
         message = json.loads(line)
         call = message.get("call")
@@ -147,7 +181,7 @@ class Host:
             return
         name, args = call["name"], call["args"]
         self.calls.append((name, args))
-        reply = {"n": call["n"]}
+        reply: dict[str, Any] = {"n": call["n"]}
         try:
             reply["ok"] = (self._answers.get(name) or self._desk.answers(name))(args) or {}
         except Error as error:

@@ -61,3 +61,16 @@ class TestNetwork(unittest.TestCase):
 
         want = ["not-found", "unavailable", "unavailable", "not-found", "denied", "unavailable"]
         self.assertEqual(once(run).run(), [want, ["a/", "d"], ["b/"]])
+
+    def test_messages(self):
+        @stavily.trigger("ear")
+        def plugin(ctx, wake):
+            if wake.message is not None:
+                ctx.publish("heard/" + wake.message["topic"], wake.why)
+            heard = [] if wake.message is None else [wake.message["data"]]
+            return stavily.Fired(events=heard, topics=["line/+"])
+
+        host = testing.start(plugin)
+        self.assertEqual(host.wake(), {"events": [], "next": {"after_ms": 0, "mqtt": ["line/+"]}, "state": None})
+        self.assertEqual(host.hear("line/1", 21.5)["events"], [21.5])
+        self.assertEqual(host.published, [("heard/line/1", "message")])
