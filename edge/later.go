@@ -43,8 +43,7 @@ func mayWait(changes []Change) bool {
 	})
 }
 
-// write puts the input's changes on the disk: at once, or soon if they may wait. Then what
-// follows from them goes ahead, and the disk comes right behind it.
+// write puts the input's changes on the disk: at once, or within riskMax if they may wait.
 func (a *Agent) write() error {
 	if a.later == nil || !mayWait(a.pen.changes) {
 		err := a.store.Apply(a.pen.changes)
@@ -56,11 +55,7 @@ func (a *Agent) write() error {
 	if err := a.later.ApplyLater(a.pen.changes); err != nil {
 		return err
 	}
-	at := a.now
-	if len(a.pen.effects) == 0 {
-		at = at.Add(riskMax)
-	}
-	a.syncAt = sooner(a.syncAt, at)
+	a.syncAt = sooner(a.syncAt, a.now.Add(riskMax))
 	return nil
 }
 

@@ -68,11 +68,11 @@ type lane struct {
 	front      front
 }
 
-// front is the first record of a lane, where it is known.
+// front is the first record of a lane, where it is known, or where to look for it.
 type front struct {
 	known bool
 	mark  protocol.Mark
-	at    place           // of its frame
+	at    place           // of its frame; no record of the lane stands before
 	next  place           // of the one behind
 	later []protocol.Mark // the records behind it in its frame; never changed
 }
@@ -264,7 +264,7 @@ func (j *journal) advance(p *plan, of protocol.Lane, m protocol.Mark) bool {
 		return false
 	}
 	if !f.known {
-		*f = j.first(of, place{}, p.heads[of])
+		*f = j.first(of, f.at, p.heads[of])
 	}
 	if !f.known || f.mark != m {
 		return false

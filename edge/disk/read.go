@@ -179,7 +179,8 @@ func (j *journal) records(w *window, of protocol.Lane, at place, m protocol.Mark
 }
 
 // first returns the first record of a lane after m, which stands at a place or behind it.
-func (j *journal) first(of protocol.Lane, at place, m protocol.Mark) (f front) {
+func (j *journal) first(of protocol.Lane, at place, m protocol.Mark) front {
+	f := front{at: place{j.last().number, j.synced}} // what is pending comes behind
 	j.records(&j.walker, of, at, m, func(stands, next place, all []found) bool {
 		f = front{known: true, mark: all[0].mark, at: stands, next: next}
 		for _, r := range all[1:] {
@@ -308,11 +309,9 @@ func (j *journal) begin(of protocol.Lane, from string) *cursor {
 		c.after = before(m)
 	}
 	if !l.front.known {
-		l.front = j.first(of, place{}, l.head)
+		l.front = j.first(of, l.front.at, l.head)
 	}
-	if l.front.known {
-		c.at = l.front.at
-	}
+	c.at = l.front.at
 	return c
 }
 
