@@ -207,11 +207,11 @@ func TestRemove(t *testing.T) {
 	w.three()
 	old := w.enrol("gw-1", map[string]string{"role": "gateway"})
 	w.deploy(workflowText)
-	gone, err := w.hub.Remove("gw-1")
+	gone, err := w.hub.Remove(w.now, "gw-1")
 	if err != nil || gone.Address != old.at || len(w.agents()) != 0 {
 		t.Errorf("%+v, %v", gone, err)
 	}
-	_, err = w.hub.Remove("gw-1")
+	_, err = w.hub.Remove(w.now, "gw-1")
 	refused(t, err, protocol.CodeNotFound, `agent "gw-1"`)
 	w.enrol("gw-1", nil)
 	if a := w.agent("gw-1"); a.Epoch != 2 || a.Desired.Revision != 0 || len(a.AllLabels()) != 0 {

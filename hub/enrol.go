@@ -165,7 +165,7 @@ func (h *Hub) Label(now time.Time, name protocol.AgentName, labels map[string]st
 }
 
 // Remove forgets an agent. Its certificate is refused from now on; its name is free.
-func (h *Hub) Remove(name protocol.AgentName) (gone fleet.Agent, err error) {
+func (h *Hub) Remove(now time.Time, name protocol.AgentName) (gone fleet.Agent, err error) {
 	err = h.Operate(func(tx *store.Tx) error {
 		if gone, err = fleet.Get(tx, name); err != nil {
 			return err
@@ -173,7 +173,11 @@ func (h *Hub) Remove(name protocol.AgentName) (gone fleet.Agent, err error) {
 		h.forget(gone.Address)
 		delete(h.epochs, gone.Address)
 		h.intake.Reset() // it remembers the lanes; nothing waits in it while an operator's wish is done
-		return errors.Join(fleet.Remove(tx, name), runs.Forget(tx, name), forgetSecrets(tx, name))
+		if err := errors.Join(fleet.Remove(tx, name), runs.Forget(tx, name), forgetSecrets(tx, name)); err != nil {
+			return err
+		}
+		_, err := h.plan(tx, now, nil, "") // others may have counted on it
+		return err
 	})
 	return gone, err
 }

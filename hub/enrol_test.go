@@ -158,7 +158,7 @@ func TestRenew(t *testing.T) {
 func TestRenewRefusesTheDeviceBefore(t *testing.T) {
 	w := newWorld(t)
 	first := w.enrol("pump", nil)
-	if _, err := w.hub.Remove("pump"); err != nil {
+	if _, err := w.hub.Remove(w.now, "pump"); err != nil {
 		t.Fatal(err)
 	}
 	r := w.hub.Join(day, protocol.JoinRequest{Renew: true, CSR: first.csr(t)}, first.cert)

@@ -155,6 +155,9 @@ func (h *Hub) Explain(tx *store.Tx, name protocol.WorkflowName, of protocol.Agen
 	if err != nil {
 		return nil, err
 	}
+	if _, err := around(tx, deployments); err != nil {
+		return nil, err
+	}
 	a := planned([]fleet.Agent{agent})[0]
 	before := 0
 	for i := range deployments {

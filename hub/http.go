@@ -356,8 +356,8 @@ func (s *server) labelAgent(r *http.Request) (out any, err error) {
 }
 
 func (s *server) removeAgent(r *http.Request) (any, error) {
-	return struct{}{}, s.ask(r.Context(), func(time.Time) error {
-		gone, err := s.hub.Remove(protocol.AgentName(r.PathValue("x")))
+	return struct{}{}, s.ask(r.Context(), func(now time.Time) error {
+		gone, err := s.hub.Remove(now, protocol.AgentName(r.PathValue("x")))
 		if err != nil {
 			return err
 		}

@@ -116,6 +116,8 @@ func (h *Hub) handle(now time.Time, from protocol.Address, kind protocol.Kind, p
 		return decoded(payload, func(b protocol.Batch) error { return h.records(now, from, b) })
 	case protocol.UpFetch:
 		return decoded(payload, func(r protocol.FetchRequest) error { return h.fetch(from, r) })
+	case protocol.UpHop:
+		return decoded(payload, func(w protocol.Hop) error { return h.hop(from, w) })
 	case protocol.UpSecrets:
 		return decoded(payload, func(w protocol.SecretsWish) error { return h.wish(from, w) })
 	default:

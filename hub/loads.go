@@ -15,6 +15,9 @@ func (h *Hub) loads(tx *store.Tx, agent fleet.Agent, only protocol.WorkflowName)
 	if err != nil {
 		return nil, err
 	}
+	if _, err := around(tx, deployments); err != nil {
+		return nil, err
+	}
 	a, before := planned([]fleet.Agent{agent})[0], 0
 	var out []deploy.Load
 	for i := range deployments {

@@ -93,8 +93,8 @@ func (h *Hub) replan(tx *store.Tx, now time.Time, name protocol.WorkflowName) ([
 	return h.plan(tx, now, agents, name)
 }
 
-// replanOne plans for an agent that is another than before. It changes nothing for the
-// others, since a plan looks at each agent by itself.
+// replanOne plans for an agent that is another than before, and for those whose steps it may
+// run or who may run its steps. Where no step runs elsewhere, those are none.
 func (h *Hub) replanOne(tx *store.Tx, now time.Time, name protocol.AgentName) error {
 	agent, err := fleet.Get(tx, name)
 	if err != nil {
@@ -109,6 +109,13 @@ func (h *Hub) plan(tx *store.Tx, now time.Time, agents []fleet.Agent, name proto
 	deployments, err := h.deployments(tx)
 	if err != nil {
 		return nil, err
+	}
+	all, err := around(tx, deployments)
+	if err != nil {
+		return nil, err
+	}
+	if all != nil {
+		agents = withOthers(all, agents)
 	}
 	known := make(map[protocol.Address]*fleet.Agent, len(agents))
 	for i := range agents {

@@ -146,34 +146,45 @@ func firstCause(err error) (path string, cause error) {
 	return b.String(), errors.New(v.ErrorKind.LocalizedString(message.NewPrinter(language.English)))
 }
 
-// checkTargets refuses what names nobody and what this version cannot place.
+// checkTargets refuses what names nobody, and what cannot go together.
 func checkTargets(w *workflow.Workflow, agents []Agent) error {
 	for _, s := range w.StepsInOrder() {
 		key := ".on"
 		if s.Type == protocol.Trigger {
 			key = ".at"
 		}
-		switch s.Target.Kind {
-		case workflow.Affected:
-		case workflow.OneAgent, workflow.Group:
-			if s.Type != protocol.Trigger && s.Target.String() != w.Trigger.Target.String() {
-				return w.Errorf(s.Path+key, "%s: in this version a step runs on the agents on which its trigger fired; "+
-					"leave %q out", s.Target, strings.TrimPrefix(key, "."))
-			}
-			if !anyone(agents, s.Target) {
-				return w.Errorf(s.Path+key, "%s: no such agent; known are %s", s.Target, agentList(agents))
-			}
-		case workflow.Pool, workflow.Hub:
-			return w.Errorf(s.Path+key, "%s: pools and the hub's own agent are not supported by this version",
-				s.Target)
+		t := s.Target
+		elsewhere := s.Type != protocol.Trigger && t.Kind != workflow.Affected && t.String() != w.Trigger.Target.String()
+		switch {
+		case t.Kind == workflow.Affected:
+			continue
+		case t.Kind == workflow.Pool && s.Type == protocol.Trigger:
+			return w.Errorf(s.Path+key, "%s: a pool takes steps; who watches is an agent, a group or the hub", t)
+		case elsewhere && w.Rollout != nil:
+			return w.Errorf("rollout", "step %q runs on %s: a workflow whose steps run on other agents goes to all at "+
+				"once in this version", s.Name, t)
+		case !anyone(agents, t):
+			return w.Errorf(s.Path+key, "%s: no such agent%s", t, hint(t, agents))
 		}
 	}
 	return nil
 }
 
+// hint says who there is.
+func hint(t workflow.Target, agents []Agent) string {
+	switch t.Kind {
+	case workflow.Pool:
+		return fmt.Sprintf("; its agents have the label %s=%s", LabelPool, t.Pool)
+	case workflow.Hub:
+		return fmt.Sprintf("; the agent beside the hub has the label %s=yes", LabelHub)
+	default:
+		return "; known are " + agentList(agents)
+	}
+}
+
 func anyone(agents []Agent, t workflow.Target) bool {
 	for i := range agents {
-		if watches(&agents[i], t) {
+		if meant(&agents[i], t) {
 			return true
 		}
 	}

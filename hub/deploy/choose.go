@@ -68,7 +68,8 @@ func serves(r *Release, a *Agent) error {
 	want := &r.Manifest.OS
 	system, _, _ := strings.Cut(strings.ReplaceAll(a.Platform, "/", "-"), "-")
 	if system != "" && len(want.Supported) > 0 && !slices.Contains(want.Supported, system) {
-		return fmt.Errorf("os_requirements.supported_os: want one of %s, it is %s", strings.Join(want.Supported, ", "),
+		return fmt.Errorf("os_requirements.supported_os: want one of %s, it is %s", strings.Join(want.Supported,
+			", "),
 			system)
 	}
 	if want.MinKernel == "" || a.Kernel == "" || system != "linux" {
@@ -132,7 +133,8 @@ func (r *Release) nativeFor(a *Agent) string {
 	}
 	m := &r.Manifest
 	if of, ok := targets()[a.Platform]; ok && len(m.OS.Architectures) > 0 &&
-		!slices.Contains(m.OS.Architectures, of.Arch) && !slices.Contains(m.OS.Architectures, of.GOARCH+"v"+of.GOARM) {
+		!slices.Contains(m.OS.Architectures, of.Arch) && !slices.Contains(m.OS.Architectures,
+		of.GOARCH+"v"+of.GOARM) {
 		return fmt.Sprintf("os_requirements.supported_architectures: want one of %s, it is %s",
 			strings.Join(m.OS.Architectures, ", "), of.Arch)
 	}

@@ -48,28 +48,45 @@ func TestChoose(t *testing.T) {
 		"not reported":           {[]change{both(wasm), func(_ *Release, a *Agent) { *a = Agent{Address: a.Address} }}, wasm, "a module"},
 		"not reported, native":   {[]change{both(amd64), func(_ *Release, a *Agent) { *a = Agent{Address: a.Address} }}, "", "it has not said what it is"},
 
-		"Go on a Pi 4":           {[]change{both(wasm), memory("linux-arm64", 2048, 3_400_000)}, wasm, ""},
-		"Go on 128 MB of armv7":  {[]change{both(wasm), memory("linux-armv7", 128, 3_400_000)}, "", "3400 kB does not fit a device of 128 MB by the interpreter of linux-armv7: 1048 kB at most"},
-		"Go on 512 MB of armv7":  {[]change{both(wasm), memory("linux-armv7", 512, 3_400_000)}, wasm, ""},
-		"Rust on 64 MB of MIPS":  {[]change{both(wasm), memory("linux-mipsle", 64, 100_000)}, wasm, ""},
-		"too big, native":        {[]change{both(wasm, "linux-riscv64"), memory("linux-riscv64", 256, 3_400_000)}, "linux-riscv64", "as a module: its code of 3400 kB does not fit"},
+		"Go on a Pi 4": {[]change{both(wasm), memory("linux-arm64", 2048, 3_400_000)}, wasm, ""},
+		"Go on 128 MB of armv7": {[]change{both(wasm), memory("linux-armv7", 128, 3_400_000)}, "", "3400 kB does not fit a device of 128 MB by the interpreter of " +
+			"linux-armv7: 1048 kB at most"},
+		"Go on 512 MB of armv7": {[]change{both(wasm), memory("linux-armv7", 512, 3_400_000)}, wasm, ""},
+		"Rust on 64 MB of MIPS": {[]change{both(wasm), memory("linux-mipsle", 64, 100_000)}, wasm, ""},
+		"too big, native": {
+			[]change{both(wasm, "linux-riscv64"), memory("linux-riscv64", 256, 3_400_000)},
+			"linux-riscv64",
+			"as a module: its code of 3400 kB does not fit",
+		},
 		"fits, native not taken": {[]change{both(wasm, "linux-riscv64"), memory("linux-riscv64", 1024, 3_400_000)}, wasm, "not needed"},
 		"memory not known":       {[]change{both(wasm), memory("linux-armv7", 0, 30_000_000)}, wasm, ""},
 
-		"M-07 older":        {[]change{python("3.7", "3.8", "", "")}, "", "python >=3.8 is wanted, it has 3.7"},
-		"M-07 equal":        {[]change{python("3.8", "3.8", "", "")}, amd64, ""},
-		"M-10 in part":      {[]change{python("3.11", "3.8", ">=3.11.2", "<4.0.0")}, amd64, ""},
-		"M-11 4.0":          {[]change{python("4.0", "3.8", ">=3.8.0", "<4.0.0")}, "", "python <4.0.0 is wanted, it has 4.0"},
-		"M-11 bare":         {[]change{python("3.12", "3.8", "", "3.11")}, "", "python <=3.11 is wanted, it has 3.12"},
-		"no interpreter":    {[]change{python("", "3.8", "", "")}, "", "it has no python"},
-		"M-13 windows only": {[]change{both(wasm), system(func(o *protocol.OS, _ *Agent) { o.Supported = []string{"windows"} })}, "", "supported_os: want one of windows, it is linux"},
-		"M-13 linux":        {[]change{both(wasm), system(func(o *protocol.OS, _ *Agent) { o.Supported = []string{"windows", "linux"} })}, wasm, ""},
+		"M-07 older":     {[]change{python("3.7", "3.8", "", "")}, "", "python >=3.8 is wanted, it has 3.7"},
+		"M-07 equal":     {[]change{python("3.8", "3.8", "", "")}, amd64, ""},
+		"M-10 in part":   {[]change{python("3.11", "3.8", ">=3.11.2", "<4.0.0")}, amd64, ""},
+		"M-11 4.0":       {[]change{python("4.0", "3.8", ">=3.8.0", "<4.0.0")}, "", "python <4.0.0 is wanted, it has 4.0"},
+		"M-11 bare":      {[]change{python("3.12", "3.8", "", "3.11")}, "", "python <=3.11 is wanted, it has 3.12"},
+		"no interpreter": {[]change{python("", "3.8", "", "")}, "", "it has no python"},
+		"M-13 windows only": {
+			[]change{both(wasm), system(func(o *protocol.OS, _ *Agent) { o.Supported = []string{"windows"} })},
+			"",
+			"supported_os: want one of windows, it is linux",
+		},
+		"M-13 linux": {[]change{both(wasm), system(func(o *protocol.OS, _ *Agent) { o.Supported = []string{"windows", "linux"} })}, wasm, ""},
 		"M-14, G-5 module": {[]change{both(wasm), memory("linux-armv7", 512, 1000), system(func(o *protocol.OS, _ *Agent) {
 			o.Architectures = []string{"amd64", "arm64"}
 		})}, wasm, ""},
-		"M-14 native": {[]change{both(amd64), system(func(o *protocol.OS, _ *Agent) { o.Architectures = []string{"arm64"} })}, "", "supported_architectures: want one of arm64, it is amd64"},
-		"M-15 older":  {[]change{both(wasm), system(func(o *protocol.OS, a *Agent) { o.MinKernel, a.Kernel = "4.15.0", "4.14.302-armv7" })}, "", "min_kernel_version: want 4.15.0, it has 4.14.302-armv7"},
-		"M-15 equal":  {[]change{both(wasm), system(func(o *protocol.OS, a *Agent) { o.MinKernel, a.Kernel = "4.15.0", "4.15.0" })}, wasm, ""},
+		"M-14 native": {
+			[]change{both(amd64), system(func(o *protocol.OS, _ *Agent) { o.Architectures = []string{"arm64"} })},
+			"",
+			"supported_architectures: want one of arm64, it is amd64",
+		},
+		"M-15 older": {
+			[]change{both(wasm), system(func(o *protocol.OS, a *Agent) { o.MinKernel, a.Kernel = "4.15.0", "4.14.302-armv7" })},
+			"",
+			"min_kernel_version: want 4.15.0, it has 4.14.302-armv7",
+		},
+		"M-15 equal": {[]change{both(wasm), system(func(o *protocol.OS, a *Agent) { o.MinKernel, a.Kernel = "4.15.0", "4.15.0" })}, wasm, ""},
 		"M-15 darwin": {[]change{both(wasm), system(func(o *protocol.OS, a *Agent) {
 			o.MinKernel, a.Kernel, a.Platform = "4.15.0", "4.0.0", "darwin-arm64"
 		})}, wasm, ""},

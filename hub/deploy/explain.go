@@ -20,6 +20,9 @@ type Rule struct {
 // before this one.
 func Explain(d *Deployment, a *Agent, assigned int) []Rule {
 	rules := []Rule{{"target", watches(a, d.Workflow.Trigger.Target), aim(a, d.Workflow.Trigger.Target)}}
+	if hosts, _ := d.hosts(a, nil); len(hosts) > 0 && !rules[0].OK {
+		return []Rule{{"target", true, runsFor(hosts)}}
+	}
 	if !rules[0].OK {
 		return rules
 	}
@@ -78,6 +81,15 @@ func Loads(d *Deployment, a *Agent) (out []Load) {
 	return out
 }
 
+// runsFor says which steps an agent runs for others.
+func runsFor(hosts []protocol.Host) string {
+	names := make([]string, len(hosts))
+	for i := range hosts {
+		names[i] = string(hosts[i].Step.Name)
+	}
+	return "the workflow fires on other agents; here run their steps " + strings.Join(names, ", ")
+}
+
 func room(assigned int) Rule {
 	return Rule{
 		"assignments", true, fmt.Sprintf("%d before this one, limit %d", assigned, protocol.AssignmentsMax),
@@ -104,7 +116,9 @@ func aim(a *Agent, t workflow.Target) string {
 			return "the agent has the labels " + t.Group.String()
 		}
 		return strings.Join(found, "; ")
+	case workflow.Hub:
+		return fmt.Sprintf("label %s=yes is wanted, it is %q", LabelHub, a.Labels[LabelHub])
 	default:
-		return t.String() + " is not placed by this version"
+		return t.String() + " does not watch"
 	}
 }

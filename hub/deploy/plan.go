@@ -20,6 +20,10 @@ type Deployment struct {
 	// Base is what the others have, nil for nothing.
 	Takes func(protocol.AgentName) bool
 	Base  *Deployment
+	// Fleet is every agent, for steps that run on another one than the workflow's own. It is
+	// looked at only where there may be such; see Elsewhere.
+	Fleet []Agent
+	laid  *layout
 }
 
 // For returns the deployment that holds for an agent: d, or what it is to replace; nil for
@@ -70,6 +74,7 @@ type Agent struct {
 type Input struct {
 	Deployments []Deployment
 	Agents      []Agent
+	Fleet       []Agent          // every agent, where Agents are only some; nil: they are all
 	Approve     []protocol.Grant // what the operator allows any plugin
 	Settings    protocol.Settings
 }
@@ -80,6 +85,7 @@ type Content struct {
 	Address     protocol.Address
 	Releases    []protocol.ReleaseRef
 	Assignments []protocol.Assignment
+	Hosts       []protocol.Host
 	Settings    protocol.Settings
 	// Excluded says which workflows name this agent and why they do not run on it.
 	Excluded []Exclusion
@@ -99,6 +105,14 @@ func Plan(in Input) []Content {
 	deployments := slices.Clone(in.Deployments)
 	slices.SortFunc(deployments,
 		func(a, b Deployment) int { return cmp.Compare(a.Workflow.Name, b.Workflow.Name) })
+	fleet := agents
+	if in.Fleet != nil {
+		fleet = slices.Clone(in.Fleet)
+		slices.SortFunc(fleet, func(a, b Agent) int { return cmp.Compare(a.Address.String(), b.Address.String()) })
+	}
+	for i := range deployments {
+		deployments[i].Fleet, deployments[i].laid = fleet, nil
+	}
 	out := make([]Content, len(agents))
 	for i := range agents {
 		out[i] = contentFor(&agents[i], deployments, &in)
@@ -122,7 +136,7 @@ func (c *Content) Empty() bool {
 func (c *Content) Desired(epoch, revision uint64, issued int64) protocol.Desired {
 	return protocol.Desired{
 		Address: c.Address, Epoch: epoch, Revision: revision, Issued: issued,
-		Releases: c.Releases, Assignments: c.Assignments, Settings: c.Settings,
+		Releases: c.Releases, Assignments: c.Assignments, Settings: c.Settings, Hosts: c.Hosts,
 	}
 }
 
@@ -130,18 +144,14 @@ func contentFor(a *Agent, deployments []Deployment, in *Input) Content {
 	c := Content{Address: a.Address, Settings: in.Settings}
 	for i := range deployments {
 		d := deployments[i].For(a.Address.Agent)
-		if d == nil || !watches(a, d.Workflow.Trigger.Target) {
+		if d == nil {
 			continue
 		}
-		if bad := exclude(a, d, len(c.Assignments)); bad != nil {
-			c.Excluded = append(c.Excluded, *bad)
-			continue
-		}
-		c.Assignments = append(c.Assignments, assign(a, d, in.Approve))
-		for _, r := range d.Releases {
-			if !slices.Contains(c.Releases, r.Ref) {
-				c.Releases = append(c.Releases, r.Ref)
-			}
+		c.assign(a, d, in.Approve)
+		hosts, of := d.hosts(a, in.Approve)
+		c.Hosts = append(c.Hosts, hosts...)
+		for _, r := range of {
+			c.refer(r)
 		}
 	}
 	slices.SortFunc(c.Releases,
@@ -149,17 +159,32 @@ func contentFor(a *Agent, deployments []Deployment, in *Input) Content {
 	return c
 }
 
-// watches reports whether the workflow's trigger goes to a.
-func watches(a *Agent, t workflow.Target) bool {
-	switch t.Kind {
-	case workflow.OneAgent:
-		return t.Agent == a.Address.Agent
-	case workflow.Group:
-		return t.Group.Match(a.Labels)
-	default:
-		return false // Check has refused what this version cannot place
+// assign adds a's own part of d, if it has one.
+func (c *Content) assign(a *Agent, d *Deployment, approve []protocol.Grant) {
+	if !watches(a, d.Workflow.Trigger.Target) {
+		return
+	}
+	if bad := exclude(a, d, len(c.Assignments)); bad != nil {
+		c.Excluded = append(c.Excluded, *bad)
+		return
+	}
+	c.Assignments = append(c.Assignments, assign(a, d, approve))
+	for i, s := range d.Workflow.StepsInOrder() {
+		if d.placeFor(i, s, a).place == nil {
+			c.refer(&d.Releases[i])
+		}
 	}
 }
+
+// refer lists a release once.
+func (c *Content) refer(r *Release) {
+	if !slices.Contains(c.Releases, r.Ref) {
+		c.Releases = append(c.Releases, r.Ref)
+	}
+}
+
+// watches reports whether the workflow's trigger goes to a.
+func watches(a *Agent, t workflow.Target) bool { return t.Kind != workflow.Pool && meant(a, t) }
 
 // exclude returns why a cannot run d though it is named, nil when it can.
 func exclude(a *Agent, d *Deployment, assigned int) *Exclusion {
@@ -170,7 +195,17 @@ func exclude(a *Agent, d *Deployment, assigned int) *Exclusion {
 		return no("", protocol.CodeLimit, "agent %s has %d assignments, limit %d", a.Address, assigned,
 			protocol.AssignmentsMax)
 	}
+	if a.Labels[LabelDuty] == dutyAction {
+		return no("trigger", protocol.CodeIncompatible, "agent %s is an action agent (label %s): it watches nothing",
+			a.Address, LabelDuty)
+	}
 	for i, step := range d.Workflow.StepsInOrder() {
+		switch p := d.placeFor(i, step, a); {
+		case p.err != nil:
+			return no(step.Name, p.err.Code, "step %q: %s", step.Name, p.err.Text)
+		case p.place != nil:
+			continue
+		}
 		if _, err := Choose(&d.Releases[i], a); err != nil {
 			return no(step.Name, protocol.CodeIncompatible, "%w", err)
 		}
@@ -181,9 +216,9 @@ func exclude(a *Agent, d *Deployment, assigned int) *Exclusion {
 func assign(a *Agent, d *Deployment, approve []protocol.Grant) protocol.Assignment {
 	as := protocol.Assignment{Workflow: d.Workflow.Name, CatchUp: d.Workflow.CatchUp, If: d.Workflow.If}
 	for i, step := range d.Workflow.StepsInOrder() {
-		s := stepFor(step, &d.Releases[i], approve)
-		if choice, err := Choose(&d.Releases[i], a); err == nil && isNative(choice.Platform) {
-			s.Platform = choice.Platform
+		s := stepOn(step, &d.Releases[i], a, approve)
+		if p := d.placeFor(i, step, a).place; p != nil {
+			s = stepAway(step, &d.Releases[i], p)
 		}
 		switch step.Type {
 		case protocol.Trigger:
@@ -195,6 +230,15 @@ func assign(a *Agent, d *Deployment, approve []protocol.Grant) protocol.Assignme
 		}
 	}
 	return as
+}
+
+// stepOn is a step as a runs it.
+func stepOn(s *workflow.Step, r *Release, a *Agent, approve []protocol.Grant) protocol.Step {
+	out := stepFor(s, r, approve)
+	if choice, err := Choose(r, a); err == nil && isNative(choice.Platform) {
+		out.Platform = choice.Platform
+	}
+	return out
 }
 
 // stepFor cuts what the manifest wishes by what the operator allows; the device cuts

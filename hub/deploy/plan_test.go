@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -142,8 +143,11 @@ func describe(in Input) string {
 		for _, a := range c.Assignments {
 			fmt.Fprintf(&b, "  workflow %s, catch-up %d\n", a.Workflow, a.CatchUp)
 			for _, s := range slices.Concat([]protocol.Step{a.Trigger}, a.Actions, a.Outputs) {
-				fmt.Fprintf(&b, "    %s: %s%s\n", s.Name, names[s.Release], details(s))
+				fmt.Fprintf(&b, "    %s: %s%s\n", s.Name, cmp.Or(names[s.Release], "elsewhere"), details(s))
 			}
+		}
+		for _, h := range c.Hosts {
+			fmt.Fprintf(&b, "  hosts %s/%s: %s %s%s\n", h.Workflow, h.Step.Name, h.Type, names[h.Step.Release], details(h.Step))
 		}
 		for _, x := range c.Excluded {
 			fmt.Fprintf(&b, "  excluded %s at %q: %s: %s\n", x.Workflow, x.Step, x.Error.Code, x.Error.Text)
@@ -161,7 +165,8 @@ func details(s protocol.Step) string {
 	}{
 		{len(s.Config) > 0, fmt.Sprintf("config %x", []byte(s.Config))},
 		{len(s.Grants) > 0, "grants " + grantText(s.Grants)},
-		{s.Limits != protocol.DefaultLimits(), fmt.Sprintf("limits %+v", s.Limits)},
+		{s.Place != nil, placeText(s.Place)},
+		{s.Place == nil && s.Limits != protocol.DefaultLimits(), fmt.Sprintf("limits %+v", s.Limits)},
 		{s.Timeout != 0, fmt.Sprintf("timeout %d ms", s.Timeout)},
 		{s.Retry != protocol.Retry{}, fmt.Sprintf("retry %d after %d ms", s.Retry.Times, s.Retry.WaitMS)},
 		{s.When != 0, fmt.Sprintf("when %d", s.When)},
@@ -172,6 +177,13 @@ func details(s protocol.Step) string {
 		}
 	}
 	return out
+}
+
+func placeText(p *protocol.Place) string {
+	if p == nil {
+		return ""
+	}
+	return fmt.Sprintf("pick %d of %v within %d ms", p.Pick, p.Members, p.WithinMS)
 }
 
 func grantText(grants []protocol.Grant) string {
@@ -254,10 +266,11 @@ func TestPlanIsPure(t *testing.T) {
 }
 
 // A change of one agent's label, platform or presence in the fleet is no change for the
-// others.
+// others, where no step runs on another agent.
 func TestPlanChangesOnlyWhomItConcerns(t *testing.T) {
 	for _, path := range plans(t) {
 		in, _, _ := above(t, path)
+		in.Deployments = slices.DeleteFunc(in.Deployments, func(d Deployment) bool { return d.Elsewhere(in.Agents) })
 		want := encoded(Plan(in))
 		for i := range in.Agents {
 			changed := in

@@ -98,3 +98,10 @@ func putLabels(tx *store.Tx, name protocol.AgentName, origin string, labels map[
 	}
 	return nil
 }
+
+// HasLabel reports whether any agent has a label of that key.
+func HasLabel(tx *store.Tx, key string) (bool, error) {
+	n := 0
+	err := tx.QueryRow("SELECT count(*) FROM (SELECT 1 FROM agent_label WHERE name = ? LIMIT 1)", key).Scan(&n)
+	return n > 0, err
+}

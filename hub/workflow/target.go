@@ -3,6 +3,7 @@ package workflow
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stavily/stavily/hub/document"
 	"github.com/stavily/stavily/protocol"
@@ -26,6 +27,10 @@ type Target struct {
 	Agent protocol.AgentName // for OneAgent
 	Pool  string             // for Pool
 	Group Selector           // for Group
+	// Pick says which agent of a pool takes a step, 0 for the default, and Within how long
+	// the step may wait for another agent to begin it, 0 for the default.
+	Pick   protocol.Pick
+	Within time.Duration
 }
 
 // String returns the target as people write it.
@@ -79,9 +84,11 @@ func (t *Target) FromDocument(v document.Value) error {
 		return v.Errorf("%q: want affected, hub, {agent: NAME}, {pool: NAME} or {group: {label: value}}", text)
 	}
 	var in struct {
-		Agent *string            `json:"agent"`
-		Pool  *string            `json:"pool"`
-		Group *map[string]string `json:"group"`
+		Agent  *string            `json:"agent"`
+		Pool   *string            `json:"pool"`
+		Group  *map[string]string `json:"group"`
+		Pick   string             `json:"pick"`
+		Within time.Duration      `json:"within"`
 	}
 	if err := v.Decode(&in); err != nil {
 		return err
@@ -105,6 +112,30 @@ func (t *Target) FromDocument(v document.Value) error {
 	if given != 1 {
 		return v.Errorf("%d targets, want exactly one of agent, pool and group", given)
 	}
+	if t.Within = in.Within; t.Within < 0 || t.Within > withinMax {
+		return v.Errorf("within %v, want up to %v", t.Within, withinMax)
+	}
+	return t.pick(v, in.Pick)
+}
+
+// withinMax bounds how long a step waits for another agent.
+const withinMax = 30 * 24 * time.Hour
+
+// picks are the ways to choose one of a pool, by their names.
+var picks = []string{"rendezvous", "round-robin", "least-loaded"}
+
+func (t *Target) pick(v document.Value, name string) error {
+	if name == "" {
+		return nil
+	}
+	if t.Kind != Pool {
+		return v.Errorf("pick is for pools, which only one agent takes from")
+	}
+	at := slices.Index(picks, name)
+	if at < 0 {
+		return v.Errorf("pick %q: want %s", name, strings.Join(picks, ", "))
+	}
+	t.Pick = protocol.Pick(at + 1)
 	return nil
 }
 

@@ -1,0 +1,217 @@
+package deploy
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/stavily/stavily/hub/workflow"
+	"github.com/stavily/stavily/protocol"
+)
+
+// Labels that say where steps run.
+const (
+	// LabelPool names the pool that an agent belongs to.
+	LabelPool = "pool"
+	// LabelHub marks, with the value yes, the agent that runs beside the hub.
+	LabelHub = "hub"
+	// LabelDuty restricts an agent: a sensor only watches, an action agent only runs steps.
+	LabelDuty = "duty"
+	// LabelActionAgent names, on a sensor, the agent that runs the steps of what it detects.
+	LabelActionAgent = "action-agent"
+
+	dutySensor = "sensor"
+	dutyAction = "action"
+)
+
+// withinDefault is how long a step waits for another agent where its workflow does not say.
+const withinDefault = 5 * 60 * 1000 // ms
+
+// placement is where one step runs: at the run's own agent when it has neither of these.
+type placement struct {
+	place *protocol.Place
+	err   *protocol.Error // why it can run nowhere
+}
+
+// layout is where the steps of a deployment run, as far as that is the same for all agents
+// on which it fires.
+type layout struct {
+	fixed []placement // of each step in order
+	// paired are the agents that run the steps of sensors, by name.
+	paired map[protocol.AgentName]bool
+}
+
+// Elsewhere reports whether a step may run on another agent than the one on which the
+// workflow fired, so that a plan for one agent follows from the others too.
+func (d *Deployment) Elsewhere(fleet []Agent) bool {
+	for _, s := range d.Workflow.StepsInOrder()[1:] {
+		if !d.affected(s) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(fleet, func(a Agent) bool { return a.Labels[LabelActionAgent] != "" })
+}
+
+// affected reports whether a step runs where the workflow fired.
+func (d *Deployment) affected(s *workflow.Step) bool {
+	return s.Target.Kind == workflow.Affected || s.Target.String() == d.Workflow.Trigger.Target.String()
+}
+
+// lay works out once what is the same for all agents.
+func (d *Deployment) lay() *layout {
+	if d.laid != nil {
+		return d.laid
+	}
+	l := &layout{paired: map[protocol.AgentName]bool{}}
+	for i, s := range d.Workflow.StepsInOrder() {
+		one := placement{}
+		if s.Type != protocol.Trigger && !d.affected(s) {
+			one = d.among(i, s, func(a *Agent) bool { return meant(a, s.Target) })
+		}
+		l.fixed = append(l.fixed, one)
+	}
+	for i := range d.Fleet {
+		a := &d.Fleet[i]
+		if name := a.Labels[LabelActionAgent]; name != "" && watches(a, d.Workflow.Trigger.Target) {
+			l.paired[protocol.AgentName(name)] = true
+		}
+	}
+	d.laid = l
+	return l
+}
+
+// meant reports whether a target names a.
+func meant(a *Agent, t workflow.Target) bool {
+	switch t.Kind {
+	case workflow.OneAgent:
+		return t.Agent == a.Address.Agent
+	case workflow.Group:
+		return t.Group.Match(a.Labels)
+	case workflow.Pool:
+		return t.Pool == a.Labels[LabelPool]
+	case workflow.Hub:
+		return a.Labels[LabelHub] == "yes"
+	default:
+		return false
+	}
+}
+
+// among makes a place of the agents of the fleet that are meant and can run the step.
+func (d *Deployment) among(i int, s *workflow.Step, named func(*Agent) bool) placement {
+	r := &d.Releases[i]
+	p := &protocol.Place{Pick: s.Target.Pick, WithinMS: s.Target.Within.Milliseconds()}
+	if p.Pick == 0 {
+		p.Pick = protocol.PickRendezvous
+	}
+	if s.Target.Kind == workflow.Group {
+		p.Pick = protocol.PickAll
+	}
+	if p.WithinMS == 0 {
+		p.WithinMS = withinDefault
+	}
+	var unfit error
+	for k := range d.Fleet {
+		a := &d.Fleet[k]
+		if !named(a) {
+			continue
+		}
+		if _, err := Choose(r, a); err != nil {
+			unfit = cmp.Or(unfit, err)
+			continue
+		}
+		if a.Labels[LabelDuty] == dutySensor {
+			unfit = cmp.Or(unfit, error(protocol.Errorf(protocol.CodeIncompatible,
+				"agent %s is a sensor (label %s): it runs no steps", a.Address, LabelDuty)))
+			continue
+		}
+		p.Members = append(p.Members, a.Address)
+	}
+	where := s.Target.String()
+	if s.Target.Kind == workflow.Affected {
+		where = "the sensor's action agent"
+	}
+	switch n := len(p.Members); {
+	case n == 0 && unfit != nil:
+		return placement{err: protocol.Errorf(protocol.CodeIncompatible, "%s: nobody can run it: %w", where, unfit)}
+	case n == 0:
+		return placement{err: protocol.Errorf(protocol.CodeNotFound, "%s: there is no such agent", where)}
+	case n > protocol.MembersMax:
+		return placement{err: protocol.Errorf(protocol.CodeLimit, "%s: %d agents, limit %d", where, n,
+			protocol.MembersMax)}
+	}
+	slices.SortFunc(p.Members, func(m, n protocol.Address) int { return strings.Compare(m.String(), n.String()) })
+	return placement{place: p}
+}
+
+// placeFor returns where the i-th step runs when the workflow fires on origin.
+func (d *Deployment) placeFor(i int, s *workflow.Step, origin *Agent) placement {
+	if s.Type == protocol.Trigger {
+		return placement{}
+	}
+	if !d.affected(s) {
+		return d.lay().fixed[i]
+	}
+	through := protocol.AgentName(origin.Labels[LabelActionAgent])
+	switch {
+	case through != "":
+		return d.among(i, s, func(a *Agent) bool { return a.Address.Agent == through })
+	case origin.Labels[LabelDuty] == dutySensor:
+		return placement{err: protocol.Errorf(protocol.CodeIncompatible, "agent %s is a sensor (label %s) and names no "+
+			"agent that runs its steps (label %s)", origin.Address, LabelDuty, LabelActionAgent)}
+	default:
+		return placement{}
+	}
+}
+
+// hosts returns the steps of d that a runs for the agents on which d fires, and their
+// releases.
+func (d *Deployment) hosts(a *Agent, approve []protocol.Grant) (out []protocol.Host, of []*Release) {
+	l := d.lay()
+	for i, s := range d.Workflow.StepsInOrder() {
+		place := l.fixed[i].place
+		here := place != nil && slices.Contains(place.Members, a.Address)
+		if s.Type != protocol.Trigger && d.affected(s) {
+			_, err := Choose(&d.Releases[i], a)
+			here = l.paired[a.Address.Agent] && err == nil && a.Labels[LabelDuty] != dutySensor
+		}
+		if !here {
+			continue
+		}
+		step := stepOn(s, &d.Releases[i], a, approve)
+		step.When, step.If, step.Retry = 0, nil, protocol.Retry{} // the run's own agent sees to them
+		step.Timeout = timeoutOf(&step)
+		out = append(out, protocol.Host{Workflow: d.Workflow.Name, Type: s.Type, Step: step})
+		of = append(of, &d.Releases[i])
+	}
+	return out, of
+}
+
+// stepAway is what the run's own agent knows of a step that others run.
+func stepAway(s *workflow.Step, r *Release, place *protocol.Place) protocol.Step {
+	full := stepFor(s, r, nil)
+	return protocol.Step{
+		Name: s.Name, Place: place, Timeout: timeoutOf(&full), Retry: s.Retry, When: s.When, If: s.If,
+	}
+}
+
+func timeoutOf(s *protocol.Step) int64 {
+	if s.Timeout > 0 {
+		return s.Timeout
+	}
+	return int64(s.Limits.Seconds) * 1000
+}
+
+// Connects reports whether d lets a word about a step pass between the agent on which d
+// fires and one that runs the step.
+func (d *Deployment) Connects(origin, member *Agent, step protocol.StepName) bool {
+	if !watches(origin, d.Workflow.Trigger.Target) {
+		return false
+	}
+	for i, s := range d.Workflow.StepsInOrder() {
+		if s.Name == step && s.Type != protocol.Trigger {
+			p := d.placeFor(i, s, origin).place
+			return p != nil && slices.Contains(p.Members, member.Address)
+		}
+	}
+	return false
+}
