@@ -5,7 +5,8 @@
 // Accept keeps each once, by the lane's mark, and answers what it holds. Events and
 // results travel in different lanes, so that either may come first. A record that
 // cannot be kept goes into quarantine and the mark moves on: it never blocks those
-// behind it.
+// behind it. A hub has one Intake, which gathers what comes until the books are
+// committed, so that a run that is told as a whole costs one row.
 package runs
 
 import (

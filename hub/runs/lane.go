@@ -76,9 +76,10 @@ func (l *lane) moveTo(m protocol.Mark) {
 	l.mark = m
 }
 
-var saveLanes = newBulk("INSERT INTO lane_mark (agent, epoch, lane, boot, sequence, stored, refused, missed) VALUES ",
+var saveLanes = newBulk("INSERT INTO lane_mark (agent, epoch, lane, "+laneColumns+") VALUES ",
 	"(?, ?, ?, ?, ?, ?, ?, ?)", ` ON CONFLICT (agent, epoch, lane) DO UPDATE SET boot = excluded.boot,
-	sequence = excluded.sequence, stored = excluded.stored, refused = excluded.refused, missed = excluded.missed`)
+	sequence = excluded.sequence, stored = excluded.stored, refused = excluded.refused,
+	missed = excluded.missed`)
 
 func (l *lane) row(args []any) []any {
 	return append(args, string(l.agent), store.Signed(l.epoch), int64(l.lane), store.Signed(l.mark.Boot),

@@ -74,7 +74,8 @@ func Get(tx *store.Tx, prefix string) (Run, error) {
 	if err != nil {
 		return Run{}, err
 	}
-	rows, err := tx.Query("SELECT "+runColumns+", n, data, steps FROM run WHERE id BETWEEN ? AND ? LIMIT 2", low, high)
+	rows, err := tx.Query("SELECT "+runColumns+", n, data, steps FROM run WHERE id BETWEEN ? AND ? LIMIT 2",
+		low, high)
 	var n int64
 	var data, inRow []byte
 	found, err := store.Collect(rows, err, func(row store.Scanner) (Run, error) {

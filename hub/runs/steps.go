@@ -9,8 +9,8 @@ import (
 	"github.com/stavily/stavily/protocol"
 )
 
-const insertStepRow = `INSERT INTO run_step (run, agent, step, boot, sequence, type, status, code, text, ended,
-	ended_quality, took_us, tries, last, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+const insertStepRow = `INSERT INTO run_step (run, agent, step, boot, sequence, type, status, code, text,
+	ended, ended_quality, took_us, tries, last, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 // insertStep reports false when the step has a row already.
 func insertStep(tx *store.Tx, run int64, s *step) (bool, error) {
