@@ -72,7 +72,8 @@ func (r *Report) Err() error {
 func Run(ctx context.Context, s wasmhost.Spec, files []*File, o Options) (*Report, error) {
 	r := &runner{spec: s}
 	cfg := wasmhost.Config{
-		CacheDir: o.CacheDir, Compile: o.Compile, Interpreter: o.Interpreter, Random: r, Calls: map[string]wasmhost.HostCall{},
+		CacheDir: o.CacheDir, Compile: o.Compile, Interpreter: o.Interpreter, Random: r,
+		Calls: map[string]wasmhost.HostCall{},
 		Clock: func() time.Time { return time.Unix(0, r.clock.Load()) },
 		Lines: func(l protocol.LogLine) { r.now.line(l) },
 	}
@@ -248,8 +249,8 @@ func (v *Verdict) String() string {
 	if v.Passed {
 		return fmt.Sprintf("ok    %s:%d: %s", v.File, v.Line, v.Name)
 	}
-	text := strings.Join(v.Problems, "\n")
-	return fmt.Sprintf("FAIL  %s:%d: %s\n      %s", v.File, v.Line, v.Name, strings.ReplaceAll(text, "\n", "\n      "))
+	text := strings.ReplaceAll("\n"+strings.Join(v.Problems, "\n"), "\n", "\n      ")
+	return fmt.Sprintf("FAIL  %s:%d: %s%s", v.File, v.Line, v.Name, text)
 }
 
 var _ fmt.Stringer = (*Verdict)(nil)

@@ -3,7 +3,6 @@ package cases
 import (
 	"archive/zip"
 	"bytes"
-	"fmt"
 	"io"
 	"path"
 	"regexp"
@@ -73,8 +72,8 @@ func (u *Uses) Err() error {
 	if !u.Sure || len(u.Missing) == 0 {
 		return nil
 	}
-	return protocol.Errorf(protocol.CodeUnverified, "the module makes the host calls %s, and the manifest does not "+
-		"ask for %s: add it under permissions, or leave the call out", strings.Join(u.Calls, ", "),
+	return protocol.Errorf(protocol.CodeUnverified, "the module makes the host calls %s, and the manifest does "+
+		"not ask for %s: add it under permissions, or leave the call out", strings.Join(u.Calls, ", "),
 		strings.Join(u.Missing, ", "))
 }
 
@@ -83,12 +82,12 @@ func (u *Uses) Warnings() []string {
 	var out []string
 	for _, capability := range u.Missing {
 		if !u.Sure {
-			out = append(out, fmt.Sprintf("warning: the script seems to need %s, and the manifest does not ask for it: "+
-				"such a call is denied", capability))
+			out = append(out, "warning: the script seems to need "+capability+
+				", and the manifest does not ask for it: such a call is denied")
 		}
 	}
 	for _, capability := range u.Idle {
-		out = append(out, fmt.Sprintf("warning: the manifest asks for %s, and the code does not use it", capability))
+		out = append(out, "warning: the manifest asks for "+capability+", and the code does not use it")
 	}
 	return out
 }
@@ -141,7 +140,8 @@ func ownText(script []byte) ([]byte, error) {
 	}
 	var out []byte
 	for _, f := range archive.File {
-		if strings.Contains("/"+f.Name, "/stavily/") || !slices.Contains([]string{".js", ".py", ".pyc"}, path.Ext(f.Name)) {
+		code := slices.Contains([]string{".js", ".py", ".pyc"}, path.Ext(f.Name))
+		if !code || strings.Contains("/"+f.Name, "/stavily/") {
 			continue
 		}
 		r, err := f.Open()

@@ -34,7 +34,8 @@ func pluginConform(c *connection) *cobra.Command {
 			"Its host calls are answered by the suite: nothing is read, written or run on this machine.\n\n" +
 			"With --native FILE may be a program for this machine. It is NOT sandboxed: it runs with all your\n" +
 			"rights. Do this at your own desk with a program of your own.",
-		Example: "  stavily plugin conform plugin.wasm --manifest stavily-plugin.yaml --config examples/basic.yaml\n" +
+		Example: "  stavily plugin conform plugin.wasm --manifest stavily-plugin.yaml " +
+			"--config examples/basic.yaml\n" +
 			"  stavily plugin conform overheat.zip --engine dist/engines",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: folderOrFile,
@@ -70,7 +71,8 @@ func pluginConform(c *connection) *cobra.Command {
 	return cmd
 }
 
-var errNoModule = errors.New("neither a WebAssembly module nor a packed script; say --native to run it as a program, NOT sandboxed")
+var errNoModule = errors.New("neither a WebAssembly module nor a packed script; say --native to run it as " +
+	"a program, NOT sandboxed")
 
 // target reads the file and says what it is.
 func (f *conforming) target(path string) (t conform.Target, err error) {

@@ -194,8 +194,9 @@ func buildFolder(cmd *cobra.Command, dir string, skipTests bool) (built, []byte,
 	}
 	who := d.origin.result.Builder
 	return built{
-		Plugin: d.manifest.String(), Digest: protocol.DigestOf(module), Bytes: len(module), Toolchain: who.Toolchain,
-		Tests: said, Notes: who.Notes, Warnings: append(d.warnings, uses.Warnings()...), ext: ext,
+		Plugin: d.manifest.String(), Digest: protocol.DigestOf(module), Bytes: len(module),
+		Toolchain: who.Toolchain, Tests: said, Notes: who.Notes,
+		Warnings: append(d.warnings, uses.Warnings()...), ext: ext,
 	}, module, nil
 }
 

@@ -16,8 +16,9 @@ import (
 
 func pluginCommand(c *connection) *cobra.Command {
 	cmd := &cobra.Command{Use: "plugin", Short: "Register, publish and list plugins"}
-	cmd.AddCommand(pluginAdd(c), withArtifact(c, pluginPublish(c)), pluginList(c), pluginShow(c), pluginRemove(c),
-		pluginConform(c), pluginRecord(c), pluginReplay(c), pluginNew(), attesting(c, pluginBuild(c)), pluginRun(c),
+	cmd.AddCommand(pluginAdd(c), withArtifact(c, pluginPublish(c)), pluginList(c), pluginShow(c),
+		pluginRemove(c), pluginConform(c), pluginRecord(c), pluginReplay(c), pluginNew(),
+		attesting(c, pluginBuild(c)), pluginRun(c),
 		pluginTest(c), pluginInspect(c), pluginSign(c), pluginSDK())
 	return cmd
 }

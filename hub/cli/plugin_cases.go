@@ -27,10 +27,10 @@ func pluginTest(c *connection) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "test [FOLDER]",
 		Short: "Run a plugin's own tests and its cases, as a hub does before it publishes",
-		Long: "Build the plugin of a folder (this one unless another is named), run the tests in its own language\n" +
-			"as the hub does, and hold it to its cases: the files tests/*.yaml, which say what the plugin is\n" +
-			"told, what its host answers and what it must answer (hub/cases/README.md). Nothing of this machine\n" +
-			"is read, written or run by a case.",
+		Long: "Build the plugin of a folder (this one unless another is named), run the tests in its own\n" +
+			"language as the hub does, and hold it to its cases: the files tests/*.yaml, which say what the\n" +
+			"plugin is told, what its host answers and what it must answer (hub/cases/README.md). Nothing of this\n" +
+			"machine is read, written or run by a case.",
 		Example: "  stavily plugin test\n" +
 			"  stavily plugin test overheat --cases --only \"above the limit\"\n" +
 			"  stavily plugin test --schema > cases.schema.json",

@@ -79,8 +79,8 @@ func (f *deskFlags) folder(cmd *cobra.Command, d *desk) error {
 	}
 	first := s.result.Outputs[0]
 	if first.Platform != protocol.PlatformWASM {
-		return protocol.Errorf(protocol.CodeIncompatible, "plugin %s: built for %s only; at the desk it is tried as "+
-			"WebAssembly", d.manifest, first.Platform)
+		return protocol.Errorf(protocol.CodeIncompatible, "plugin %s: built for %s only; at the desk it is tried "+
+			"as WebAssembly", d.manifest, first.Platform)
 	}
 	if first.Engine == "" {
 		d.module = first.Bytes
@@ -108,7 +108,8 @@ func openFolder(cmd *cobra.Command, dir string) (*origin, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &origin{builder: b, request: build.Request{Tree: tree, TreeDigest: digest, Manifest: m}}, warnings, nil
+	req := build.Request{Tree: tree, TreeDigest: digest, Manifest: m}
+	return &origin{builder: b, request: req}, warnings, nil
 }
 
 // deskCache is where this user keeps what was built and compiled.

@@ -92,7 +92,8 @@ func TestPluginRun(t *testing.T) {
 		t.Errorf("%v\n%s%s", err, out, errs)
 	}
 	for _, c := range []struct{ at, want string }{
-		{dir + "/nowhere", "name the folder of a plugin"}, {at("max.yaml"), "neither a WebAssembly module nor a packed script"},
+		{dir + "/nowhere", "name the folder of a plugin"},
+		{at("max.yaml"), "neither a WebAssembly module nor a packed script"},
 		{dir, "build"}, // a folder without a source
 	} {
 		if exit, _, errs := do("", "run", c.at); exit != ExitFailed || !strings.Contains(errs, c.want) {
@@ -341,11 +342,21 @@ var newOnes = []struct {
 	language, kind, tool string
 	whole                bool
 }{
-	{"js", "trigger", "quickjs", true}, {"js", "action", "quickjs", false}, {"js", "output", "quickjs", false},
-	{"ts", "trigger", "quickjs", false}, {"ts", "action", "quickjs", true}, {"ts", "output", "quickjs", false},
-	{"python", "output", "cpython", true}, {"python", "trigger", "cpython", false}, {"python", "action", "cpython", false},
-	{"rust", "action", "cargo", true}, {"rust", "trigger", "cargo", false}, {"rust", "output", "cargo", false},
-	{"go", "action", "go", true}, {"go", "trigger", "go", false}, {"go", "output", "go", false},
+	{"js", "trigger", "quickjs", true},
+	{"js", "action", "quickjs", false},
+	{"js", "output", "quickjs", false},
+	{"ts", "trigger", "quickjs", false},
+	{"ts", "action", "quickjs", true},
+	{"ts", "output", "quickjs", false},
+	{"python", "output", "cpython", true},
+	{"python", "trigger", "cpython", false},
+	{"python", "action", "cpython", false},
+	{"rust", "action", "cargo", true},
+	{"rust", "trigger", "cargo", false},
+	{"rust", "output", "cargo", false},
+	{"go", "action", "go", true},
+	{"go", "trigger", "go", false},
+	{"go", "output", "go", false},
 }
 
 // everyRow is how CI asks for what takes long, as in hub/build.
@@ -405,7 +416,8 @@ func TestPluginTestTells(t *testing.T) {
 	}
 	exit, out, errs := do("", "test", "judge", "--cases")
 	want := "FAIL  tests/bad.yaml:2: wrong\n      answer: - wanted, + got\n          {\n        -   \"over\": false\n        +   \"over\": true\n          }\n"
-	if exit != ExitFailed || !strings.Contains(out, want) || !strings.Contains(out, "cases: 3 passed, 1 failed") || !strings.Contains(errs, "1 of 4 cases failed") {
+	if exit != ExitFailed || !strings.Contains(out, want) || !strings.Contains(out, "cases: 3 passed, 1 failed") ||
+		!strings.Contains(errs, "1 of 4 cases failed") {
 		t.Errorf("exit %d\n%s%s", exit, out, errs)
 	}
 	if exit, out, errs = do("", "test", "judge", "--only", "above", "-v"); exit != ExitOK || !strings.Contains(out, "ok    tests/cases.yaml:4: above the limit") {
@@ -422,7 +434,8 @@ func TestPluginTestTells(t *testing.T) {
 	if err := os.WriteFile("judge/tests/bad.yaml", []byte("cases: 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if exit, _, errs = do("", "build", "judge", "--file", filepath.Join(t.TempDir(), "x.zip")); exit != ExitFailed || !strings.Contains(errs, "tests/bad.yaml:1:8") {
+	exit, _, errs = do("", "build", "judge", "--file", filepath.Join(t.TempDir(), "x.zip"))
+	if exit != ExitFailed || !strings.Contains(errs, "tests/bad.yaml:1:8") {
 		t.Errorf("exit %d\n%s", exit, errs)
 	}
 	if exit, out, _ = do("", "test", "--schema"); exit != ExitOK || !json.Valid([]byte(out)) {

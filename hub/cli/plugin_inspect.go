@@ -19,8 +19,8 @@ func pluginInspect(c *connection) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect [FOLDER|FILE]",
 		Short: "Show what a plugin is, what it asks for and imports, and how its limits are kept",
-		Long: "Show of a built file, or of a folder that is built first: what it is, what its manifest asks for and\n" +
-			"what its code uses, imports, exports, sections and memory, how each limit is kept where a module\n" +
+		Long: "Show of a built file, or of a folder that is built first: what it is, what its manifest asks for\n" +
+			"and what its code uses, imports, exports, sections and memory, how each limit is kept where a module\n" +
 			"is compiled, interpreted, or the plugin runs natively, and on which platforms it fits. Nothing of\n" +
 			"it is run.",
 		Example: "  stavily plugin inspect\n" +
@@ -94,7 +94,8 @@ type moduleSeen struct {
 func (d *desk) inspect() (*inspected, error) {
 	m := d.manifest
 	out := &inspected{
-		Plugin: m.String(), Type: string(m.Plugin.Type), Description: m.Plugin.Description, Author: m.Plugin.Author.Name,
+		Plugin: m.String(), Type: string(m.Plugin.Type), Description: m.Plugin.Description,
+		Author:   m.Plugin.Author.Name,
 		Language: m.Runtime.Language, Warnings: slices.Clone(d.warnings), Enforced: enforcement(m),
 	}
 	spec, err := d.spec()

@@ -32,7 +32,7 @@ func enforcement(m *protocol.Manifest) []enforced {
 		memory,
 		same("max_cpu_cores", l.CPUCores, "fuel: who is ahead of the share is made to wait",
 			"cpu quota over 50 ms; without cgroups stopped when ahead"),
-		same("max_execution_time_seconds", l.Seconds, "fuel: the instance is ended, the next request gets a fresh one",
+		same("max_execution_time_seconds", l.Seconds, "fuel: the instance is ended; the next request gets another",
 			"its processes are killed"),
 		same("max_file_descriptors", l.Files, "its table of descriptors is bounded", "RLIMIT_NOFILE"),
 		same("max_network_connections", l.Connections, "host calls count open connections",

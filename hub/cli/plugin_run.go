@@ -66,7 +66,8 @@ func (f *running) flags(cmd *cobra.Command) {
 	flags.StringVar(&f.event, "event", "", "file of the event's data, for actions and outputs; - is stdin")
 	flags.StringVar(&f.state, "state", "", "file of the state that a trigger answered before")
 	flags.StringVar(&f.why, "why", "start", "why a trigger is woken: start or timer")
-	flags.StringVar(&f.data, "data", "", "folder that has the plugin's own folder of files, by its name (default an empty one)")
+	flags.StringVar(&f.data, "data", "",
+		"folder that has the plugin's own folder of files, by its name (default an empty one)")
 	flags.StringArrayVar(&f.grants, "grant", nil,
 		"grant only this CAPABILITY or CAPABILITY:SCOPE, may be repeated; none grants nothing")
 	flags.BoolVar(&f.interpreter, "interpreter", false, "run in the interpreter, as 32-bit agents do")
@@ -76,7 +77,8 @@ func (f *running) flags(cmd *cobra.Command) {
 	_ = cmd.MarkFlagDirname("data")
 	_ = cmd.RegisterFlagCompletionFunc("why", cobra.FixedCompletions([]string{"start", "timer"},
 		cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("grant", cobra.FixedCompletions(append(strings.Split(protocol.CapabilityList(), ", "), "none"),
+	grants := append(strings.Split(protocol.CapabilityList(), ", "), "none")
+	_ = cmd.RegisterFlagCompletionFunc("grant", cobra.FixedCompletions(grants,
 		cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
 }
 
@@ -153,8 +155,8 @@ func (f *running) granted(cmd *cobra.Command, d *desk) ([]protocol.Grant, error)
 	}
 	for _, g := range list {
 		if len(protocol.Intersect(wishes, []protocol.Grant{g})) == 0 {
-			fmt.Fprintf(cmd.ErrOrStderr(), "stavily: --grant %s: the manifest does not ask for it, so it is not granted\n",
-				clean(g.Capability))
+			fmt.Fprintf(cmd.ErrOrStderr(), "stavily: --grant %s: the manifest does not ask for it, so it is "+
+				"not granted\n", clean(g.Capability))
 		}
 	}
 	return list, nil

@@ -44,7 +44,8 @@ func pluginSign(c *connection) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.key, "key", "", "SSH key to sign with, its private or its public file when an agent has it")
+	flags.StringVar(&f.key, "key", "",
+		"SSH key to sign with, its private or its public file when an agent has it")
 	flags.StringVar(&f.version, "version", "", "refuse to sign any other version than this")
 	flags.StringVar(&f.signers, "allowed-signers", "", "file of allowed signers that must accept the tag")
 	flags.StringVarP(&f.message, "message", "m", "", "of the tag (default NAME VERSION)")
@@ -160,8 +161,9 @@ func (f *signing) verify(ctx context.Context, g *repository, tag string) (*signe
 	}
 	who, err := source.VerifyTag(tree, signers, time.Now())
 	if err != nil {
-		return nil, hinted(protocol.Errorf(protocol.CodeBadSeal, "a hub with %s would refuse %s: %w", file, tag, err),
-			"the tag was taken back; see who may sign in "+file+", and with what your git signs")
+		err = protocol.Errorf(protocol.CodeBadSeal, "a hub with %s would refuse %s: %w", file, tag, err)
+		return nil, hinted(err, "the tag was taken back; see who may sign in "+file+
+			", and with what your git signs")
 	}
 	out.Signer, out.Fingerprint, out.Checked = who.Principal, who.Fingerprint, "accepted by "+file
 	return out, nil
@@ -216,8 +218,8 @@ func (g *repository) ready(ctx context.Context, tag string) error {
 		return hinted(fmt.Errorf("sign: %w", err), "make it a repository: git init && git add . && git commit")
 	}
 	if top != "" {
-		return protocol.Errorf(protocol.CodeBadInput, "sign: the manifest is in %s of its repository, want it at the top",
-			top)
+		return protocol.Errorf(protocol.CodeBadInput, "sign: the manifest is in %s of its repository, want it "+
+			"at the top", top)
 	}
 	if _, err := g.git(ctx, "rev-parse", "--verify", "HEAD"); err != nil {
 		return hinted(fmt.Errorf("sign: no commit yet: %w", err), "git add . && git commit")
@@ -228,8 +230,9 @@ func (g *repository) ready(ctx context.Context, tag string) error {
 	}
 	if changed != "" {
 		lines := strings.Split(changed, "\n")
-		return hinted(protocol.Errorf(protocol.CodeRefused, "sign: %d files are not committed, such as %q", len(lines),
-			strings.TrimSpace(lines[0])), "commit them, or list them in .gitignore: what is signed is the commit")
+		err := protocol.Errorf(protocol.CodeRefused, "sign: %d files are not committed, such as %q", len(lines),
+			strings.TrimSpace(lines[0]))
+		return hinted(err, "commit them, or list them in .gitignore: what is signed is the commit")
 	}
 	return g.newer(ctx, tag)
 }
@@ -246,8 +249,8 @@ func (g *repository) newer(ctx context.Context, tag string) error {
 	}
 	hint := "raise plugin.version in the manifest and commit it"
 	if slices.Contains(tags, tag) {
-		return hinted(protocol.Errorf(protocol.CodeExists, "sign: tag %s is there: a version is never signed twice", tag),
-			hint)
+		err := protocol.Errorf(protocol.CodeExists, "sign: tag %s is there: a version is never signed twice", tag)
+		return hinted(err, hint)
 	}
 	if len(tags) == 0 {
 		return nil

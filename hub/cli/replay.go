@@ -25,8 +25,8 @@ func pluginRecord(c *connection) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "record [FOLDER|FILE] --out RECORDING",
 		Short: "Ask a plugin once and keep all that it saw, to replay it; no hub is asked",
-		Long: "Do what \"stavily plugin run\" does and write a recording: what the plugin was asked and told, the\n" +
-			"clock and the randomness that it saw, and what it answered. A recording is cut before the first\n" +
+		Long: "Do what \"stavily plugin run\" does and write a recording: what the plugin was asked and told,\n" +
+			"the clock and the randomness that it saw, and what it answered. A recording is cut before the first\n" +
 			"secret.",
 		Example: "  stavily plugin record plugin.wasm --manifest stavily-plugin.yaml --event event.json " +
 			"--out call.rec",
