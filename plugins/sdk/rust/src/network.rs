@@ -93,7 +93,7 @@ impl Context<'_> {
 
     /// Connects to a port of a host, a name or an address; with `tls` the host of the plugin
     /// verifies the other side and encrypts. Needs tcp.connect with "host:port" as a scope.
-    /// While the connection is there, other host calls go through [`Conn::context`].
+    /// While the connection is there, other host calls go through [`Conn::call`].
     pub fn dial(&mut self, host: &str, port: u16, tls: bool) -> Result<Conn<'_>> {
         let mut args = Value::map().with("host", host).with("port", port);
         if tls {

@@ -56,6 +56,8 @@ pub struct Answer {
     pub state: Value,
     /// When it wants to be woken next.
     pub after: Option<Duration>,
+    /// The local topics that it waits for.
+    pub topics: Vec<String>,
 }
 
 /// What answers the host calls. A test may read and change it between requests.
@@ -71,6 +73,8 @@ pub struct Desk {
     pub secrets: BTreeMap<String, String>,
     /// The addresses that dns.resolve answers, by name.
     pub names: BTreeMap<String, Vec<String>>,
+    /// What mqtt.publish said, oldest first: the topic, and the data.
+    pub published: Vec<(String, Value)>,
     /// What the plugin logged, oldest first: the level's number, and the text.
     pub logs: Vec<(i64, String)>,
     /// The host calls that were made, logs too, oldest first.
@@ -130,15 +134,26 @@ impl<C: Config + 'static> Host<C> {
     pub fn wake(&mut self) -> Result<Answer> {
         let why = if self.started { "timer" } else { "start" };
         self.started = true;
-        let wake = Value::map().with("why", why).with("now_ms", self.now_ms).with("state", self.state.clone());
-        let mut answer = self.ask("wake", wake)?;
-        let after: u64 = answer.take("next").get("after_ms").map_or(Ok(0), Value::read)?;
+        self.wake_by(Value::map().with("why", why))
+    }
+
+    /// Wakes a trigger with a message on a local topic, whether it waits for that or not.
+    pub fn hear(&mut self, topic: &str, data: impl IntoValue) -> Result<Answer> {
+        let message = Value::map().with("topic", topic).with("data", data);
+        self.wake_by(Value::map().with("why", "message").with("message", message))
+    }
+
+    fn wake_by(&mut self, wake: Value) -> Result<Answer> {
+        let mut answer = self.ask("wake", wake.with("now_ms", self.now_ms).with("state", self.state.clone()))?;
+        let next = answer.take("next");
+        let after: u64 = next.get("after_ms").map_or(Ok(0), Value::read)?;
         self.state = answer.take("state");
         self.wake_at = (after > 0).then(|| self.now_ms + after as i64);
         Ok(Answer {
             events: answer.take("events").read()?,
             state: self.state.clone(),
             after: (after > 0).then(|| Duration::from_millis(after)),
+            topics: next.get("mqtt").map_or(Ok(Vec::new()), Value::read)?,
         })
     }
 
@@ -298,6 +313,7 @@ impl Desk {
             }
             "fs.read" => return self.read(&text("path"), args),
             "fs.list" => return Ok(Value::map().with("names", self.list(&text("path")))),
+            "mqtt.publish" => self.published.push((text("topic"), args.get("data").cloned().unwrap_or(Value::Null))),
             "secret.use" => {
                 let gone = || Error::coded(code::UNAVAILABLE, format!("secret {}: not on this device", text("name")));
                 return Ok(Value::map().with("value", self.secrets.get(&text("name")).ok_or_else(gone)?.clone()));

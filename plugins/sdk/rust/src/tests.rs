@@ -263,3 +263,23 @@ fn a_test_has_secrets_names_and_folders() {
     let want = ["a/", "d", "b/", "10.0.0.5", "hunter2"].map(IntoValue::into_value);
     assert_eq!(host.run(Value::Null).unwrap(), Value::List(want.to_vec()));
 }
+
+#[test]
+fn a_test_wakes_a_trigger_with_a_message() {
+    let plugin = || {
+        Plugin::trigger("ear", |ctx, _: &(), wake: Wake| {
+            let fired = Fired::nothing().listen("line/+");
+            match wake.message {
+                None => Ok(fired),
+                Some((topic, data)) => {
+                    ctx.publish(&format!("heard/{}", topic), 1)?;
+                    Ok(fired.event(data))
+                }
+            }
+        })
+    };
+    let mut host = Host::start(plugin, ()).unwrap();
+    assert_eq!(host.wake().unwrap().topics, ["line/+"]);
+    assert_eq!(host.hear("line/1", 21).unwrap().events, [Value::Int(21)]);
+    assert_eq!(host.published, [("heard/line/1".to_string(), Value::Int(1))]);
+}
