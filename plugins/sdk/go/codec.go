@@ -66,16 +66,20 @@ func (m *message) kinds() int {
 
 // conversation reads and writes lines. The first error of either way ends it.
 type conversation struct {
-	in  *bufio.Scanner
-	out io.Writer
-	buf bytes.Buffer // the line being written, used again
-	err error
+	in   *bufio.Scanner
+	out  io.Writer
+	buf  bytes.Buffer  // the line being written, used again
+	json *json.Encoder // into buf
+	err  error
 }
 
 func newConversation(in io.Reader, out io.Writer) *conversation {
 	s := bufio.NewScanner(in)
 	s.Buffer(make([]byte, 0, 8<<10), LineMax)
-	return &conversation{in: s, out: out}
+	c := &conversation{in: s, out: out}
+	c.json = json.NewEncoder(&c.buf)
+	c.json.SetEscapeHTML(false)
+	return c
 }
 
 // next returns the host's next message, or io.EOF when it has no more to say.
@@ -99,9 +103,11 @@ func (c *conversation) read() (*message, error) {
 			return nil, io.EOF
 		}
 	}
-	m := new(message)
-	if err := json.Unmarshal(c.in.Bytes(), m); err != nil {
-		return nil, fmt.Errorf("read: message: %w", err)
+	m, line := new(message), bytes.Clone(c.in.Bytes())
+	if !m.quickly(line) {
+		if err := json.Unmarshal(line, m); err != nil {
+			return nil, fmt.Errorf("read: message: %w", err)
+		}
 	}
 	// A request of a kind that came after this SDK is not the end: it gets an error.
 	if n := m.kinds(); n > 1 || n == 0 && m.ID == 0 {
@@ -121,9 +127,7 @@ func (c *conversation) number(n uint64) {
 // value adds a value as JSON to the line: the bytes as they are of a raw message that
 // is one line already, anything else through encoding/json.
 func (c *conversation) value(v any) error {
-	e := json.NewEncoder(&c.buf)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
+	if err := c.json.Encode(v); err != nil {
 		return err
 	}
 	c.buf.Truncate(c.buf.Len() - 1) // Encode ends with a line end

@@ -84,6 +84,9 @@ type Event struct {
 
 // Decode reads the event's data into a pointer.
 func (e Event) Decode(into any) error {
+	if c := (cursor{b: e.Data}); c.decode(into) {
+		return nil
+	}
 	if err := json.Unmarshal(e.Data, into); err != nil {
 		return fmt.Errorf("event data: %w", err)
 	}

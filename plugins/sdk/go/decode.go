@@ -1,0 +1,162 @@
+package stavily
+
+import (
+	"encoding/json"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// Event data is read into plain structs without encoding/json, for the same reason as
+// requests are: see read.go. What is not plain, or not as a host writes it, is left to
+// encoding/json, which begins again.
+
+// plans are those of the types that were met, as encoding/json keeps its own.
+var plans sync.Map // of reflect.Type to plan
+
+// plan says where the keys of an object go in a struct; nil for one that is not plain.
+type plan []target
+
+type target struct {
+	key   string
+	index int
+}
+
+// decode reads a value, and reports whether it did.
+func (c *cursor) decode(into any) bool {
+	v := reflect.ValueOf(into)
+	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
+		return false
+	}
+	v = v.Elem()
+	known, met := plans.Load(v.Type())
+	if !met {
+		known = planOf(v.Type())
+		plans.Store(v.Type(), known)
+	}
+	p, _ := known.(plan)
+	if p == nil {
+		return false
+	}
+	c.object(func(key []byte) bool {
+		i := p.find(key)
+		if i < 0 {
+			c.value()
+			return i == unknown
+		}
+		c.set(v.Field(p[i].index))
+		return true
+	})
+	return !c.bad && c.i == len(c.b)
+}
+
+// What find says of a key that no field has.
+const (
+	unknown = -1
+	perhaps = -2 // encoding/json may know a field by it
+)
+
+func (p plan) find(key []byte) int {
+	for i := range p {
+		if p[i].key == string(key) {
+			return i
+		}
+	}
+	for _, b := range key {
+		if b >= 0x80 {
+			return perhaps
+		}
+	}
+	for i := range p {
+		if len(p[i].key) == len(key) && strings.EqualFold(p[i].key, string(key)) {
+			return perhaps
+		}
+	}
+	return unknown
+}
+
+// planOf returns the plan of a struct of plain fields, with nothing in their tags but names.
+func planOf(t reflect.Type) plan {
+	if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
+		return nil
+	}
+	p := plan{}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		tag := f.Tag.Get("json")
+		name, options, _ := strings.Cut(tag, ",")
+		switch {
+		case tag == "-" || !f.IsExported() && !f.Anonymous:
+			continue
+		case f.Anonymous || options != "" && options != "omitempty" || !plainType(f.Type):
+			return nil
+		case name == "":
+			name = f.Name
+		}
+		if !plainName(name) || p.find([]byte(name)) != unknown {
+			return nil
+		}
+		p = append(p, target{name, i})
+	}
+	return p
+}
+
+// plainName reports whether encoding/json takes a tag's name as it stands.
+func plainName(name string) bool {
+	for _, r := range name {
+		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.' {
+			return false
+		}
+	}
+	return true
+}
+
+// plainType reports whether set knows what to do: the types without methods of their own.
+func plainType(t reflect.Type) bool {
+	if t == reflect.TypeFor[json.RawMessage]() {
+		return true
+	}
+	switch t.Kind() {
+	case reflect.Bool, reflect.String, reflect.Float64,
+		reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return t.PkgPath() == ""
+	default:
+		return false
+	}
+}
+
+// set reads a value into a field. null leaves it as it is, as encoding/json does.
+func (c *cursor) set(v reflect.Value) {
+	if v.Kind() == reflect.Slice {
+		v.SetBytes(append([]byte(nil), c.raw()...))
+		return
+	}
+	switch b := c.peek(); {
+	case b == 'n':
+		c.literal("null")
+	case v.Kind() == reflect.String:
+		v.SetString(c.text())
+	case v.Kind() == reflect.Bool:
+		c.literal(strconv.FormatBool(b == 't'))
+		v.SetBool(b == 't')
+	case v.Kind() == reflect.Float64:
+		at := c.i
+		c.figure()
+		if c.bad {
+			return
+		}
+		n, err := strconv.ParseFloat(string(c.b[at:c.i]), 64)
+		c.bad = err != nil
+		v.SetFloat(n)
+	case v.CanInt():
+		n := c.number()
+		c.bad = c.bad || v.OverflowInt(n)
+		v.SetInt(n)
+	default:
+		n := c.natural()
+		c.bad = c.bad || v.OverflowUint(n)
+		v.SetUint(n)
+	}
+}
