@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/stavily/stavily/hub"
 	"github.com/stavily/stavily/hub/api"
@@ -19,8 +20,10 @@ type inside struct {
 	admit []hub.Built
 	log   *slog.Logger
 
-	end       context.CancelFunc
-	ended     chan error
+	end   context.CancelFunc // both are the keeper's
+	ended chan error
+
+	mu        sync.Mutex // guards the fields below
 	links     *wire.Listener
 	operators *wire.Listener
 	client    *api.Client
@@ -40,10 +43,12 @@ func (s *inside) config() hub.Config {
 }
 
 func (s *inside) start(ctx context.Context) error {
-	s.links, s.operators = wire.NewListener(), wire.NewListener()
+	links, operators := wire.NewListener(), wire.NewListener()
 	c := s.config()
-	c.Link, c.Operators = s.links, s.operators
-	s.client = api.Over("the simulation", s.operators.Dial)
+	c.Link, c.Operators = links, operators
+	s.mu.Lock()
+	s.links, s.operators, s.client = links, operators, api.Over("the simulation", operators.Dial)
+	s.mu.Unlock()
 	ctx, s.end = context.WithCancel(ctx)
 	up := make(chan struct{})
 	s.ended = make(chan error, 1)
@@ -60,21 +65,33 @@ func (s *inside) start(ctx context.Context) error {
 func (s *inside) stop(bool) error {
 	s.end()
 	err := <-s.ended
-	s.client.Close()
+	s.api().Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return errors.Join(err, s.links.Close(), s.operators.Close())
 }
 
 func (s *inside) take(ctx context.Context, far net.Conn) error {
-	err := s.links.Hand(ctx, far)
+	err := s.listener().Hand(ctx, far)
 	if err != nil {
 		_ = far.Close()
 	}
 	return err
 }
 
-func (s *inside) dial(ctx context.Context) (net.Conn, error) { return s.links.Dial(ctx) }
+func (s *inside) dial(ctx context.Context) (net.Conn, error) { return s.listener().Dial(ctx) }
 
-func (s *inside) api() *api.Client { return s.client }
+func (s *inside) listener() *wire.Listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.links
+}
+
+func (s *inside) api() *api.Client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.client
+}
 
 func (s *inside) close() error { return os.RemoveAll(s.home) }
 

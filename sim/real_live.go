@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stavily/stavily/hub"
@@ -34,9 +35,9 @@ type process struct {
 	command []string // starts it; the home follows
 	refused func()   // is told of each message that the hub refuses
 
-	child *exec.Cmd
+	child *exec.Cmd // both are the keeper's
 	in    io.Closer
-	addr  string
+	addr  atomic.Pointer[string] // of the newest hub
 	pumps pumps
 }
 
@@ -77,7 +78,7 @@ func (s *process) start(ctx context.Context) error {
 		_ = s.child.Wait()
 		return fmt.Errorf("hub: did not start: %s", <-tail)
 	}
-	s.addr = up.Link
+	s.addr.Store(&up.Link)
 	return nil
 }
 
@@ -110,10 +111,10 @@ func (s *process) stop(crash bool) error {
 }
 
 func (s *process) take(ctx context.Context, far net.Conn) error {
-	return s.pumps.take(ctx, far, s.addr)
+	return s.pumps.take(ctx, far, *s.addr.Load())
 }
 
-func (s *process) dial(ctx context.Context) (net.Conn, error) { return swarm.Dial(ctx, s.addr) }
+func (s *process) dial(ctx context.Context) (net.Conn, error) { return swarm.Dial(ctx, *s.addr.Load()) }
 
 func (s *process) api() *api.Client { return api.OnSocket(api.SocketPath(s.hubHome())) }
 
