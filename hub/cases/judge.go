@@ -35,7 +35,7 @@ func (j *judge) all() {
 		}
 		j.value("events", w.Events, w.EventsHave, events)
 		j.value("state", w.State, w.StateHas, plain(j.a.State))
-		if w.Next != nil && int64(j.a.Next.AfterMS) != time.Duration(*w.Next).Milliseconds() {
+		if w.Next != nil && j.a.Next.AfterMS != time.Duration(*w.Next).Milliseconds() {
 			j.say("next: want %s, got %s", span(time.Duration(*w.Next).Milliseconds()), span(j.a.Next.AfterMS))
 		}
 	}

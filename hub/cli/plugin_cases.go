@@ -195,19 +195,22 @@ func (t *tried) show(w io.Writer) {
 	if t.Problem != "" {
 		fmt.Fprintf(w, "  %s\n", strings.ReplaceAll(clean(t.Problem), "\n", "\n  "))
 	}
-	switch {
-	case t.Cases == nil:
-		fmt.Fprintln(w, "cases: none; see \"stavily plugin test --help\"")
-	default:
-		for i := range t.Cases.Cases {
-			if v := &t.Cases.Cases[i]; !v.Passed || t.all {
-				fmt.Fprintln(w, clean(v.String()))
-			}
-		}
-		n := len(t.Cases.Cases)
-		fmt.Fprintf(w, "cases: %d passed, %d failed\n", n-t.Cases.Failed(), t.Cases.Failed())
-	}
+	t.showCases(w)
 	for _, warning := range t.Warnings {
 		fmt.Fprintln(w, clean(warning))
 	}
+}
+
+func (t *tried) showCases(w io.Writer) {
+	if t.Cases == nil {
+		fmt.Fprintln(w, "cases: none; see \"stavily plugin test --help\"")
+		return
+	}
+	for i := range t.Cases.Cases {
+		if v := &t.Cases.Cases[i]; !v.Passed || t.all {
+			fmt.Fprintln(w, clean(v.String()))
+		}
+	}
+	failed := t.Cases.Failed()
+	fmt.Fprintf(w, "cases: %d passed, %d failed\n", len(t.Cases.Cases)-failed, failed)
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stavily/stavily/firmware-targets"
+	platform "github.com/stavily/stavily/firmware-targets"
 	"github.com/stavily/stavily/protocol"
 )
 
