@@ -56,12 +56,14 @@ type openRun struct {
 	fired   int64
 	failed  bool
 	done    []protocol.StepName // steps whose results are on the disk
+	steps   []report.Step       // the same, for the report
 	effects []effect
 }
 
 // effect is how often an output delivered a run.
 type effect struct {
 	step  protocol.StepName
+	on    int // the device's id: all of a group may run a step
 	times int
 }
 

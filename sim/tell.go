@@ -62,6 +62,7 @@ type waiting struct {
 	id     protocol.RunID
 	fired  int64
 	failed bool
+	steps  []report.Step
 }
 
 // deployTell is one deployment on its way to its agents.
@@ -121,15 +122,16 @@ func (t *teller) peak(d *device) {
 // resulted takes in a result; the last one of a run waits for the hub.
 func (t *teller) resulted(d *device, f *fact) {
 	run := d.run(f.id)
-	failed := f.status == protocol.StatusError
-	fired := t.w.now
-	if run != nil {
-		failed = failed || run.failed
-		run.failed, fired = failed, run.fired
+	if run == nil { // its only result comes with its event
+		run = &openRun{id: f.id, fired: t.w.now}
 	}
+	run.failed = run.failed || f.status == protocol.StatusError
+	run.steps = append(run.steps, report.Step{
+		Step: string(f.step), Agent: d.stats.Name, AtMS: t.w.now / 1e6, Code: f.status.String(),
+	})
 	if f.last {
 		of := t.of(d)
-		of.waiting = append(of.waiting, waiting{f.id, fired, failed})
+		of.waiting = append(of.waiting, waiting{f.id, run.fired, run.failed, run.steps})
 	}
 }
 
@@ -165,9 +167,8 @@ func (t *teller) slow(d *device, w *waiting, f *fact, took int64) {
 	}
 	t.slowest = append(t.slowest, report.Run{
 		Run: w.id.String(), Workflow: string(f.workflow), Agent: d.stats.Name, FiredMS: w.fired / 1e6,
-		TookMS: took / 1e6, Steps: []report.Step{{
-			Step: string(f.step), Agent: d.stats.Name, AtMS: t.w.now / 1e6, Code: f.status.String(),
-		}},
+		TookMS: took / 1e6,
+		Steps:  append(w.steps, report.Step{Step: "hub", Agent: d.stats.Name, AtMS: t.w.now / 1e6, Code: "ok"}),
 	})
 	slices.SortStableFunc(t.slowest, func(a, b report.Run) int { return cmp.Compare(b.TookMS, a.TookMS) })
 	t.slowest = t.slowest[:min(len(t.slowest), slowestMax)]

@@ -151,7 +151,8 @@ deploy:`, 1)
 	if len(r.Deployments) != 1 || r.Deployments[0].Reached != 3 || r.Deployments[0].AllMS < 0 {
 		t.Errorf("deployments %+v", r.Deployments)
 	}
-	if g := r.Groups[0]; g.Agents != 3 || g.Converged != 3 || g.P99MS <= 0 || len(g.Sites) != 1 || len(r.Slowest) == 0 {
+	if g := r.Groups[0]; g.Agents != 3 || g.Converged != 3 || g.P99MS <= 0 || len(g.Sites) != 1 || len(r.Slowest) == 0 ||
+		len(r.Slowest[0].Steps) != 3 || r.Slowest[0].Steps[1].Step != "sink" || r.Slowest[0].Steps[2].Step != "hub" {
 		t.Errorf("group %+v", g)
 	}
 }

@@ -97,6 +97,8 @@ func sinkFiles() fstest.MapFS {
 		"traces/back.csv":                  {Data: []byte("time,temp\n0,20\n60,20\n50,21\n")},
 		"traces/short.csv":                 {Data: []byte("time,temp\n0,20\n60\n")},
 		"traces/nohead.csv":                {Data: []byte("0,20\n60,3\n")},
+		"broken.yaml":                      {Data: []byte("workflow: a\ntrigger: [b\n")},
+		"twice.yaml":                       {Data: []byte("workflow: a\n\nworkflow: b\n")},
 		"filter.wasm":                      {Data: []byte("\x00asm\x01\x00\x00\x00")},
 		"plugins/sink/main.go":             {Data: []byte("package main")},
 		"other.yaml":                       {Data: []byte(otherWorkflow)},
@@ -228,6 +230,9 @@ func TestParseRefuses(t *testing.T) {
 		{"model's key", "{folder: plugins/sink}", "{folder: plugins/sink, fails: 1%}", "only a model has it"},
 		{"unknown model", "model: pass", "model: past", `unknown model "past"; did you mean "pass"?`},
 		{"no workflow name", "other.yaml", "nameless.yaml", "nameless.yaml: workflow name"},
+		{"workflow that is no YAML", "other.yaml", "broken.yaml", "broken.yaml:1:1: did not find expected ',' or ']'"},
+		{"workflow with a key twice", "other.yaml", "twice.yaml", `twice.yaml:3:1: workflow: key "workflow" twice, first on line 1`},
+		{"reorder in real time", "level: model", "level: live", "s.yaml:16:102: fleet[0].link.reorder: not at level live"},
 		{"remove", "remove: other", "remove: another", `no workflow "another" is deployed by then`},
 		{"alias", "seed: 42", "seed: &x 42", "anchors and aliases"},
 		{"nothing", "seed: 42", "seed:", "nothing after the colon"},
@@ -244,6 +249,13 @@ func TestParseRefuses(t *testing.T) {
 			_, err := Parse("s.yaml", []byte(strings.Replace(sink, c.old, c.new, 1)), sinkFiles())
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got  %v\nwant %s", err, c.want)
+			}
+			var all Errors
+			errors.As(err, &all)
+			for _, e := range all {
+				if e.File == "" || e.Line == 0 || e.Column == 0 {
+					t.Errorf("no place: %v", e)
+				}
 			}
 		})
 	}
