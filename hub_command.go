@@ -55,9 +55,11 @@ func hubCommand() *cobra.Command {
 	f.StringArrayVar(&allow, "allow", nil, "allow every plugin that asks for it a capability with its scope, "+
 		"such as process.execute:uptime")
 	f.BoolVar(&builds.AllowUnmeasured, "allow-unmeasured", false,
-		"publish plugins whose coverage cannot be measured, whatever they promise (hub.yaml: builds.allow_unmeasured)")
-	f.BoolVar(&builds.AllowUnconfined, "allow-unconfined-builds", false, "run build scripts and native tests of plugins "+
-		"although this machine cannot confine them (hub.yaml: builds.allow_unconfined)")
+		"publish plugins whose coverage cannot be measured, whatever they promise (hub.yaml: "+
+			"builds.allow_unmeasured)")
+	f.BoolVar(&builds.AllowUnconfined, "allow-unconfined-builds", false,
+		"run build scripts and native tests of plugins "+
+			"although this machine cannot confine them (hub.yaml: builds.allow_unconfined)")
 	f.StringVar(&logFormat, "log-format", "text", "text or json")
 	f.BoolVar(&verbose, "verbose", false, "log every message")
 	return cmd

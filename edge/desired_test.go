@@ -123,6 +123,16 @@ func TestRefused(t *testing.T) {
 			w.hub.release["tick"] = w.hub.sealRelease(r)
 			w.hub.deploy(good(w))
 		}},
+		{"a native artifact, and the agent runs none", protocol.CodeIncompatible, "runs native artifacts: false",
+			func(w *world) {
+				art := protocol.NewArtifact(w.cfg.Device.Platform, []byte("native"))
+				r := protocol.Release{Artifacts: []protocol.Artifact{art}}
+				r.Manifest.Plugin = protocol.PluginInfo{Name: "tick", Version: "1.0.1", Type: protocol.Trigger}
+				w.hub.release["tick"] = w.hub.sealRelease(r)
+				d := good(w)
+				d.Assignments[0].Trigger.Platform = art.Platform
+				w.hub.deploy(d)
+			}},
 		{"wrong count of chunks", protocol.CodeBadMessage, "chunk digests", func(w *world) {
 			art := protocol.NewArtifact(protocol.PlatformWASM, []byte("new"))
 			art.Chunks = append(art.Chunks, protocol.Digest{})

@@ -127,6 +127,10 @@ func BuildFolder(ctx context.Context, dir, cache string) (Built, error) {
 	if err != nil {
 		return Built{}, fmt.Errorf("build %s: %w", dir, err)
 	}
+	if made.Module == nil {
+		return Built{}, protocol.Errorf(protocol.CodeIncompatible, "build %s: %s is built for %s only, and a "+
+			"simulation runs modules", dir, m, made.Outputs[0].Platform)
+	}
 	err = out.meter(made.Module)
 	return out, err
 }

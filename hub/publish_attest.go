@@ -86,7 +86,8 @@ func (p *Publisher) attested(c *candidate) (string, error) {
 		{"tree", a.Tree.String(), protocol.Digest(c.tree.Digest).String()},
 	} {
 		if f.got != f.want {
-			return "", protocol.Errorf(protocol.CodeBadSeal, "attestation: %s %.80s was built, tag %s is %s %s", f.what,
+			return "", protocol.Errorf(protocol.CodeBadSeal, "attestation: %s %.80s was built, tag %s is %s %s",
+				f.what,
 				f.got, c.tag, f.what, f.want)
 		}
 	}
@@ -97,6 +98,7 @@ func (p *Publisher) attested(c *candidate) (string, error) {
 	by := fmt.Sprintf("%s (%s)", who.Principal, who.Fingerprint)
 	out := a.Result(by)
 	c.release.Builder, c.tests = out.Builder, "by "+by+": "+a.Tests
-	return fmt.Sprintf("built elsewhere, attested by %s, %s, %s", by, out.Builder.Toolchain, platformsOf(out.Outputs)),
+	return fmt.Sprintf("built elsewhere, attested by %s, %s, %s", by, out.Builder.Toolchain,
+			platformsOf(out.Outputs)),
 		c.take(out)
 }

@@ -111,13 +111,24 @@ func TestPublishBuiltElsewhere(t *testing.T) {
 		{"another version", bundled(t, older, key, same), allowed, protocol.CodeBadSeal, []string{"version 0.9.0 was built"}},
 		{"a changed artifact", flipped, allowed, protocol.CodeDigest, []string{"the artifact for wasm has sha256", "the builder signed"}},
 		{"a changed statement", unsigned, allowed, protocol.CodeBadSeal, []string{"it does not fit the statement"}},
-		{"no commit", bundled(t, good, key, put(`"gitCommit": "`+good.Commit+`"`, "")), allowed, protocol.CodeBadInput, []string{"resolvedDependencies source.gitCommit: missing"}},
-		{"no toolchain", bundled(t, good, key, put(`"toolchain": "`+good.Builder.Toolchain+`"`, "")), allowed, protocol.CodeBadInput, []string{"runDetails.builder.version.toolchain: missing"}},
+		{"no commit", bundled(t, good, key, put(`"gitCommit": "`+good.Commit+`"`, "")), allowed, protocol.CodeBadInput, []string{"resolvedDependencies " +
+			"source.gitCommit: missing"}},
+		{
+			"no toolchain", bundled(t, good, key, put(`"toolchain": "`+good.Builder.Toolchain+`"`, "")), allowed, protocol.CodeBadInput,
+			[]string{"runDetails.builder.version.toolchain: missing"},
+		},
 		{"no builder", bundled(t, good, key, put(`"id": "go"`, `"id": ""`)), allowed, protocol.CodeBadInput, []string{"runDetails.builder.id: missing"}},
-		{"another type", bundled(t, good, key, put("slsa.dev/provenance/v1", "slsa.dev/provenance/v2")), allowed, protocol.CodeBadInput, []string{"predicateType", "provenance/v2"}},
+		{"another type", bundled(t, good, key, put("slsa.dev/provenance/v1", "slsa.dev/provenance/v2")), allowed, protocol.CodeBadInput, []string{
+			"predicateType",
+			"provenance/v2",
+		}},
 		{"more fields", bundled(t, good, key, put(`"_type"`, `"more": 1, "_type"`)), allowed, protocol.CodeBadInput, []string{"not one statement of ours", "more"}},
 		{"no subject", bundled(t, none, key, same), allowed, protocol.CodeBadInput, []string{"subject: missing"}},
-		{"no artifact", bundled(t, none, key, put(`"subject": null`, `"subject": [{"name": "wasm", "digest": {"sha256": "`+strings.Repeat("0", 64)+`"}}]`)), allowed, protocol.CodeBadInput, []string{"the artifact for wasm is not in the bundle"}},
+		{
+			"no artifact", bundled(t, none, key, put(`"subject": null`, `"subject": [{"name": "wasm", "digest": {"sha256": "`+strings.Repeat("0", 64)+`"}}]`)), allowed,
+			protocol.CodeBadInput,
+			[]string{"the artifact for wasm is not in the bundle"},
+		},
 		{"an artifact too many", bundled(t, good, key, func(s string) string {
 			return put(`"name": "wasm"`, `"name": "linux-amd64"`)(s)
 		}), allowed, protocol.CodeBadInput, []string{"the artifact for linux-amd64 is not in the bundle"}},

@@ -109,9 +109,11 @@ func (a *Attestation) Statement() ([]byte, error) {
 		s.Subject = append(s.Subject, of)
 	}
 	d, r := &s.Predicate.BuildDefinition, &s.Predicate.RunDetails
-	d.BuildType, d.ExternalParameters.Plugin, d.ExternalParameters.Version = buildType, string(a.Plugin), a.Version
+	d.BuildType, d.ExternalParameters.Plugin, d.ExternalParameters.Version = buildType, string(a.Plugin),
+		a.Version
 	d.ResolvedDependencies = []resource{
-		{"source", digests{GitCommit: a.Commit}}, {"tree", digests{SHA256: hexOf(a.Tree)}},
+		{"source", digests{GitCommit: a.Commit}},
+		{"tree", digests{SHA256: hexOf(a.Tree)}},
 		{"inputs", digests{SHA256: hexOf(a.Builder.Inputs)}},
 	}
 	r.Builder.ID, r.Builder.Version = a.Builder.Name, map[string]string{"toolchain": a.Builder.Toolchain}
@@ -140,7 +142,8 @@ func (b *Bundle) Pack(outputs []Output) ([]byte, error) {
 // error has CodeBadInput or CodeLimit.
 func ReadBundle(packed []byte) (*Bundle, error) {
 	if len(packed) > BundleMax {
-		return nil, protocol.Errorf(protocol.CodeLimit, "bundle: %d bytes, limit BundleMax %d", len(packed), BundleMax)
+		return nil, protocol.Errorf(protocol.CodeLimit, "bundle: %d bytes, limit BundleMax %d", len(packed),
+			BundleMax)
 	}
 	b := &Bundle{artifacts: map[string][]byte{}}
 	for r := tar.NewReader(bytes.NewReader(packed)); ; {
@@ -152,7 +155,7 @@ func ReadBundle(packed []byte) (*Bundle, error) {
 			err = b.take(h, r)
 		}
 		if err != nil {
-			return nil, protocol.Errorf(codeOr(err, protocol.CodeBadInput), "bundle: %w", err)
+			return nil, protocol.Errorf(codeOfInput(err), "bundle: %w", err)
 		}
 	}
 	switch {
@@ -219,7 +222,8 @@ func (b *Bundle) Open() (*Attestation, error) {
 		}
 	}
 	if len(b.artifacts) != len(a.Outputs) {
-		return nil, protocol.Errorf(protocol.CodeBadInput, "attestation: %d artifacts in the bundle, the builder signed %d",
+		return nil, protocol.Errorf(protocol.CodeBadInput, "attestation: %d artifacts in the bundle, the builder "+
+			"signed %d",
 			len(b.artifacts), len(a.Outputs))
 	}
 	return a, nil
@@ -263,7 +267,10 @@ func (s *statement) attestation() (*Attestation, error) {
 	a := &Attestation{
 		Plugin: protocol.PluginName(d.ExternalParameters.Plugin), Version: d.ExternalParameters.Version,
 		Commit: of["source"].GitCommit, Tree: digestOf(of["tree"]),
-		Builder: protocol.Builder{Name: r.Builder.ID, Toolchain: r.Builder.Version["toolchain"], Inputs: digestOf(of["inputs"])},
+		Builder: protocol.Builder{
+			Name: r.Builder.ID, Toolchain: r.Builder.Version["toolchain"],
+			Inputs: digestOf(of["inputs"]),
+		},
 	}
 	for _, p := range r.Byproducts {
 		switch p.Name {

@@ -90,8 +90,8 @@ func (w *workspace) mayRun(what string) error {
 	if w.room != nil || w.b.cfg.AllowUnconfined {
 		return nil
 	}
-	return protocol.Errorf(protocol.CodeUnavailable, "build: %s, and this machine cannot confine it: %w; where that is "+
-		"acceptable, start the hub with --allow-unconfined-builds", what, w.b.unconfined)
+	return protocol.Errorf(protocol.CodeUnavailable, "build: %s, and this machine cannot confine it: %w; "+
+		"where that is acceptable, start the hub with --allow-unconfined-builds", what, w.b.unconfined)
 }
 
 // read returns a file that a program has left in the workspace: a regular one, not beyond

@@ -173,9 +173,10 @@ func (w *workspace) goRun(ctx context.Context, args ...string) error {
 	return w.goCommand(ctx, "", nil, args...)
 }
 
-// goCommand runs the Go command in the source with an environment that is ours alone, but
-// for more, which says what it is built for; and with a network when it is given the folder that has the SDK. It writes the caches that
-// are the hub's, which is why it runs as the hub's user: nothing of the source runs.
+// goCommand runs the Go command in the source with an environment that is ours alone, and
+// more, which says what it is built for; and with a network when it is given the folder
+// that has the SDK. It writes the caches that are the hub's, which is why it runs as the
+// hub's user: nothing of the source runs.
 func (w *workspace) goCommand(ctx context.Context, proxy string, more []string, args ...string) error {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT", "GOCACHE", "GOPROXY").Output()
 	said := strings.Split(strings.TrimSpace(string(out)), "\n")

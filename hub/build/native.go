@@ -23,7 +23,8 @@ var jailed = []string{"linux-amd64", "linux-arm64", "linux-riscv64"}
 func nativePlatforms(m *protocol.Manifest) ([]platform.Platform, error) {
 	var out []platform.Platform
 	for _, name := range jailed {
-		if p, ok := platform.Lookup(name); ok && asked(m.OS.Supported, p.GOOS) && asked(m.OS.Architectures, p.Arch) {
+		p, ok := platform.Lookup(name)
+		if ok && asked(m.OS.Supported, p.GOOS) && asked(m.OS.Architectures, p.Arch) {
 			out = append(out, p)
 		}
 	}
@@ -62,7 +63,8 @@ func tarred(files map[string][]byte) ([]byte, error) {
 // nativeCalls are system calls that no module can make, not even by another name: who
 // asks for one wants a process of its own (M-25).
 var nativeCalls = []string{
-	"accept", "accept4", "bind", "clone", "clone3", "connect", "dup", "dup2", "dup3", "execve", "execveat", "fork",
+	"accept", "accept4", "bind", "clone", "clone3", "connect", "dup", "dup2", "dup3", "execve", "execveat",
+	"fork",
 	"ioctl", "kill", "listen", "pipe", "pipe2", "prctl", "ptrace", "recvfrom", "recvmsg", "sendmsg", "sendto",
 	"setsid", "socket", "socketpair", "tgkill", "vfork", "wait", "wait3", "wait4", "waitid", "waitpid",
 }
@@ -114,7 +116,8 @@ func (l *language) can(m *protocol.Manifest) error {
 	if why == "" || l.native {
 		return nil
 	}
-	return protocol.Errorf(protocol.CodeIncompatible, "plugin %s: %s, and nothing native is built of %s", m, why, l.title)
+	return protocol.Errorf(protocol.CodeIncompatible, "plugin %s: %s, and nothing native is built of %s", m,
+		why, l.title)
 }
 
 // here is the platform of this hub.

@@ -84,19 +84,19 @@ func npmFetch(ctx context.Context, w *workspace) error {
 	room := &unpacking{files: npmFilesMax, bytes: npmBytesMax}
 	for _, where := range at {
 		if err := w.npmInstall(ctx, where, lock.Packages[where], room); err != nil {
-			return overtime(ctx, "fetch", protocol.Errorf(codeOr(err, protocol.CodeBadInput),
+			return overtime(ctx, "fetch", protocol.Errorf(codeOfInput(err),
 				"package-lock.json: %s: %w", where, err))
 		}
 	}
 	return nil
 }
 
-// codeOr returns the code that err has, or other.
-func codeOr(err error, other protocol.Code) protocol.Code {
+// codeOfInput returns the code that err has; what has none is about the source.
+func codeOfInput(err error) protocol.Code {
 	if code := protocol.CodeOf(err); code != protocol.CodeInternal {
 		return code
 	}
-	return other
+	return protocol.CodeBadInput
 }
 
 // readLock reads the lock and wants every name in it.

@@ -123,7 +123,8 @@ func keepFolder(dir, kept string) error {
 func (w *workspace) pip(ctx context.Context, lock pipLock, dir string, tags []string) error {
 	tool, err := findPython(ctx, hasPip)
 	if err != nil {
-		return protocol.Errorf(protocol.CodeUnavailable, "%s: its packages are fetched by pip: %w; %s", lock.file, err,
+		return protocol.Errorf(protocol.CodeUnavailable, "%s: its packages are fetched by pip: %w; %s", lock.file,
+			err,
 			pipHint)
 	}
 	var text strings.Builder
@@ -139,13 +140,15 @@ func (w *workspace) pip(ctx context.Context, lock pipLock, dir string, tags []st
 		return fmt.Errorf("build: %w", err)
 	}
 	argv := append([]string{
-		tool.program, "-I", "-m", "pip", "download", "--isolated", "--no-cache-dir", "--no-deps", "--no-input", "--quiet",
+		tool.program, "-I", "-m", "pip", "download", "--isolated", "--no-cache-dir", "--no-deps", "--no-input",
+		"--quiet",
 		"--only-binary=:all:", "--require-hashes", "--implementation=cp", "--requirement=" + w.inside(list),
 		"--dest=" + w.inside(dir),
 	}, tags...)
 	settings, reads := pipSettings(ctx, tool)
 	home := w.inside(filepath.Join(w.dir, "wheels"))
-	env := append([]string{"PATH=/usr/bin:/bin", "HOME=" + home, "TMPDIR=" + home, "LC_ALL=C.UTF-8"}, proxies()...)
+	env := append([]string{"PATH=/usr/bin:/bin", "HOME=" + home, "TMPDIR=" + home, "LC_ALL=C.UTF-8"},
+		proxies()...)
 	err = w.run(ctx, command{
 		what: "pip download", argv: append(argv, settings...), env: env, dir: w.inside(w.dir),
 		reads: unseen(append(reads, tool.folders()...)...), network: true, asHub: true,
@@ -154,7 +157,7 @@ func (w *workspace) pip(ctx context.Context, lock pipLock, dir string, tags []st
 		return fmt.Errorf("%s: %s: %w", lock.file, missing[1], errNoWheel)
 	}
 	if err != nil {
-		err = protocol.Errorf(codeOr(err, protocol.CodeBadInput), "%s: %w", lock.file, err)
+		err = protocol.Errorf(codeOfInput(err), "%s: %w", lock.file, err)
 	}
 	return err
 }
@@ -169,7 +172,8 @@ func unseen(paths ...string) (out []string) {
 	slices.Sort(paths)
 	seen := []string{"/usr", "/etc/ssl", "/etc/ca-certificates", "/etc/pki"} // of system, see confine_linux.go
 	for _, path := range slices.Compact(paths) {
-		if !slices.ContainsFunc(seen, func(dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }) {
+		in := func(dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
+		if !slices.ContainsFunc(seen, in) {
 			out, seen = append(out, path), append(seen, path)
 		}
 	}
@@ -179,13 +183,16 @@ func unseen(paths ...string) (out []string) {
 // folders are what a confined program needs to see of a CPython.
 func (p cpython) folders() []string { return append([]string{p.program}, p.prefix...) }
 
+// pipPassed are the settings of pip that say from where packages come.
+var pipPassed = []string{"index-url", "extra-index-url", "find-links", "trusted-host", "cert", "proxy"}
+
 // pipSettings passes on from where the hub's user has packages, and no other wish.
 func pipSettings(ctx context.Context, p cpython) (args, reads []string) {
 	out, _ := exec.CommandContext(ctx, p.program, "-m", "pip", "config", "list").Output() // none is none
 	for line := range strings.Lines(string(out)) {
 		key, value, ok := strings.Cut(strings.TrimSpace(line), "=")
 		key = key[strings.LastIndexByte(key, '.')+1:]
-		if !ok || !slices.Contains([]string{"index-url", "extra-index-url", "find-links", "trusted-host", "cert", "proxy"}, key) {
+		if !ok || !slices.Contains(pipPassed, key) {
 			continue
 		}
 		for one := range strings.FieldsSeq(strings.ReplaceAll(strings.Trim(value, `'"`), `\n`, " ")) {

@@ -30,9 +30,12 @@ func TestPipLock(t *testing.T) {
 		text string
 		want string // of the pins, or of the error
 	}{
-		"nothing":      {"# only words\n\n", "[]"},
-		"one":          {"psutil==5.9.8 " + someHash + "\n", "[psutil 5.9.8 1 1]"},
-		"as pip does":  {"# by hand\nPsUtil==5.9.8 \\\n    " + someHash + " \\\n    " + someHash + "\n    # via x\nother_one == 1 " + someHash, "[psutil 5.9.8 2 2 other-one 1 6 1]"},
+		"nothing": {"# only words\n\n", "[]"},
+		"one":     {"psutil==5.9.8 " + someHash + "\n", "[psutil 5.9.8 1 1]"},
+		"as pip does": {
+			"# by hand\nPsUtil==5.9.8 \\\n    " + someHash + " \\\n    " + someHash + "\n    # via x\nother_one == 1 " + someHash,
+			"[psutil 5.9.8 2 2 other-one 1 6 1]",
+		},
 		"no hash":      {"a==1 " + someHash + "\npsutil==5.9.8\n", "2: psutil: 0 hashes, want 1 to 400: a package without one is not locked"},
 		"a range":      {"psutil>=5 " + someHash, `1: "psutil>=5 --hash`},
 		"md5":          {"psutil==5 --hash=md5:d41d8cd98f00b204e9800998ecf8427e", "want --hash=sha256: and 64"},
@@ -86,19 +89,25 @@ func TestPipLockAgainstManifest(t *testing.T) {
 	}{
 		"the seed": {
 			[]string{"psutil>=5.8.0", "subprocess32>=3.5.4"},
-			map[string]string{"psutil": ">=5.8.0,<6.0.0", "subprocess32": ">=3.5.4,<4.0.0"}, "psutil==5.9.8", "", "",
+			map[string]string{"psutil": ">=5.8.0,<6.0.0", "subprocess32": ">=3.5.4,<4.0.0"},
+			"psutil==5.9.8", "", "",
 		},
 		"both broken": {
-			[]string{"psutil>=5.9.9,<7"}, map[string]string{"psutil": "<5.9.0"}, "psutil==5.9.8", "",
+			[]string{"psutil>=5.9.9,<7"},
+			map[string]string{"psutil": "<5.9.0"},
+			"psutil==5.9.8", "",
 			"requirements.lock:1: psutil is locked at 5.9.8, but runtime.dependencies[0] wants >=5.9.9,<7 and " +
 				"compatibility.library_dependencies.psutil wants <5.9.0",
 		},
 		"the second broken": {
-			[]string{"psutil>=5.8.0"}, map[string]string{"psutil": ">=5.8.0,<6.0.0"}, "psutil==6.1.0", "",
+			[]string{"psutil>=5.8.0"},
+			map[string]string{"psutil": ">=5.8.0,<6.0.0"},
+			"psutil==6.1.0", "",
 			"locked at 6.1.0, but compatibility.library_dependencies.psutil wants >=5.8.0,<6.0.0",
 		},
 		"not locked": {
-			[]string{"psutil>=5.8.0"}, nil, "", "",
+			[]string{"psutil>=5.8.0"},
+			nil, "", "",
 			"stavily-plugin.yaml: psutil: runtime.dependencies[0] wants psutil>=5.8.0, which no lock has",
 		},
 		"only a library":       {nil, map[string]string{"psutil": ">=5"}, "", "", "compatibility.library_dependencies.psutil wants"},

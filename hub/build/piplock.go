@@ -50,7 +50,7 @@ func readPipLock(tree fs.FS) (pipLock, error) {
 		}
 		pins, err := parsePipLock(string(text))
 		if err != nil {
-			return pipLock{}, protocol.Errorf(codeOr(err, protocol.CodeBadInput), "%s:%w", name, err)
+			return pipLock{}, protocol.Errorf(codeOfInput(err), "%s:%w", name, err)
 		}
 		return pipLock{name, pins}, nil
 	}
@@ -58,8 +58,9 @@ func readPipLock(tree fs.FS) (pipLock, error) {
 }
 
 var (
-	pipPinLine = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]{0,99}) ?== ?([0-9][A-Za-z0-9.!+_-]{0,63})((?: --hash=\S+)*)$`)
-	pipHash    = regexp.MustCompile(`^--hash=sha256:([0-9a-f]{64})$`)
+	pipPinLine = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]{0,99}) ?== ?` +
+		`([0-9][A-Za-z0-9.!+_-]{0,63})((?: --hash=\S+)*)$`)
+	pipHash = regexp.MustCompile(`^--hash=sha256:([0-9a-f]{64})$`)
 )
 
 // parsePipLock reads lines of a name, "==", a version and one or more "--hash=sha256:"; a
@@ -98,8 +99,8 @@ func joinLines(text string) func(yield func(int, string) bool) {
 			if whole == "" {
 				first = i + 1
 			}
-			line, more := strings.CutSuffix(strings.TrimSpace(line), `\`)
-			whole += " " + line
+			part, more := strings.CutSuffix(strings.TrimSpace(line), `\`)
+			whole += " " + part
 			if more {
 				continue
 			}
@@ -114,8 +115,9 @@ func joinLines(text string) func(yield func(int, string) bool) {
 func parsePin(line string) (pipPin, error) {
 	m := pipPinLine.FindStringSubmatch(line)
 	if m == nil {
-		return pipPin{}, fmt.Errorf("%q: want NAME==VERSION --hash=sha256:DIGEST, without options or markers; a lock "+
-			"is what `pip-compile --generate-hashes` writes. Or commit pure packages in the folder vendor", clipText(line))
+		return pipPin{}, fmt.Errorf("%q: want NAME==VERSION --hash=sha256:DIGEST, without options or markers; a "+
+			"lock is what `pip-compile --generate-hashes` writes. Or commit pure packages in the folder vendor",
+			clipText(line))
 	}
 	pin := pipPin{name: pipName(m[1]), version: m[2]}
 	for _, field := range strings.Fields(m[3]) {
@@ -127,7 +129,8 @@ func parsePin(line string) (pipPin, error) {
 	}
 	if n := len(pin.hashes); n == 0 || n > pipHashesMax {
 		return pin, fmt.Errorf("%s: %d hashes, want 1 to %d: a package without one is not locked; "+
-			"`pip-compile --generate-hashes` writes them, or commit it in the folder vendor", pin.name, n, pipHashesMax)
+			"`pip-compile --generate-hashes` writes them, or commit it in the folder vendor", pin.name, n,
+			pipHashesMax)
 	}
 	return pin, nil
 }
@@ -145,7 +148,8 @@ func clipText(s string) string { return s[:min(len(s), 120)] }
 // obsolete are packages that a manifest may name and that Python 3 has no use for: no lock
 // can have them, since they refuse to be installed (G-3).
 var obsolete = map[string]string{
-	"subprocess32": "a backport for Python 2: use subprocess", "futures": "a backport for Python 2: use concurrent.futures",
+	"subprocess32": "a backport for Python 2: use subprocess", "futures": "a backport for Python 2: use " +
+		"concurrent.futures",
 	"enum34": "a backport for Python 2: use enum", "pathlib2": "a backport for Python 2: use pathlib",
 }
 
@@ -195,7 +199,8 @@ func (l pipLock) allows(pin pipPin, bounds []bound) error {
 	if len(broken) == 0 {
 		return nil
 	}
-	return protocol.Errorf(protocol.CodeBadInput, "%s:%d: %s is locked at %s, but %s", l.file, pin.line, pin.name,
+	return protocol.Errorf(protocol.CodeBadInput, "%s:%d: %s is locked at %s, but %s", l.file, pin.line,
+		pin.name,
 		pin.version, strings.Join(broken, " and "))
 }
 
@@ -254,7 +259,8 @@ func vendored(tree fs.FS, name string) bool {
 }
 
 var pepVersion = regexp.MustCompile(
-	`^(?:\d+!)?(\d+(?:\.\d+)*)(?:[-_.]?(a|b|c|rc|alpha|beta|pre)[-_.]?(\d*))?(\.?post\d*)?(\.?dev\d*)?(\+[a-z0-9.]+)?$`)
+	`^(?:\d+!)?(\d+(?:\.\d+)*)(?:[-_.]?(a|b|c|rc|alpha|beta|pre)[-_.]?(\d*))?` +
+		`(\.?post\d*)?(\.?dev\d*)?(\+[a-z0-9.]+)?$`)
 
 // pipVersion reads a version as Python's packagers write it: at most three numbers of it
 // count, and what comes before a release is before it.

@@ -84,7 +84,8 @@ func (l pipLock) takeWheel(dir fs.FS, file string) (wheel, error) {
 	}
 	sum := sha256.Sum256(body)
 	if got := hex.EncodeToString(sum[:]); !slices.Contains(l.pins[i].hashes, got) {
-		return none, protocol.Errorf(protocol.CodeDigest, "%s:%d: wheel %s has sha256 %s, which the lock does not have",
+		return none, protocol.Errorf(protocol.CodeDigest, "%s:%d: wheel %s has sha256 %s, which the lock does "+
+			"not have",
 			l.file, l.pins[i].line, file, got[:12])
 	}
 	pure := strings.HasSuffix(tags, "-none-any") && strings.Contains(tags, "py3")
@@ -96,8 +97,8 @@ func wheelName(file string) (name, tags string, err error) {
 	stem, ok := strings.CutSuffix(file, ".whl")
 	parts := strings.Split(stem, "-")
 	if n := len(parts); !ok || n != 5 && n != 6 {
-		return "", "", protocol.Errorf(protocol.CodeBadInput, "%q is no wheel: packages that would have to be built "+
-			"are not taken", clipText(file))
+		return "", "", protocol.Errorf(protocol.CodeBadInput, "%q is no wheel: packages that would have to be "+
+			"built are not taken", clipText(file))
 	}
 	return pipName(parts[0]), strings.Join(parts[len(parts)-3:], "-"), nil
 }
@@ -113,7 +114,7 @@ func wheelFiles(wheels []wheel) (map[string][]byte, error) {
 		}
 		for _, f := range z.File {
 			if err := wheelFile(out, f, &room); err != nil {
-				return nil, protocol.Errorf(codeOr(err, protocol.CodeBadInput), "wheel %s: %w", w.file, err)
+				return nil, protocol.Errorf(codeOfInput(err), "wheel %s: %w", w.file, err)
 			}
 		}
 	}

@@ -32,8 +32,8 @@ func python() *language {
 			return "Python 3.11.2, cpython " + e.Sum(), nil
 		}}, {name: "pip", hint: pipHint, optional: true, silent: true, probe: pipTool}},
 		locked: "the folder vendor, and requirements.lock by sha256; the SDK comes from this hub",
-		artifacts: "byte code and its engine as wasm, for every platform; where a package has code for a machine, " +
-			"archives for the CPython of " + strings.Join(jailed, ", "),
+		artifacts: "byte code and its engine as wasm, for every platform; where a package has code for a " +
+			"machine, archives for the CPython of " + strings.Join(jailed, ", "),
 		coverage: "lines that ran of lines with code, by the interpreter's own tracing",
 		flags:    func() string { return "pyc native 1 sdk " + sdk.PythonSum() },
 		fetch:    pythonFetch,
@@ -58,8 +58,8 @@ func pythonFetch(ctx context.Context, w *workspace) error {
 	for _, name := range []string{"Pipfile", "poetry.lock", "uv.lock", "setup.py"} {
 		if _, err := fs.Stat(w.tree, name); err == nil {
 			return protocol.Errorf(protocol.CodeIncompatible, "%s: not a lock that this hub reads: commit "+
-				"requirements.lock, as `pip-compile --generate-hashes` writes it, or pure packages in the folder vendor, "+
-				"and leave this file out", name)
+				"requirements.lock, as `pip-compile --generate-hashes` writes it, or pure packages in the folder "+
+				"vendor, and leave this file out", name)
 		}
 	}
 	_, err := w.pythonParts(ctx)
@@ -228,8 +228,8 @@ func pythonModule(ctx context.Context, w *workspace, sources map[string][]byte) 
 		return nil, overtime(ctx, "compile",
 			protocol.Errorf(protocol.CodeBadInput, "compile: %w\n%s", err, tail(said)))
 	}
-	for name := range files {
-		name, own := strings.CutPrefix(name, "src/")
+	for at := range files {
+		name, own := strings.CutPrefix(at, "src/")
 		if !own {
 			continue
 		}
@@ -244,7 +244,9 @@ func pythonModule(ctx context.Context, w *workspace, sources map[string][]byte) 
 
 // pythonNative packs the sources with the packages of their lock, for the CPython of the
 // machines of a platform.
-func pythonNative(ctx context.Context, w *workspace, parts pythonParts, of platform.Platform) (Output, error) {
+func pythonNative(ctx context.Context, w *workspace, parts pythonParts, of platform.Platform) (Output,
+	error,
+) {
 	files, err := pythonSources(w.tree, false)
 	if err != nil {
 		return Output{}, err
@@ -261,7 +263,8 @@ func pythonNative(ctx context.Context, w *workspace, parts pythonParts, of platf
 	if parts.native != "" {
 		note += " only: " + parts.native
 	}
-	return Output{Platform: of.Name, Bytes: packed, Note: strings.Join(append([]string{note}, parts.odd...), "; ")}, err
+	return Output{Platform: of.Name, Bytes: packed, Note: strings.Join(append([]string{note}, parts.odd...),
+		"; ")}, err
 }
 
 // pythonNativeEntry is what a machine's CPython is started with.

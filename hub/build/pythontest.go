@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -65,7 +66,8 @@ func pythonTest(ctx context.Context, w *workspace, suite string) (tested, error)
 		return tested{}, err
 	}
 	coverage, err := pythonCoverage(report)
-	return tested{said: fmt.Sprintf("passed, %d files, by %s", count, by), measured: true, coverage: coverage}, err
+	return tested{said: fmt.Sprintf("passed, %d files, by %s", count, by), measured: true, coverage: coverage},
+		err
 }
 
 // pythonTests is a suite with all that it imports.
@@ -90,7 +92,8 @@ func measuredFiles(files map[string][]byte, suite string) []string {
 
 // args are those of cover.py where the files lie in app and it may write in out.
 func (t pythonTests) args(app, out string) []string {
-	return append([]string{app + "/cover.py", app, path.Join(app, t.dir), out + "/" + coverReport}, t.measured...)
+	return append([]string{app + "/cover.py", app, path.Join(app, t.dir), out + "/" + coverReport},
+		t.measured...)
 }
 
 func (t pythonTests) inEngine(ctx context.Context, w *workspace) ([]byte, error) {
@@ -115,8 +118,8 @@ func (t pythonTests) inEngine(ctx context.Context, w *workspace) ([]byte, error)
 // inRoom runs the suite natively: its code runs on this hub, so that it is confined.
 func (t pythonTests) inRoom(ctx context.Context, w *workspace) ([]byte, error) {
 	if platforms, err := nativePlatforms(w.m); err != nil || !slices.Contains(platforms, here()) {
-		return nil, protocol.Errorf(protocol.CodeUnavailable, "test: the tests are native and this hub is %s-%s, which "+
-			"the plugin does not support; %v", runtime.GOOS, runtime.GOARCH, err)
+		return nil, protocol.Errorf(protocol.CodeUnavailable, "test: the tests are native and this hub is %s-%s, "+
+			"which the plugin does not support; %v", runtime.GOOS, runtime.GOARCH, err)
 	}
 	if err := w.mayRun("the tests of a native plugin run"); err != nil {
 		return nil, err
@@ -130,7 +133,8 @@ func (t pythonTests) inRoom(ctx context.Context, w *workspace) ([]byte, error) {
 	app := filepath.Join(w.dir, "app")
 	t.files["cover.py"] = pythonCover
 	for name, b := range t.files {
-		if err := writeFile(filepath.Join(app, filepath.FromSlash(name)), strings.NewReader(string(b))); err != nil {
+		at := filepath.Join(app, filepath.FromSlash(name))
+		if err := writeFile(at, bytes.NewReader(b)); err != nil {
 			return nil, fmt.Errorf("test: %w", err)
 		}
 	}
@@ -139,7 +143,8 @@ func (t pythonTests) inRoom(ctx context.Context, w *workspace) ([]byte, error) {
 		return nil, fmt.Errorf("test: %w", err)
 	}
 	err = w.run(ctx, command{
-		what: "test", argv: append([]string{python.program, "-I", "-S", "-B"}, t.args(w.inside(app), w.inside(out))...),
+		what: "test", argv: append([]string{python.program, "-I", "-S", "-B"}, t.args(w.inside(app),
+			w.inside(out))...),
 		env: []string{"PATH=/usr/bin:/bin", "HOME=" + w.inside(out), "TMPDIR=" + w.inside(out), "LC_ALL=C.UTF-8"},
 		dir: w.inside(app), reads: unseen(python.folders()...),
 	})
@@ -172,7 +177,8 @@ func pythonCoverage(report []byte) (float64, error) {
 		lines, missed = lines+f.Lines, missed+len(f.Missed)
 	}
 	if lines == 0 || missed > lines {
-		return 0, protocol.Errorf(protocol.CodeRefused, "test: coverage: %d lines, %d of them missed", lines, missed)
+		return 0, protocol.Errorf(protocol.CodeRefused, "test: coverage: %d lines, %d of them missed", lines,
+			missed)
 	}
 	return 100 * float64(lines-missed) / float64(lines), nil
 }

@@ -176,7 +176,8 @@ func rustBuild(ctx context.Context, w *workspace) (out []Output, err error) {
 	if len(lacking) == 0 {
 		return out, nil
 	}
-	none := "none for " + strings.Join(lacking, ", ") + ": this hub's Rust has no target for it: run `rustup target add`"
+	none := "none for " + strings.Join(lacking, ", ") + ": this hub's Rust has no target for it: run `rustup " +
+		"target add`"
 	if len(out) == 0 {
 		return nil, protocol.Errorf(protocol.CodeUnavailable, "build: %s", none)
 	}

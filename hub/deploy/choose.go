@@ -133,8 +133,7 @@ func (r *Release) nativeFor(a *Agent) string {
 	}
 	m := &r.Manifest
 	if of, ok := targets()[a.Platform]; ok && len(m.OS.Architectures) > 0 &&
-		!slices.Contains(m.OS.Architectures, of.Arch) && !slices.Contains(m.OS.Architectures,
-		of.GOARCH+"v"+of.GOARM) {
+		!slices.Contains(m.OS.Architectures, of.Arch) {
 		return fmt.Sprintf("os_requirements.supported_architectures: want one of %s, it is %s",
 			strings.Join(m.OS.Architectures, ", "), of.Arch)
 	}

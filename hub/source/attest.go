@@ -37,7 +37,9 @@ func Attest(statement []byte, key ed25519.PrivateKey) ([]byte, error) {
 // VerifyAttestation says which of the builders signed statement, judged at now. Keys and errors are those
 // of VerifyTag: ErrBadSignature, and ErrUnknownSigner for a builder that is in no line, out of its time or
 // revoked.
-func VerifyAttestation(statement, armored []byte, builders AllowedSigners, now time.Time) (s Signer, err error) {
+func VerifyAttestation(statement, armored []byte, builders AllowedSigners, now time.Time) (s Signer,
+	err error,
+) {
 	defer rescue(&err)
 	sig, err := readSignature(armored)
 	if err != nil {
