@@ -34,14 +34,14 @@ func (p *Plugin) CallBatch(ctx context.Context, rs []Request) []Answer {
 	select {
 	case p.turn <- struct{}{}:
 	case <-ctx.Done():
-		return refuseAll(out, len(rs), errCancelled)
+		return refuseAll(out, len(rs), Cancelled(ctx))
 	}
 	defer p.yield()
 	b := batching{p: p, ctx: ctx}
 	for len(out) < len(rs) {
 		switch n := b.together(rs[len(out):]); {
 		case ctx.Err() != nil:
-			return refuseAll(out, len(rs), errCancelled)
+			return refuseAll(out, len(rs), Cancelled(ctx))
 		case b.strikes >= batchStrikes:
 			return refuseAll(out, len(rs), protocol.Errorf(protocol.CodeUnavailable,
 				"not asked: the plugin was ended %d times in this batch", b.strikes))

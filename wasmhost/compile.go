@@ -120,7 +120,7 @@ func (e *engine) delegate(ctx context.Context, m module) error {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return cancelled(ctx)
+		return Cancelled(ctx)
 	case inner.Err() != nil:
 		return protocol.Errorf(protocol.CodeUnavailable, "compile: machine too busy: not done after %d s",
 			wall/time.Second)

@@ -77,7 +77,7 @@ func (e *engine) acquire(ctx context.Context, m module) (*code, error) {
 		case <-c.ready:
 		case <-ctx.Done():
 			e.release(ctx, c)
-			return nil, cancelled(ctx)
+			return nil, Cancelled(ctx)
 		}
 		if c.err == nil {
 			return c, nil
@@ -90,12 +90,10 @@ func (e *engine) acquire(ctx context.Context, m module) (*code, error) {
 	}
 }
 
-// cancelled says that ctx ended, and why.
-func cancelled(ctx context.Context) error {
+// Cancelled says that a call is not answered because ctx ended, and why that did.
+func Cancelled(ctx context.Context) *protocol.Error {
 	return protocol.Errorf(protocol.CodeUnavailable, "call was cancelled: %w", context.Cause(ctx))
 }
-
-var errCancelled = protocol.Errorf(protocol.CodeUnavailable, "call was cancelled")
 
 // enlist returns the code of a module with one more user, and whether that one is the
 // first, who has to obtain it.
@@ -165,7 +163,7 @@ func (e *engine) obtain(ctx context.Context, m module) (wazero.Runtime, wazero.C
 	case e.turn <- struct{}{}:
 		defer func() { <-e.turn }()
 	case <-ctx.Done():
-		return nil, nil, cancelled(ctx)
+		return nil, nil, Cancelled(ctx)
 	}
 	done, err := e.compile(ctx, m, r)
 	return r, done, err

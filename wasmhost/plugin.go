@@ -299,7 +299,7 @@ func (p *Plugin) watch(ctx context.Context, in *instance, d time.Duration) (stop
 		return func() { timer.Stop() }
 	}
 	after := context.AfterFunc(ctx, func() {
-		in.end(protocol.Errorf(protocol.CodeUnavailable, "call was cancelled"))
+		in.end(Cancelled(ctx))
 	})
 	return func() { timer.Stop(); after() }
 }
@@ -319,7 +319,7 @@ func (p *Plugin) Call(ctx context.Context, r Request) Answer {
 	select {
 	case p.turn <- struct{}{}:
 	case <-ctx.Done():
-		return Answer{Error: errCancelled}
+		return Answer{Error: Cancelled(ctx)}
 	}
 	defer p.yield()
 	return p.answer(ctx, r)

@@ -39,7 +39,7 @@ func (p *Plugin) Record(ctx context.Context, most int, asked ...Request) ([]Answ
 	select {
 	case p.turn <- struct{}{}:
 	case <-ctx.Done():
-		return nil, nil, errCancelled
+		return nil, nil, Cancelled(ctx)
 	}
 	defer func() { <-p.turn }()
 	p.bow()

@@ -20,7 +20,7 @@ import (
 )
 
 // sumPiece is how much of a file is summed at once, in bytes.
-const sumPiece = 256 << 10
+const sumPiece = 64 << 10
 
 // newNonce returns a nonce for sum, or 0 where the processor is no faster with one.
 func newNonce() uint64 {

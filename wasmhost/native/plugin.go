@@ -228,15 +228,12 @@ func (p *Plugin) watch(ctx context.Context, proc *process, d time.Duration) (sto
 		proc.away.End(protocol.Errorf(protocol.CodeDeadline, "took longer than %d ms", d.Milliseconds()))
 	})
 	after := context.AfterFunc(ctx, func() {
-		proc.away.End(errCancelled)
+		proc.away.End(wasmhost.Cancelled(ctx))
 	})
 	return func() { timer.Stop(); after() }
 }
 
-var (
-	errClosed    = protocol.Errorf(protocol.CodeUnavailable, "plugin was closed")
-	errCancelled = protocol.Errorf(protocol.CodeUnavailable, "call was cancelled")
-)
+var errClosed = protocol.Errorf(protocol.CodeUnavailable, "plugin was closed")
 
 // Call is wasmhost.Plugin's. Over pipes nobody sees that a process waits for input without
 // having answered: it is ended at its deadline.
@@ -244,7 +241,7 @@ func (p *Plugin) Call(ctx context.Context, r wasmhost.Request) (a wasmhost.Answe
 	select {
 	case p.turn <- struct{}{}:
 	case <-ctx.Done():
-		return wasmhost.Answer{Error: protocol.AsError(errCancelled)}
+		return wasmhost.Answer{Error: wasmhost.Cancelled(ctx)}
 	}
 	defer func() { <-p.turn }()
 	began := time.Now()
