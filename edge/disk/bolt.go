@@ -79,8 +79,8 @@ func (b *bolt) root() (root uint64, err error) {
 		size, tx := int64(boltLE.Uint32(meta[8:])), boltLE.Uint64(meta[48:])
 		sum := fnv.New64a()
 		_, _ = sum.Write(meta[:56])
-		good := boltLE.Uint32(meta) == boltMagic && sum.Sum64() == boltLE.Uint64(meta[56:]) && (at == 0 || at == size)
-		if good && size >= 512 && (!some || tx > newest) {
+		good := boltLE.Uint32(meta) == boltMagic && sum.Sum64() == boltLE.Uint64(meta[56:])
+		if good && (at == 0 || at == size) && size >= 512 && (!some || tx > newest) {
 			newest, some, root, b.pageSize = tx, true, boltLE.Uint64(meta[16:]), size
 		}
 	}

@@ -85,8 +85,11 @@ func TestDamage(t *testing.T) {
 			}
 			fill(t, dir, records)
 			path, b := c.spoil(segments(t, dir))
-			if err := os.Remove(path); err == nil && b != nil {
+			if err = os.Remove(path); err == nil && b != nil {
 				err = os.WriteFile(path, b, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
 			}
 			s := open(t, dir)
 			n := 0

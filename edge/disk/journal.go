@@ -202,7 +202,7 @@ func (j *journal) plan(changes []edge.Change) *plan {
 		l := &j.lanes[i]
 		p.ends[i], p.heads[i], p.fronts[i] = l.last, l.head, l.front
 	}
-	b := append(j.scratch[:0], make([]byte, headerSize)...)
+	b := slices.Grow(j.scratch[:0], headerSize)[:headerSize]
 	b = binary.AppendUvarint(append(b, kindChanges), uint64(len(j.pending)))
 	for _, c := range changes {
 		if lane, m, ok := recordOf(c.Key); ok {

@@ -25,7 +25,8 @@ func recordOf(key string) (lane protocol.Lane, m protocol.Mark, ok bool) {
 	lane = protocol.Lane(key[4] - '0')
 	boot, good := parseHex(key[6:22])
 	sequence, fine := parseHex(key[23:])
-	return lane, protocol.Mark{Boot: boot, Sequence: sequence}, good && fine && lane > 0 && int(lane) < min(lanesMax, 10)
+	ok = good && fine && lane > 0 && int(lane) < min(lanesMax, 10)
+	return lane, protocol.Mark{Boot: boot, Sequence: sequence}, ok
 }
 
 func parseHex(s string) (v uint64, ok bool) {

@@ -30,7 +30,8 @@ const (
 // away; what the medium lost is set aside and counted, and is no reason not to open.
 func openJournal(fs fileSystem, dir string, log *slog.Logger, size int64) (*journal, error) {
 	j := &journal{
-		fs: fs, dir: dir, log: log, max: size, slack: garbageMax * size, small: map[string]*content{}, bad: map[place]int64{},
+		fs: fs, dir: dir, log: log, max: size, slack: garbageMax * size,
+		small: map[string]*content{}, bad: map[place]int64{},
 	}
 	numbers, err := j.list()
 	if err != nil {
@@ -123,28 +124,6 @@ func (j *journal) found(number uint64) (*segment, error) {
 	}
 	size, err := f.size()
 	return &segment{number: number, size: size}, errors.Join(err, f.Close())
-}
-
-// dropUnknown removes the segments that were let go of and came back with a cut, and
-// forgets those that are known and not here.
-func (j *journal) dropUnknown(numbers []uint64) error {
-	here := map[uint64]bool{}
-	for _, n := range numbers {
-		here[n] = true
-		if j.segment(n) == nil {
-			if err := j.fs.remove(j.path(n)); err != nil {
-				return err
-			}
-		}
-	}
-	kept := j.segments[:0]
-	for _, s := range j.segments {
-		if len(numbers) == 0 || s.number > numbers[len(numbers)-1] || here[s.number] {
-			kept = append(kept, s)
-		}
-	}
-	j.segments = kept
-	return nil
 }
 
 // replay makes the changes of a segment's frames again. The end of the last segment may

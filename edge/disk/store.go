@@ -4,7 +4,8 @@
 //
 // Under a state directory there are
 //
-//	journal/     keys and values, in segments; parts that cannot be read are kept as .bad
+//	journal/     keys and values, in segments; parts that cannot be read are kept as .bad;
+//	             headroom keeps room for what must go on when the disk is full
 //	files/       <64 hex digits> whole files, .part those on their way in, .bad rotten ones
 //	identity/    who this agent is; see Identity
 //	lock         which process has the directory

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/stavily/stavily/edge"
@@ -37,8 +38,7 @@ func (s *Slow) Scan(prefix, from string, yield func(key string, value []byte) bo
 
 // Apply makes all changes, and with them those that wait.
 func (s *Slow) Apply(changes []edge.Change) error {
-	all := append(s.waiting[:len(s.waiting):len(s.waiting)], changes...)
-	if err := s.Memory.Apply(all); err != nil {
+	if err := s.Memory.Apply(slices.Concat(s.waiting, changes)); err != nil {
 		return err
 	}
 	s.waiting = nil
