@@ -39,8 +39,9 @@ type Case struct {
 	Event  Value    `json:"event"` // the event's data, for actions and outputs
 	Result []Result `json:"results"`
 	Key    string   `json:"key"`
-	Why    string   `json:"why"`   // start or timer, for triggers
-	State  Value    `json:"state"` // that the trigger answered before
+	Why    string   `json:"why"`     // start, timer or message, for triggers
+	Said   *Message `json:"message"` // that wakes a trigger
+	State  Value    `json:"state"`   // that the trigger answered before
 
 	Now    string           `json:"now"`  // RFC 3339
 	Seed   uint64           `json:"seed"` // of the randomness
@@ -52,6 +53,12 @@ type Case struct {
 
 	line int
 	now  time.Time
+}
+
+// Message is what another plugin of the device published.
+type Message struct {
+	Topic string `json:"topic"`
+	Data  Value  `json:"data"`
 }
 
 // Result is the result of an action that ran before.
@@ -80,6 +87,7 @@ type Want struct {
 	State      Value            `json:"state"`
 	StateHas   Value            `json:"state-has"`
 	Next       *Span            `json:"next"`
+	Topics     *[]string        `json:"topics"`
 	Error      *Failure         `json:"error"`
 	Calls      *[]Call          `json:"calls"`
 	KV         map[string]Value `json:"kv"`

@@ -134,6 +134,7 @@ func TestCasesFail(t *testing.T) {
 		{"not granted", threshold, "event: {value: 1}\n    grants: [http.request:a:1]\n    want: {answer: {}}", []string{"capability kv is not granted"}},
 		{"events", counter, "config: {every: 1s}\n    why: timer\n    want: {events: [{count: 2}]}", []string{`-     "count": 2`, `+     "count": 1`}},
 		{"state", counter, "config: {every: 1s}\n    want: {state: {count: 1}, next: never}", []string{"state: - wanted", "next: want never, got 1s"}},
+		{"topics", counter, "config: {every: 1s}\n    message: {topic: a/b, data: 1}\n    want: {topics: [a/+]}", []string{"topics: - wanted, + got\n  - a/+"}},
 		{"start", counter, "config: {every: 1ms}\n    want: {events: []}", []string{"want no error, got plugin: start: config: every: want"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -311,7 +312,9 @@ func TestRead(t *testing.T) {
 		{protocol.Action, "cases:\n  - name: a\n    now: noon\n    want: {}\n", `a.yaml:3:10: cases[0].now: "noon": want a time such as 2026-`},
 		{protocol.Action, "cases:\n  - name: a\n    grants: [everything]\n    want: {}\n", `a.yaml:3:14: cases[0].grants[0]: permission "everything"`},
 		{protocol.Action, "cases:\n  - name: a\n    ask: run\n    want: {}\n", `cases[0].ask: "run": want check`},
-		{protocol.Trigger, "cases:\n  - name: a\n    why: fun\n    want: {}\n", `cases[0].why: "fun": want start or timer`},
+		{protocol.Trigger, "cases:\n  - name: a\n    why: fun\n    want: {}\n", `cases[0].why: "fun": want start, timer or message`},
+		{protocol.Trigger, "cases:\n  - name: a\n    why: timer\n    message: {topic: a}\n    want: {}\n", "cases[0].why: timer: why is message where"},
+		{protocol.Trigger, "cases:\n  - name: a\n    message: {topic: /}\n    want: {}\n", "a.yaml:3:22: cases[0].message.topic: "},
 		{protocol.Trigger, "cases:\n  - name: a\n    want: {next: soon}\n", "a.yaml:3:18: cases[0].want.next: want a duration"},
 	} {
 		_, err := Read("a.yaml", []byte(c.text), c.of)

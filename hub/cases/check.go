@@ -70,6 +70,8 @@ func (k *checker) asked() {
 		{"key", worked, "an action or an output"},
 		{"why", woken, "a trigger"},
 		{"state", woken, "a trigger"},
+		{"message", woken, "a trigger"},
+		{"want.topics", woken, "a trigger"},
 		{"want.events", woken, "a trigger"},
 		{"want.events-have", woken, "a trigger"},
 		{"want.state", woken, "a trigger"},
@@ -82,10 +84,19 @@ func (k *checker) asked() {
 			k.refuse(key.name, "only %s has this; the plugin is of type %s and asked to %s", key.who, k.of, kind)
 		}
 	}
-	switch wasmhost.Why(k.c.Why) {
-	case "", wasmhost.WhyStart, wasmhost.WhyTimer:
+	switch why := wasmhost.Why(k.c.Why); why {
+	case "", wasmhost.WhyStart, wasmhost.WhyTimer, wasmhost.WhyMessage:
+		if why != "" && (why == wasmhost.WhyMessage) != (k.c.Said != nil) {
+			k.refuse("why", "%s: why is message where there is a message, and only there", why)
+		}
 	default:
-		k.refuse("why", "%q: want start or timer", k.c.Why)
+		k.refuse("why", "%q: want start, timer or message", k.c.Why)
+	}
+	if k.c.Said == nil {
+		return
+	}
+	if err := protocol.CheckLocalTopic(k.c.Said.Topic); err != nil {
+		k.refuse("message.topic", "%v", err)
 	}
 }
 
@@ -154,7 +165,7 @@ func (k *checker) wants() {
 		}
 	}
 	if w.Error != nil && (w.Answer.Set || w.AnswerHas.Set || w.Events.Set || w.EventsHave.Set || w.State.Set ||
-		w.StateHas.Set || w.Next != nil) {
+		w.StateHas.Set || w.Next != nil || w.Topics != nil) {
 		k.refuse("want.error", "an error has no answer besides")
 	}
 	if kind := k.c.requestOf(k.of); !k.has("want") && (kind == wasmhost.Run || kind == wasmhost.Wake) {

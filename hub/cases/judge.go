@@ -38,6 +38,9 @@ func (j *judge) all() {
 		if w.Next != nil && j.a.Next.AfterMS != time.Duration(*w.Next).Milliseconds() {
 			j.say("next: want %s, got %s", span(time.Duration(*w.Next).Milliseconds()), span(j.a.Next.AfterMS))
 		}
+		if w.Topics != nil && !slices.Equal(*w.Topics, j.a.Next.Topics) {
+			j.show("topics", diff(*w.Topics, j.a.Next.Topics))
+		}
 	}
 	j.calls()
 	j.kept()

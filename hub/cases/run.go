@@ -112,9 +112,10 @@ func Run(ctx context.Context, s wasmhost.Spec, files []*File, o Options) (*Repor
 		}
 	}
 	for _, g := range r.wishes {
-		if slices.Contains(r.used, g.Capability) {
+		switch {
+		case slices.Contains(r.used, g.Capability):
 			out.Used = append(out.Used, g.Capability)
-		} else {
+		case !unseen(g.Capability, r.used):
 			out.Unused = append(out.Unused, g.Capability)
 		}
 	}
@@ -214,7 +215,10 @@ func (c *Case) request(of protocol.PluginType) wasmhost.Request {
 	switch out.Kind {
 	case wasmhost.Wake:
 		out.State = c.State.Raw
-		if out.Why == "" {
+		switch {
+		case c.Said != nil:
+			out.Why, out.Message = wasmhost.WhyMessage, &wasmhost.Message{Topic: c.Said.Topic, Data: c.Said.Data.Raw}
+		case out.Why == "":
 			out.Why = wasmhost.WhyStart
 		}
 	case wasmhost.Run, wasmhost.Deliver:

@@ -62,7 +62,9 @@ func (c Code) Find(m *protocol.Manifest) (*Uses, error) {
 		asked = append(asked, capability)
 	}
 	u.Missing = append(u.Missing, without(needed, asked)...)
-	u.Idle = append(u.Idle, without(asked, needed)...)
+	u.Idle = append(u.Idle, slices.DeleteFunc(without(asked, needed), func(capability string) bool {
+		return unseen(capability, needed)
+	})...)
 	return u, nil
 }
 
@@ -90,6 +92,13 @@ func (u *Uses) Warnings() []string {
 		out = append(out, "warning: the manifest asks for "+capability+", and the code does not use it")
 	}
 	return out
+}
+
+// unseen reports whether a capability may be used without a host call of its own: topics are
+// listened to by an answer, secrets go into a request by their names.
+func unseen(capability string, used []string) bool {
+	return capability == protocol.CapListen ||
+		capability == protocol.CapSecret && slices.Contains(used, protocol.CapHTTP)
 }
 
 // without returns what is in a and not in b, once and in ascending order.
