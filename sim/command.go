@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stavily/stavily/hub"
+	"github.com/stavily/stavily/hub/api"
 	"github.com/stavily/stavily/sim/report"
 	"github.com/stavily/stavily/sim/scenario"
 )
@@ -23,11 +24,9 @@ const (
 	exitBroken      = 99 // an invariant or an expectation, or not all converged
 )
 
-// Command returns "stavily sim", without a bubble.
-func Command() *cobra.Command { return CommandIn(nil) }
-
-// CommandIn returns "stavily sim" for a program that has a bubble; nil for none.
-func CommandIn(bubble Bubble) *cobra.Command {
+// Command returns "stavily sim". connect opens the hub that the command's flags name;
+// bubble is nil in a program that has none.
+func Command(connect func(*cobra.Command) (*api.Client, error), bubble Bubble) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sim",
 		Short: "Run a simulated fleet: thousands of agents, virtual time, one seed",
@@ -38,7 +37,7 @@ func CommandIn(bubble Bubble) *cobra.Command {
 		Example: "  stavily sim new cold-chain\n  stavily sim run cold-chain.yaml --seeds 20 --html out.html",
 	}
 	cmd.AddCommand(runCommand(bubble), newCommand(), showCommand(), shrinkCommand(bubble), tryCommand(),
-		replayCommand(), hubCommand())
+		replayCommand(), recordCommand(connect), hubCommand())
 	return cmd
 }
 

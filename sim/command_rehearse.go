@@ -6,12 +6,10 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stavily/stavily/hub/api"
-	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/sim/scenario"
 )
 
@@ -80,40 +78,18 @@ func rehearsal(cmd *cobra.Command, hub *api.Client, s *scenario.Scenario, file s
 	if err := ask(http.MethodPost, api.PathWorkflows, in, &dry); err != nil {
 		return nil, err
 	}
-	var agents []api.Agent
-	var workflows []api.Workflow
-	var plugins []struct {
-		Name protocol.PluginName `json:"name"`
-		Type protocol.PluginType `json:"type"`
-	}
-	err = errors.Join(ask(http.MethodGet, api.PathAgents, nil, &agents),
-		ask(http.MethodGet, api.PathWorkflows, nil, &workflows),
-		ask(http.MethodGet, api.PathPlugins, nil, &plugins))
+	known, workflows, err := askKnown(func(path string, out any) error { return ask(http.MethodGet, path, nil, out) })
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("rehearse: %w", err)
 	}
-	if len(agents) == 0 {
-		return nil, errors.New("rehearse: the hub knows no agent yet")
-	}
-	types := map[protocol.PluginName]protocol.PluginType{}
-	for _, p := range plugins {
-		types[p.Name] = p.Type
-	}
-	known := scenario.Known{Agents: knownAgents(agents)}
-	releases := dry.Releases
+	known.add(dry.Releases)
 	for _, w := range workflows {
 		if w.Workflow != dry.Workflow {
 			known.Deployed = append(known.Deployed, []byte(w.Text))
-			releases = append(releases, w.Releases...)
+			known.add(w.Releases)
 		}
 	}
-	for _, r := range releases {
-		name, version, _ := strings.Cut(r, "@")
-		p := scenario.KnownPlugin{Name: protocol.PluginName(name), Version: version}
-		p.Type = types[p.Name]
-		known.Plugins = append(known.Plugins, p)
-	}
-	return s.Rehearse(known, text)
+	return s.Rehearse(known.Known, text)
 }
 
 func knownAgents(agents []api.Agent) []scenario.KnownAgent {

@@ -52,7 +52,7 @@ func within(t *testing.T) {
 // command runs "stavily sim" with args and returns what it prints.
 func command(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	cmd := Command()
+	cmd := Command(nil, nil)
 	var out bytes.Buffer
 	cmd.SetArgs(args)
 	cmd.SetOut(&out)

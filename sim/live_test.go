@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 
 	"github.com/stavily/stavily/hub"
 	"github.com/stavily/stavily/hub/api"
@@ -113,6 +116,17 @@ func TestLiveAtAnotherHub(t *testing.T) {
 	var agents []api.Agent
 	if err := client.Do(ctx, "GET", api.PathAgents, nil, &agents); err != nil || len(agents) != 4 || r.Broken() {
 		t.Errorf("%d agents there, %v, %+v", len(agents), err, r.Pending)
+	}
+	cmd := recordCommand(func(*cobra.Command) (*api.Client, error) { return client, nil })
+	var out bytes.Buffer
+	cmd.SetOut(&out)
+	cmd.SetArgs([]string{"--name", "there"})
+	if err := cmd.ExecuteContext(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := scenario.Parse("there.yaml", out.Bytes(), nil); err != nil || len(again.Fleet) != 1 || len(again.Agents()) != 4 ||
+		again.Agents()[3].Site != "there" {
+		t.Errorf("recorded: %v\n%s", err, &out)
 	}
 	for rest, want := range map[string]string{
 		liveRest:                                "live.yaml:15:5: deploy: the hub at",

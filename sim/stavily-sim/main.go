@@ -34,5 +34,5 @@ func run(t *testing.T, args []string, stdout, stderr io.Writer) int {
 	bubble := func(f func(context.Context)) {
 		synctest.Test(t, func(t *testing.T) { f(t.Context()) })
 	}
-	return cli.Execute(cli.Root(hub.Version, sim.CommandIn(bubble)), args, stdout, stderr)
+	return cli.Execute(cli.Root(hub.Version, sim.Command(cli.Client, bubble)), args, stdout, stderr)
 }
