@@ -24,7 +24,7 @@ const segmentSize = 1 << 20
 const snapshotPart = 8
 
 // bufferKept is the largest buffer in bytes that is kept for the next frame.
-const bufferKept = 256 << 10
+const bufferKept = 128 << 10
 
 // journal keeps keys and values in segments that are only ever added to. A change is one
 // frame; a frame is on the disk whole or not at all. Records of lanes stay where they were

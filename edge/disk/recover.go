@@ -141,11 +141,13 @@ func (j *journal) replay(s *segment, last bool) error {
 			at += headerSize + int64(len(payload))
 			continue
 		}
-		blank := empty(b[at:])
-		next, proven := search(b, here)
-		if blank || last && !proven {
+		if empty(b[at:]) {
 			s.size = at
-			j.torn = j.torn || !blank
+			return nil
+		}
+		next, proven := search(b, here)
+		if last && !proven {
+			s.size, j.torn = at, true
 			return nil
 		}
 		j.setAside(here, next)

@@ -60,6 +60,7 @@ func runAgent(ctx context.Context, o *options, _, logTo io.Writer) error {
 		network:     network,
 		wantsNative: o.native, nativeNeed: strings.Split(o.nativeNeed, ","), compileHere: o.compileHere,
 	}
+	tellDamage(h.inbox.Line, store.Damage())
 	return h.live(ctx, id)
 }
 
