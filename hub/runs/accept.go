@@ -103,7 +103,8 @@ func (in *Intake) keep(l *lane, r *protocol.Record, received int64) error {
 }
 
 // AddEvent keeps one event outside of any lane, such as one of the hub's own. The error
-// has the code of what is wrong with the record.
+// has the code of what is wrong with the record; one of a run that is another agent's goes
+// into quarantine.
 func AddEvent(tx *store.Tx, agent protocol.AgentName, r protocol.Record, received time.Time) error {
 	return add(tx, &lane{laneKey: laneKey{agent: agent, lane: protocol.LaneEvent}}, &r, received)
 }
