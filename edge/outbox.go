@@ -226,7 +226,7 @@ func (a *Agent) batch(of protocol.Lane) (protocol.Batch, error) {
 	size := 0
 	err := a.store.Scan(lanePrefix(of), l.head, func(key string, value []byte) bool {
 		var rec protocol.Record
-		if err := protocol.UnmarshalExact(value, &rec); err != nil {
+		if err := protocol.Unmarshal(value, &rec); err != nil {
 			a.log.Warn("record not readable: passed over", slog.String("key", key), slog.String("error", err.Error()))
 			return true
 		}

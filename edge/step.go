@@ -145,7 +145,9 @@ func (a *Agent) move(w *work, r *run, res *protocol.Result) {
 		w.failed++
 	}
 	w.trial.ended(r)
-	w.runs = slices.DeleteFunc(w.runs, func(q *run) bool { return q == r })
+	if at := slices.Index(w.runs, r); at >= 0 { // nearly always the first
+		w.runs = slices.Delete(w.runs, at, at+1)
+	}
 }
 
 // past moves the run behind a step. Only actions' results are shown to later steps.
