@@ -104,12 +104,10 @@ func planOf(t reflect.Type) plan {
 
 // plainName reports whether encoding/json takes a tag's name as it stands.
 func plainName(name string) bool {
-	for _, r := range name {
-		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.' {
-			return false
-		}
-	}
-	return true
+	return !strings.ContainsFunc(name, func(r rune) bool {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		return !letter && (r < '0' || r > '9') && !strings.ContainsRune("_-.", r)
+	})
 }
 
 // plainType reports whether set knows what to do: the types without methods of their own.
