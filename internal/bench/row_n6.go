@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"testing/fstest"
 	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
+	"github.com/stavily/stavily/hub/build"
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/wasmhost/meter"
 )
@@ -32,13 +35,30 @@ const (
 type talk struct {
 	prelude  []string
 	question string
+	args     []string // of an engine, which finds script as /app/main.js
+	script   string
 }
 
-// goTalk is that of the meter's Go guest: a line with the work of a small plugin in it,
-// JSON both ways, a regular expression, a hash, a sort, a recursion.
-func goTalk() talk {
-	const question = `{"words":["fan-12","pump-7","valve-3","fan-9"],"nums":[1.5,-2,80.25],"turns":4}`
-	return talk{question: question + "\n"}
+// smallWork is a line with the work of a small plugin in it.
+const smallWork = `{"words":["fan-12","pump-7","valve-3","fan-9"],"nums":[1.5,-2,80.25],"turns":4}` + "\n"
+
+// goTalk is that of the meter's Go guest: JSON both ways, a regular expression, a hash, a
+// sort, a recursion.
+func goTalk() talk { return talk{question: smallWork} }
+
+// scriptTalk is the same work in JavaScript.
+func scriptTalk(args []string) talk {
+	const script = `const fib = (n) => n < 2 ? n : fib(n - 1) + fib(n - 2);
+for (let line = readLine(); line !== null; line = readLine()) {
+	const q = JSON.parse(line);
+	let hash = 2166136261;
+	for (const word of q.words) for (const c of word) hash = Math.imul(hash ^ c.charCodeAt(0), 16777619);
+	const found = q.words.filter((word) => /^[a-z]+-[0-9]+$/.test(word)).sort();
+	const sum = q.nums.reduce((a, b) => a + b, 0);
+	writeLine(JSON.stringify({ found, hash, sum, fib: fib(q.turns) }));
+}
+`
+	return talk{question: smallWork, args: args, script: script}
 }
 
 // wakeTalk is that of the triggers in C and in Rust, which answer 64 events each time.
@@ -77,7 +97,15 @@ func meteredCall(b *bench) ([]line, error) {
 			return out, fmt.Errorf("%s guest: %w", v.name, err)
 		}
 	}
-	return out, nil
+	engine, err := build.FindEngine("quickjs")
+	if err != nil {
+		return append(out, line{
+			metric: "metered call of a QuickJS guest: " + errNoEngine.Error(), value: math.NaN(),
+			baseline: "unmetered", base: math.NaN(), target: ratioAtMost(1.25),
+		}), nil
+	}
+	lines, err := meteredModule(b, "QuickJS", engine.Module, scriptTalk(engine.Args))
+	return append(out, lines...), err
 }
 
 func meteredGuest(b *bench, name, file string, t talk) ([]line, error) {
@@ -85,6 +113,10 @@ func meteredGuest(b *bench, name, file string, t talk) ([]line, error) {
 	if err != nil {
 		return nil, err
 	}
+	return meteredModule(b, name, plain, t)
+}
+
+func meteredModule(b *bench, name string, plain []byte, t talk) ([]line, error) {
 	paying, err := meter.Instrument(plain)
 	if err != nil {
 		return nil, err
@@ -160,7 +192,11 @@ func startGuest(ctx context.Context, wasm []byte, t talk, watch bool) (*guest, e
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
 	g := &guest{runtime: r, in: inW, out: outR, talk: t, buf: make([]byte, 64<<10), ended: make(chan error, 1)}
-	config := wazero.NewModuleConfig().WithStdin(inR).WithStdout(outW).WithStderr(io.Discard)
+	config := wazero.NewModuleConfig().WithStdin(inR).WithStdout(outW).WithStderr(io.Discard).WithArgs(t.args...)
+	if t.script != "" {
+		app := fstest.MapFS{"main.js": &fstest.MapFile{Data: []byte(t.script)}}
+		config = config.WithFSConfig(wazero.NewFSConfig().WithFSMount(app, "/app"))
+	}
 	go func() {
 		_, err := r.InstantiateWithConfig(ctx, wasm, config)
 		_ = outW.CloseWithError(fmt.Errorf("guest ended: %w", errors.Join(err, io.EOF)))
