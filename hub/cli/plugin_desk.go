@@ -74,8 +74,12 @@ func (f *deskFlags) folder(cmd *cobra.Command, d *desk) error {
 		return err
 	}
 	d.origin, d.manifest, d.warnings = s, s.request.Manifest, warnings
-	if s.result, err = s.builder.Build(cmd.Context(), s.request); err != nil {
+	s.result, err = s.builder.Build(cmd.Context(), s.request)
+	if protocol.CodeOf(err) == protocol.CodeUnavailable {
 		return hinted(err, "\"stavily doctor\" says what this machine can build and what is missing")
+	}
+	if err != nil {
+		return err
 	}
 	first := s.result.Outputs[0]
 	if first.Platform != protocol.PlatformWASM {
