@@ -29,6 +29,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // root is the table of all commands.
 func root() *cobra.Command {
-	return cli.Root(hub.Version, hubCommand(), demo.Command(), sim.Command(cli.Client, nil), sim.RehearseCommand(cli.Client),
-		swarm.Command())
+	return cli.Root(hub.Version, hubCommand(), demo.Command(), sim.Command(cli.Client, nil),
+		sim.RehearseCommand(cli.Client), swarm.Command())
 }

@@ -34,7 +34,7 @@ func (c *timeCheck) ended() {
 			continue
 		}
 		floor, latest := d.status().Floor, c.w.time().Add(c.ahead[d]+floorSlack)
-		c.holds(!floor.After(latest), d, "believes that it is at least %s; it is %s, and its clock never showed more than %s",
+		c.holds(!floor.After(latest), d, "believes that it is %s at least; it is %s, its clock showed %s at most",
 			floor.UTC().Format(time.RFC3339), c.w.time().Format(time.RFC3339), latest.Format(time.RFC3339))
 	}
 }

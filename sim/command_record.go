@@ -41,7 +41,7 @@ func recordCommand(connect func(*cobra.Command) (*api.Client, error)) *cobra.Com
 				_, err = cmd.OutOrStdout().Write(text)
 				return err
 			}
-			return os.WriteFile(out, text, 0o644) //nolint:gosec // a scenario is for everybody to read
+			return os.WriteFile(out, text, 0o644)
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "recorded", "what the scenario is called")
@@ -66,7 +66,8 @@ func record(cmd *cobra.Command, client *api.Client, name string) ([]byte, error)
 		}
 		ran = append(ran, scenario.Ran{Text: []byte(w.Text), Every: everyOf(all)})
 	}
-	return scenario.Record(name, time.Now().Truncate(time.Hour), known.Known, ran) //nolint:forbidigo // it says when
+	now := time.Now() //nolint:forbidigo // it says when
+	return scenario.Record(name, now.Truncate(time.Hour), known.Known, ran)
 }
 
 // asked is what a hub said of its fleet and its plugins.

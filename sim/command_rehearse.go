@@ -78,7 +78,9 @@ func rehearsal(cmd *cobra.Command, hub *api.Client, s *scenario.Scenario, file s
 	if err := ask(http.MethodPost, api.PathWorkflows, in, &dry); err != nil {
 		return nil, err
 	}
-	known, workflows, err := askKnown(func(path string, out any) error { return ask(http.MethodGet, path, nil, out) })
+	known, workflows, err := askKnown(func(path string, out any) error {
+		return ask(http.MethodGet, path, nil, out)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("rehearse: %w", err)
 	}

@@ -74,8 +74,8 @@ func replayCommand() *cobra.Command {
 func replayCall(cmd *cobra.Command, path, module string) error {
 	of, _, err := cmd.Root().Find([]string{"plugin", "replay"})
 	if err != nil || of.Name() != "replay" || of == cmd || of.RunE == nil {
-		return exit(exitBadScenario, "%s: a recorded call is replayed by stavily plugin replay, which this program lacks",
-			path)
+		return exit(exitBadScenario, "%s: a recorded call is replayed by stavily plugin replay, "+
+			"which this program lacks", path)
 	}
 	if err := of.Flags().Set("module", module); err != nil {
 		return err

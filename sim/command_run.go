@@ -153,7 +153,9 @@ func (f *runFlags) withPlugin(s *scenario.Scenario) (*scenario.Scenario, error) 
 // repeat is the command that runs one seed again.
 func (f *runFlags) repeat(s *scenario.Scenario, seed uint64) string {
 	words := []string{"stavily sim run", quoted(s.File), fmt.Sprintf("--seed %d", seed)}
-	for _, flag := range [][2]string{{"--until", f.until}, {"--workflow", f.workflow}, {"--plugin", f.plugin}, {"--level", f.level}} {
+	for _, flag := range [][2]string{
+		{"--until", f.until}, {"--workflow", f.workflow}, {"--plugin", f.plugin}, {"--level", f.level},
+	} {
 		if flag[1] != "" {
 			words = append(words, flag[0], quoted(flag[1]))
 		}

@@ -66,7 +66,7 @@ func (f *runFlags) elsewhere(cmd *cobra.Command, s *scenario.Scenario, args []st
 	cmd.Flags().Visit(func(flag *pflag.Flag) {
 		words = append(words, "--"+flag.Name+"="+flag.Value.String())
 	})
-	child := exec.CommandContext(cmd.Context(), path, append(words, args...)...) //nolint:gosec // our own program
+	child := exec.CommandContext(cmd.Context(), path, append(words, args...)...)
 	child.Stdin, child.Stdout, child.Stderr = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 	err = child.Run()
 	var ended *exec.ExitError
@@ -96,8 +96,8 @@ func (f *runFlags) real(s *scenario.Scenario, o Options) (_ Options, err error) 
 		return o, err
 	}
 	if f.token == "" {
-		return o, exit(exitBadScenario, "--join: missing; make a token with: stavily agent token --site SITE --count %d",
-			len(s.Agents()))
+		return o, exit(exitBadScenario, "--join: missing; make a token with: "+
+			"stavily agent token --site SITE --count %d", len(s.Agents()))
 	}
 	for i := range s.Deploys {
 		return o, &exitError{exitBadScenario, s.Errorf(s.Deploys[i].Pos,
@@ -105,7 +105,8 @@ func (f *runFlags) real(s *scenario.Scenario, o Options) (_ Options, err error) 
 	}
 	for i := range s.Faults {
 		if of := &s.Faults[i]; of.OfHub() {
-			return o, &exitError{exitBadScenario, s.Errorf(of.Pos, "%s: the hub at %s is its operator's", of.What, f.hub)}
+			return o, &exitError{exitBadScenario, s.Errorf(of.Pos,
+				"%s: the hub at %s is its operator's", of.What, f.hub)}
 		}
 	}
 	o.Hub = f.hub

@@ -50,7 +50,7 @@ func (s *process) hubHome() string { return filepath.Join(s.home, "h") }
 
 func (s *process) start(ctx context.Context) error {
 	words := append(append([]string{}, s.command[1:]...), s.hubHome())
-	s.child = exec.Command(s.command[0], words...) //nolint:gosec // this program
+	s.child = exec.Command(s.command[0], words...)
 	in, err := s.child.StdinPipe()
 	if err != nil {
 		return err
@@ -149,7 +149,7 @@ func (s *foreign) close() error {
 // pumps carry bytes between lines and sockets.
 type pumps struct{ all sync.WaitGroup }
 
-// take brings the far end of a line to a TCP address. Either end that closes closes both.
+// take brings the far end of a line to a TCP address. When either end closes, so does the other.
 func (p *pumps) take(ctx context.Context, far net.Conn, addr string) error {
 	conn, err := swarm.Dial(ctx, addr)
 	if err != nil {

@@ -31,7 +31,7 @@ type (
 	// Error is what is wrong with a document, and where.
 	Error = strict.Error
 	// Errors are all that is wrong with one; errors.As finds the first as an *Error.
-	Errors = strict.Errors
+	Errors = strict.Errors //nolint:errname // all of them
 )
 
 // Parse reads text, which must hold exactly one YAML document whose top is a mapping.

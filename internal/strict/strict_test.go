@@ -13,7 +13,10 @@ func TestParse(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"nothing wrong", "a: {b: [1, x]}\n", ""},
 		{"keys twice", "a: 1\nb: {c: 1, c: 2}\na: 2\n", "f:2:11: b.c: key \"c\" twice, first on line 2\nf:3:1: a: key \"a\" twice, first on line 1"},
-		{"aliases", "a: &x 1\nb: [*x]\n", "f:1:4: a: anchors and aliases are not allowed; write the value out\nf:2:5: b[0]: anchors and aliases are not allowed; write the value out"},
+		{
+			"aliases", "a: &x 1\nb: [*x]\n",
+			"f:1:4: a: anchors and aliases are not allowed; write the value out\nf:2:5: b[0]: anchors and aliases are not allowed; write the value out",
+		},
 		{"no plain key", "{a: 1}: 2\n", "f:1:1: want a plain key, got a mapping"},
 		{"two documents", "a: 1\n---\nb: 2\n", "f: more than one YAML document, want one"},
 		{"empty", "", "f: empty"},

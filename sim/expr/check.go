@@ -1,7 +1,5 @@
 package expr
 
-import ()
-
 // check returns the kind of an operator's value, or why its operands do not fit.
 func (p *parser) check(n *node) (Kind, error) {
 	a, b := n.kids[0], n.kids[len(n.kids)-1]

@@ -20,7 +20,7 @@ type (
 	// Error is one thing that is wrong, and where.
 	Error = strict.Error
 	// Errors are all that is wrong with a scenario, in the order of the file.
-	Errors = strict.Errors
+	Errors = strict.Errors //nolint:errname // all of them
 )
 
 // A reader gathers what is wrong while the file is read.

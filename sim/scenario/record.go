@@ -19,8 +19,9 @@ type Ran struct {
 }
 
 // recordText is what a recorded scenario has besides the fleet and what ran there.
-const recordText = `# The fleet of a hub as it knew it, and what ran there. It is yours from here on: say what the
-# lines, clocks, disks and signals of a group are, let things go wrong, and say what must hold.
+const recordText = `# The fleet of a hub as it knew it, and what ran there. It is yours from here on: say
+# what the lines, clocks, disks and signals of a group are, let things go wrong, and say
+# what must hold.
 stavily: sim/v1
 name: recorded
 seed: 1

@@ -25,12 +25,16 @@ func main() {
 	// Only the main of a test makes what synctest wants to be called with.
 	testing.Main(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{
 		Name: "stavily-sim",
-		F:    func(t *testing.T) { os.Exit(run(t, args, os.Stdout, os.Stderr)) },
+		F: func(t *testing.T) {
+			t.Helper()
+			os.Exit(run(t, args, os.Stdout, os.Stderr))
+		},
 	}}, nil, nil)
 }
 
 // run is main without the process: it returns the exit code.
 func run(t *testing.T, args []string, stdout, stderr io.Writer) int {
+	t.Helper()
 	bubble := func(f func(context.Context)) {
 		synctest.Test(t, func(t *testing.T) { f(t.Context()) })
 	}
