@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"strings"
-	"time"
 )
 
 // nativeProgram builds the sample of the Go SDK for this machine.
@@ -59,15 +58,4 @@ func (p *process) says(want string) error {
 		err = fmt.Errorf("native sample: said %s, want %s", got, want)
 	}
 	return err
-}
-
-// nativeCalls calls for a while and tells the ns of one call.
-func (p *process) nativeCalls() (float64, error) {
-	began, calls := time.Now(), 0
-	for ; time.Since(began) < warmTime; calls++ {
-		if err := p.nativeCall(calls + 2); err != nil {
-			return 0, err
-		}
-	}
-	return float64(time.Since(began).Nanoseconds()) / float64(calls), nil
 }
