@@ -68,9 +68,15 @@ type Agent struct {
 
 	draining bool // nothing new begins
 
-	works []*work // by workflow name, ascending
-	calls map[CallID]*call
-	last  CallID
+	works    []*work // by workflow name, ascending
+	aways    []*away // steps of runs that are at other agents, in the order in which they went
+	hosts    []*hosting
+	guests   map[string]*guest
+	guestsAt time.Time      // when results for others are told again; zero: there are none
+	nonce    uint64         // of the last Take of this boot
+	murmur   []protocol.Hop // what this agent said to itself
+	calls    map[CallID]*call
+	last     CallID
 }
 
 // pen is what the input under way has written and what waits for the disk.
@@ -102,6 +108,7 @@ func New(c Config, d Deps) (*Agent, error) {
 		wall: d.Wall, log: d.Log, calls: map[CallID]*call{}, vault: d.Vault, site: d.Site,
 	}
 	a.clock.floor = c.Build
+	a.guests = map[string]*guest{}
 	a.later, _ = d.Store.(LaterStore)
 	return a, nil
 }
@@ -206,6 +213,15 @@ func (a *Agent) Next() time.Time {
 	for _, w := range a.works {
 		t = sooner(t, w.due(a.cfg.RunsMax))
 	}
+	for _, h := range a.aways {
+		t = sooner(t, h.due())
+	}
+	for _, h := range a.hosts {
+		t = sooner(t, h.loadAt)
+	}
+	if len(a.murmur) > 0 {
+		t = a.now
+	}
 	for _, c := range a.calls { // the earliest of all: order does not matter
 		t = sooner(t, c.deadline)
 	}
@@ -215,6 +231,7 @@ func (a *Agent) Next() time.Time {
 	if a.up {
 		t = sooner(t, a.out.due())
 		t = sooner(t, a.report.due())
+		t = sooner(t, a.guestsAt)
 		t = sooner(t, a.secrets.due())
 		if a.fetch != nil {
 			t = sooner(t, a.fetch.due())
@@ -245,6 +262,8 @@ func (a *Agent) take(m protocol.Message) {
 			err = a.ack(m.Payload)
 		case protocol.DownChunk:
 			err = a.chunk(m.Payload)
+		case protocol.DownHop:
+			err = a.hopCame(m.Payload)
 		case protocol.DownSecrets:
 			err = a.secretsCame(m.Payload)
 		default: // the probe is the link's own, and nothing else comes down

@@ -36,6 +36,9 @@ func (a *Agent) Boot(now time.Time) error {
 	if err := a.readRuns(); err != nil {
 		return err
 	}
+	if err := a.readGuests(); err != nil {
+		return err
+	}
 	a.settle()
 	a.log.Info("agent up", slog.String("agent", a.cfg.Address.String()), slog.Uint64("boot", a.boot),
 		slog.Int("assignments", len(a.works)), slog.Uint64("pending", a.out.pending()))

@@ -245,13 +245,10 @@ func (a *Agent) untried(gen *generation) []trial {
 		}
 	}
 	out := []trial{}
-	for _, of := range gen.desired.Assignments {
-		for _, s := range stepsOf(&of) {
-			d := gen.releases[s.Release].artifact.Digest
-			if !slices.Contains(seen, d) {
-				seen = append(seen, d)
-				out = append(out, trial{of.Workflow, s})
-			}
+	for _, s := range gen.local() {
+		if d := gen.releases[s.Release].artifact.Digest; !slices.Contains(seen, d) {
+			seen = append(seen, d)
+			out = append(out, trial{s.workflow, s.Step})
 		}
 	}
 	return out

@@ -69,11 +69,9 @@ func (a *Agent) openRelease(gen *generation, ref protocol.ReleaseRef) error {
 
 // platform returns that of the artifact which the steps of a release load.
 func (gen *generation) platform(release protocol.Digest) string {
-	for i := range gen.desired.Assignments {
-		for _, s := range stepsOf(&gen.desired.Assignments[i]) {
-			if s.Release == release && s.Platform != "" {
-				return s.Platform
-			}
+	for _, s := range gen.local() {
+		if s.Release == release && s.Platform != "" {
+			return s.Platform
 		}
 	}
 	return protocol.PlatformWASM
@@ -86,21 +84,41 @@ func checkArtifact(r *protocol.Release, art protocol.Artifact) error {
 	return nil
 }
 
-// fit checks that each step's release is of the type that its place asks for, and its artifact
-// the one that the step wants.
-func (gen *generation) fit() error {
+// localStep is a step that this agent runs, of its own workflows or for others.
+type localStep struct {
+	protocol.Step
+	workflow protocol.WorkflowName
+	slot     protocol.PluginType
+}
+
+// local returns the steps that this agent runs, in the order of the document.
+func (gen *generation) local() (out []localStep) {
 	for i := range gen.desired.Assignments {
 		of := &gen.desired.Assignments[i]
 		for n, s := range stepsOf(of) {
-			o, want := gen.releases[s.Release], slotOf(of, n)
-			if got := o.release.Manifest.Plugin.Type; got != want {
-				return protocol.Errorf(protocol.CodeIncompatible, "workflow %q step %q: %s is of type %s, want %s",
-					of.Workflow, s.Name, &o.release.Manifest, got, want)
+			if s.Place == nil {
+				out = append(out, localStep{s, of.Workflow, slotOf(of, n)})
 			}
-			if want := cmp.Or(s.Platform, protocol.PlatformWASM); o.artifact.Platform != want {
-				return protocol.Errorf(protocol.CodeIncompatible, "workflow %q step %q: artifact for %s, other steps "+
-					"want that for %s", of.Workflow, s.Name, clip(want), o.artifact.Platform)
-			}
+		}
+	}
+	for _, h := range gen.desired.Hosts {
+		out = append(out, localStep{h.Step, h.Workflow, h.Type})
+	}
+	return out
+}
+
+// fit checks that each step's release is of the type that its place asks for, and its artifact
+// the one that the step wants.
+func (gen *generation) fit() error {
+	for _, s := range gen.local() {
+		o := gen.releases[s.Release]
+		if got := o.release.Manifest.Plugin.Type; got != s.slot {
+			return protocol.Errorf(protocol.CodeIncompatible, "workflow %q step %q: %s is of type %s, want %s",
+				s.workflow, s.Name, &o.release.Manifest, got, s.slot)
+		}
+		if want := cmp.Or(s.Platform, protocol.PlatformWASM); o.artifact.Platform != want {
+			return protocol.Errorf(protocol.CodeIncompatible, "workflow %q step %q: artifact for %s, other steps "+
+				"want that for %s", s.workflow, s.Name, clip(want), o.artifact.Platform)
 		}
 	}
 	return nil
@@ -149,7 +167,7 @@ func checkDesired(d *protocol.Desired) error {
 			return fmt.Errorf("desired: workflow %q: %w", clip(string(of.Workflow)), err)
 		}
 	}
-	return nil
+	return checkHosts(d, listed)
 }
 
 func checkAssignment(of *protocol.Assignment, listed map[protocol.Digest]bool) error {
@@ -162,6 +180,9 @@ func checkAssignment(of *protocol.Assignment, listed map[protocol.Digest]bool) e
 	}
 	if of.CatchUp > protocol.CatchUpAll {
 		return protocol.Errorf(protocol.CodeIncompatible, "catch-up %d is not known here", of.CatchUp)
+	}
+	if of.Trigger.Place != nil {
+		return protocol.Errorf(protocol.CodeBadMessage, "step %q: a trigger elsewhere", of.Trigger.Name)
 	}
 	if len(of.Trigger.If) > 0 {
 		return protocol.Errorf(protocol.CodeBadMessage, "step %q: a condition before there is an event",
@@ -179,7 +200,7 @@ func checkAssignment(of *protocol.Assignment, listed map[protocol.Digest]bool) e
 		if err := checkStep(&s); err != nil {
 			return err
 		}
-		if !listed[s.Release] {
+		if s.Place == nil && !listed[s.Release] {
 			return protocol.Errorf(protocol.CodeBadMessage, "step %q: release %s is not listed",
 				s.Name, s.Release.Short())
 		}
@@ -201,7 +222,7 @@ func checkStep(s *protocol.Step) error {
 		return protocol.Errorf(protocol.CodeBadMessage, "step %q: timeout %d ms, retry wait %d ms: below 0",
 			s.Name, s.Timeout, s.Retry.WaitMS)
 	}
-	return nil
+	return checkPlace(s)
 }
 
 // load returns what makes an instance of step, before the policy cut its grants.
@@ -215,17 +236,15 @@ func (gen *generation) load(s protocol.Step) Load {
 func (gen *generation) artifacts() []file {
 	var out []file
 	seen := map[protocol.Digest]bool{}
-	for i := range gen.desired.Assignments {
-		for _, s := range stepsOf(&gen.desired.Assignments[i]) {
-			o := gen.releases[s.Release]
-			if o == nil {
-				continue
-			}
-			for _, f := range o.artifact.Files() {
-				if !seen[f.Digest] {
-					seen[f.Digest] = true
-					out = append(out, file{f.Digest, f.Size, f.Chunks})
-				}
+	for _, s := range gen.local() {
+		o := gen.releases[s.Release]
+		if o == nil {
+			continue
+		}
+		for _, f := range o.artifact.Files() {
+			if !seen[f.Digest] {
+				seen[f.Digest] = true
+				out = append(out, file{f.Digest, f.Size, f.Chunks})
 			}
 		}
 	}

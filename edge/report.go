@@ -122,6 +122,7 @@ func (a *Agent) statuses() []protocol.AssignmentStatus {
 		}
 		out = append(out, s)
 	}
+	out = append(out, a.hostStatuses()...)
 	if a.next == nil || a.next.gen == nil {
 		return out
 	}

@@ -15,9 +15,10 @@ const keyRun = "run/"
 // run is one firing on its way through the steps.
 type run struct {
 	savedRun
-	at   time.Time // the next step not before
-	call CallID    // 0: none under way
-	off  int       // tries that the plugin could not be asked at all
+	at   time.Time        // the next step not before
+	call CallID           // 0: none under way
+	off  int              // tries that the plugin could not be asked at all
+	by   protocol.Address // who ran the step that ends, when it was not this agent
 }
 
 // savedRun is what a run leaves on the disk. After a power cut it goes on at the step
@@ -62,6 +63,10 @@ func (a *Agent) step(w *work) {
 func (a *Agent) askStep(w *work, r *run) {
 	n := int(r.Next) + 1
 	s := w.steps[n]
+	if s.Place != nil {
+		a.sendAway(w, r)
+		return
+	}
 	req := &wasmhost.Request{
 		Kind: wasmhost.Run, Now: a.stamp(), Event: &r.Event, Results: slices.Clone(r.Results),
 		Key: r.Event.Run.String() + "/" + string(s.Name), TimeoutMS: s.Timeout,
@@ -97,7 +102,8 @@ func (a *Agent) ended(w *work, r *run, ans wasmhost.Answer) {
 		return
 	}
 	res := a.result(w, r, protocol.StatusOK)
-	res.TookUS, res.Tries, res.Data = ans.Usage.TookUS, r.Tries, ans.Data
+	res.TookUS, res.Tries, res.Data, res.By = ans.Usage.TookUS, r.Tries, ans.Data, r.by
+	r.by = protocol.Address{}
 	if ans.Error == nil && len(ans.Data) > protocol.DataMax {
 		ans.Error = protocol.Errorf(protocol.CodeContract, "result of %d bytes, limit DataMax %d",
 			len(ans.Data), protocol.DataMax)
@@ -237,8 +243,11 @@ func (a *Agent) expire() {
 		a.after(func() { a.plugins.Stop(instance) })
 		late := wasmhost.Answer{Error: protocol.Errorf(protocol.CodeDeadline, "no answer in time")}
 		a.answer(Answered{ID: id, Instance: c.instance, Answer: late})
-		if w := c.work; w != nil && c.kind != forLoad {
-			a.again(w)
+		switch {
+		case c.work != nil && c.kind != forLoad:
+			a.again(c.work)
+		case c.host != nil && c.kind == forGuest:
+			a.hostAgain(c.host)
 		}
 	}
 }

@@ -44,6 +44,7 @@ type work struct {
 	trial    trialSoFar
 	blocked  uint64 // wakes held back because too many runs wait
 	held     bool   // a wake is being held back
+	turns    uint64 // steps that went round a pool
 }
 
 // trigger is when and with what the assignment's trigger is woken next.
@@ -77,6 +78,8 @@ const (
 	forLoad
 	forWake
 	forRun
+	forHostLoad
+	forGuest
 )
 
 // call is a question to a plugin that is not answered yet.
@@ -86,6 +89,8 @@ type call struct {
 	work     *work
 	run      *run // of a call for a step
 	trial    *candidate
+	host     *hosting // of a call for another agent's runs
+	guest    *guest
 	deadline time.Time
 }
 
@@ -117,6 +122,7 @@ func (a *Agent) assign(gen *generation) {
 		return strings.Compare(string(v.of.Workflow), string(w.of.Workflow))
 	})
 	a.works = works
+	a.assignHosts(gen)
 	a.wantSecrets()
 }
 
@@ -138,6 +144,10 @@ func (a *Agent) newWork(gen *generation, of protocol.Assignment, digest protocol
 	w := &work{of: of, digest: digest, steps: stepsOf(&of), trial: trialSoFar{revision: gen.desired.Revision}}
 	w.conditions, _ = readConditions(&of) // opening the document has read them once
 	for _, s := range w.steps {
+		if s.Place != nil {
+			w.loads = append(w.loads, Load{Step: s}) // it is loaded elsewhere
+			continue
+		}
 		l := gen.load(s)
 		left, taken := a.cfg.Policy.Cut(s.Grants)
 		l.Step.Grants = left
@@ -176,9 +186,12 @@ func (a *Agent) forget(w *work) {
 			delete(a.calls, id)
 		}
 	}
+	a.dropAways(w)
 	for _, s := range w.steps {
-		instance := Instance{w.of.Workflow, s.Name}
-		a.after(func() { a.plugins.Stop(instance) })
+		if s.Place == nil {
+			instance := Instance{w.of.Workflow, s.Name}
+			a.after(func() { a.plugins.Stop(instance) })
+		}
 	}
 }
 
@@ -209,9 +222,13 @@ func (w *work) nameSteps() protocol.Digest {
 
 // load begins to load every step of w.
 func (a *Agent) load(w *work) {
-	w.phase, w.loadAt, w.loading = protocol.PhaseLoading, time.Time{}, len(w.loads)
+	w.phase, w.loadAt, w.loading = protocol.PhaseLoading, time.Time{}, 0
 	w.err = nil
 	for i, l := range w.loads {
+		if w.steps[i].Place != nil {
+			continue
+		}
+		w.loading++
 		a.startLoad(&call{kind: forLoad, work: w, instance: Instance{w.of.Workflow, w.steps[i].Name}}, l)
 	}
 	a.report.touch(a.now)
@@ -254,6 +271,10 @@ func (a *Agent) answer(in Answered) {
 		a.again(c.work)
 		return
 	}
+	if in.Lost && c.host != nil {
+		a.hostAgain(c.host)
+		return
+	}
 	switch c.kind {
 	case forTrial:
 		a.tried(c, in.Answer.Error)
@@ -263,6 +284,10 @@ func (a *Agent) answer(in Answered) {
 		a.woken(c.work, in.Answer)
 	case forRun:
 		a.ended(c.work, c.run, in.Answer)
+	case forHostLoad:
+		a.hostLoaded(c.host, in.Answer.Error)
+	case forGuest:
+		a.guestEnded(c.host, c.guest, in.Answer)
 	}
 }
 
@@ -311,6 +336,10 @@ func (a *Agent) advance() {
 	}
 	a.pursue()
 	a.measure()
+	a.hearSelf()
+	a.tendHosts()
+	a.tendGuests()
+	a.hop()
 	for _, w := range a.works {
 		switch {
 		case w.phase != protocol.PhaseRunning:

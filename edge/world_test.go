@@ -41,11 +41,14 @@ type world struct {
 	asked   int                // times that the machine was to be measured and was not yet
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB) *world { return newWorldAt(t, here) }
+
+func newWorldAt(t testing.TB, at protocol.Address) *world {
 	w := &world{t: t, now: start, disk: storetest.NewMemory(), hub: newHubSide(t)}
+	w.hub.at = at
 	w.store = w.disk
 	w.cfg = edge.DefaultConfig()
-	w.cfg.Address, w.cfg.Epoch, w.cfg.Keyring = here, 1, w.hub.ring()
+	w.cfg.Address, w.cfg.Epoch, w.cfg.Keyring = at, 1, w.hub.ring()
 	w.cfg.Metrics = 0 // the tests count what goes
 	w.cfg.Device = protocol.Device{Platform: "linux-amd64", Engine: "compiler", Version: "test"}
 	w.plugins = &script{answers: map[string]func(edge.Call) wasmhost.Answer{}}
@@ -231,6 +234,8 @@ func (s *script) answer(c edge.Call) wasmhost.Answer {
 // store of records.
 type hubSide struct {
 	t        testing.TB
+	at       protocol.Address   // of its one agent
+	hop      func(protocol.Hop) // relays to other agents
 	keys     map[protocol.Role]protocol.SealKey
 	files    map[protocol.Digest][]byte
 	hint     *protocol.Hint
@@ -252,7 +257,7 @@ type hubSide struct {
 
 func newHubSide(t testing.TB) *hubSide {
 	h := &hubSide{
-		t: t, keys: map[protocol.Role]protocol.SealKey{}, files: map[protocol.Digest][]byte{},
+		t: t, at: here, keys: map[protocol.Role]protocol.SealKey{}, files: map[protocol.Digest][]byte{},
 		events: map[protocol.RunID]int{}, newest: map[protocol.Lane]protocol.Mark{},
 		release: map[string]protocol.ReleaseRef{}, art: map[protocol.PluginName]protocol.Artifact{},
 	}
@@ -322,7 +327,7 @@ func (h *hubSide) workflow(name string) protocol.Assignment {
 
 func (h *hubSide) desired(revision uint64, of ...protocol.Assignment) protocol.Desired {
 	d := protocol.Desired{
-		Address: here, Epoch: 1, Revision: revision, Issued: start.UnixMilli(), Assignments: of,
+		Address: h.at, Epoch: 1, Revision: revision, Issued: start.UnixMilli(), Assignments: of,
 	}
 	for _, name := range []string{"tick", "work", "tell"} {
 		if ref, ok := h.release[name]; ok {
@@ -358,13 +363,13 @@ func (h *hubSide) sayHint() {
 }
 
 func (h *hubSide) say(kind protocol.Kind, v any) {
-	h.out = append(h.out, protocol.Message{Topic: protocol.Topic(here, kind), Payload: protocol.MustMarshal(v)})
+	h.out = append(h.out, protocol.Message{Topic: protocol.Topic(h.at, kind), Payload: protocol.MustMarshal(v)})
 }
 
 func (h *hubSide) handle(m protocol.Message) {
 	h.t.Helper()
 	of, kind, err := protocol.ParseTopic(m.Topic)
-	if err != nil || of != here || !protocol.May(here, protocol.Sends, m.Topic) {
+	if err != nil || of != h.at || !protocol.May(h.at, protocol.Sends, m.Topic) {
 		h.t.Fatalf("agent sent to %q: %v", m.Topic, err)
 	}
 	switch kind {
@@ -376,6 +381,8 @@ func (h *hubSide) handle(m protocol.Message) {
 		h.serve(decode[protocol.FetchRequest](h.t, m))
 	case protocol.UpSecrets:
 		h.wishes = append(h.wishes, decode[protocol.SecretsWish](h.t, m))
+	case protocol.UpHop:
+		h.hop(decode[protocol.Hop](h.t, m))
 	case protocol.UpRecords:
 		h.keep(decode[protocol.Batch](h.t, m))
 	default:

@@ -191,7 +191,7 @@ func TestSecretsRefused(t *testing.T) {
 	if list := look(w, w.hub.keys.Safe.List); len(list) != 6 {
 		t.Errorf("%d secrets are kept", len(list))
 	}
-	_, err = w.hub.Remove("pump")
+	_, err = w.hub.Remove(w.now, "pump")
 	check(t, err)
 	fresh := w.keeper(w.enrol("pump", nil))
 	if text, _ := fresh.ask(); !strings.HasPrefix(text, "a=") || fresh.revision != 1 || fresh.Epoch != 2 {

@@ -30,13 +30,27 @@ func (c *onceCheck) asked(d *device, call *edge.Call) {
 	if key := call.Request.Key; !c.ok(isKey(key, id, step)) {
 		c.violated(d, fmt.Sprintf("step %q of run %s is asked with key %q, want <run>/<step>", step, id, key))
 	}
-	run := d.run(id)
+	run := c.runOf(d, id)
 	if !c.ok(run != nil) {
-		c.violated(d, fmt.Sprintf("step %q is asked for run %s, which the disk does not have", step, id))
+		c.violated(d, fmt.Sprintf("step %q is asked for run %s, which no disk has", step, id))
 	}
 	if run != nil && !c.ok(!slices.Contains(run.done, step)) {
 		c.violated(d, fmt.Sprintf("step %q of run %s is asked again after its result", step, id))
 	}
+}
+
+// runOf returns a run as the disk of its own agent has it, which may be another one than the
+// agent that runs a step of it.
+func (c *onceCheck) runOf(d *device, id protocol.RunID) *openRun {
+	if r := d.run(id); r != nil {
+		return r
+	}
+	for _, other := range c.w.devices {
+		if r := other.run(id); r != nil {
+			return r
+		}
+	}
+	return nil
 }
 
 // isKey reports whether key is that of a step of a run.
@@ -48,14 +62,14 @@ func isKey(key string, run protocol.RunID, step protocol.StepName) bool {
 }
 
 func (c *onceCheck) effect(d *device, r *wasmhost.Request) {
-	run := d.run(r.Event.Run)
+	run := c.runOf(d, r.Event.Run)
 	if run == nil {
 		return
 	}
 	_, step, _ := strings.Cut(r.Key, "/")
-	at := slices.IndexFunc(run.effects, func(e effect) bool { return string(e.step) == step })
+	at := slices.IndexFunc(run.effects, func(e effect) bool { return string(e.step) == step && e.on == d.id })
 	if at < 0 {
-		run.effects = append(run.effects, effect{protocol.StepName(step), 1})
+		run.effects = append(run.effects, effect{protocol.StepName(step), d.id, 1})
 		return
 	}
 	run.effects[at].times++
