@@ -47,12 +47,13 @@ func (s *secrets) ask() { s.owed, s.at, s.tries = s.wanted, time.Time{}, 0 }
 // wantSecrets notes whether a step of the works may use a secret, after this device's
 // policy. An agent whose steps use none never speaks of them.
 func (a *Agent) wantSecrets() {
-	wanted := a.vault != nil && slices.ContainsFunc(a.works, func(w *work) bool {
-		return slices.ContainsFunc(w.loads, func(l Load) bool {
-			_, granted := wasmhost.Grants(l.Step.Grants).Scopes(protocol.CapSecret)
-			return granted
-		})
-	})
+	may := func(l Load) bool {
+		_, granted := wasmhost.Grants(l.Step.Grants).Scopes(protocol.CapSecret)
+		return granted
+	}
+	ofWork := func(w *work) bool { return slices.ContainsFunc(w.loads, may) }
+	ofHost := func(h *hosting) bool { return may(h.load) }
+	wanted := a.vault != nil && (slices.ContainsFunc(a.works, ofWork) || slices.ContainsFunc(a.hosts, ofHost))
 	if wanted != a.secrets.wanted {
 		a.secrets.wanted = wanted
 		a.secrets.ask()
