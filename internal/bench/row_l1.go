@@ -19,7 +19,8 @@ func artifactBytes(b *bench) ([]line, error) {
 			base = bytes
 		}
 		most := map[string]float64{inGo: 4500, inRust: 200, inJavaScript: 20, inPython: 50}[s.language]
-		out = append(out, line{"bytes of an action in " + s.language, bytes / 1000, "kB", "Go", base / 1000, atMost(most)})
+		what := "bytes of an action in " + s.language
+		out = append(out, line{what, bytes / 1000, "kB", "Go", base / 1000, atMost(most)})
 		if engine > 0 {
 			most := map[string]float64{inJavaScript: 700, inPython: 11_000}[s.language]
 			out = append(out, line{
@@ -37,9 +38,9 @@ func (b *bench) eachLanguage(out *[]line, what string, measure func(*sample) err
 	for _, language := range languages {
 		s, err := b.sample(language)
 		if errors.Is(err, errNoEngine) {
-			*out = append(*out, line{
-				metric: what + " in " + language + ": " + errNoEngine.Error(), value: math.NaN(), baseline: "Go", base: math.NaN(),
-			})
+			missing := line{metric: what + " in " + language + ": " + errNoEngine.Error(), baseline: "Go"}
+			missing.value, missing.base = math.NaN(), math.NaN()
+			*out = append(*out, missing)
 			continue
 		}
 		if err == nil {
