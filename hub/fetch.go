@@ -47,14 +47,17 @@ type chunks func(index uint32) ([]byte, int64, error)
 
 // shelf returns who hands out the chunks of the file of that digest for that agent.
 func (h *Hub) shelf(a protocol.Address, d protocol.Digest) (chunk chunks, err error) {
+	if _, err := h.epochAt(a); err != nil {
+		return nil, err // it is not one of the fleet
+	}
+	if h.files.Has(d) {
+		return func(i uint32) ([]byte, int64, error) { return h.files.Chunk(d, i) }, nil
+	}
 	err = h.write(func(tx *store.Tx) error {
 		agent, err := known(tx, a)
 		switch {
 		case err != nil:
 			return err
-		case h.files.Has(d):
-			chunk = func(i uint32) ([]byte, int64, error) { return h.files.Chunk(d, i) }
-			return nil
 		case agent.Desired.Digest != d:
 			return protocol.Errorf(protocol.CodeNotFound, "fetch %s: the hub has no such file for agent %s",
 				d.Short(), a)
