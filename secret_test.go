@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/stavily/stavily/hub/api"
+	"github.com/stavily/stavily/wasmhost"
 )
 
 const knockMain = `package main
@@ -172,6 +173,16 @@ func TestSecrets(t *testing.T) {
 		t.Errorf("secret list says %s", list)
 	}
 	w.until("the plugin sees no key in what the door says", func() bool { return strings.Contains(w.lastRun(), "Bearer \\u003csecret door-key\\u003e") })
+
+	w.must("agent", "record", "gw-1", "knock/door", "--calls", "2", "--out", "door.rec")
+	text, err := os.ReadFile(w.path("door.rec"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := wasmhost.DecodeRecording(text); err != nil || len(r.Calls) != 2 || len(r.Calls[1].Answer) == 0 ||
+		!bytes.Contains(text, []byte("Bearer ${door-key}")) {
+		t.Errorf("recording: %v, %+v", err, r)
+	}
 
 	w.hub.kill()
 	w.agents["gw-1"].kill()

@@ -57,6 +57,7 @@ type Agent struct {
 	figures figures
 	vault   Vault // may be nil
 	site    Site  // may be nil
+	tape    recorded
 	secrets secrets
 
 	held     *generation // nil: nothing deployed
@@ -186,6 +187,7 @@ func (a *Agent) online(now time.Time, up bool, session uint64) {
 		a.out.resend()
 		a.refetch()
 		a.secrets.ask()
+		a.tape.again()
 	}
 	if !stuck {
 		a.settle()
@@ -233,6 +235,7 @@ func (a *Agent) Next() time.Time {
 		t = sooner(t, a.report.due())
 		t = sooner(t, a.guestsAt)
 		t = sooner(t, a.secrets.due())
+		t = sooner(t, a.tape.due())
 		if a.fetch != nil {
 			t = sooner(t, a.fetch.due())
 		}
@@ -266,6 +269,8 @@ func (a *Agent) take(m protocol.Message) {
 			err = a.hopCame(m.Payload)
 		case protocol.DownSecrets:
 			err = a.secretsCame(m.Payload)
+		case protocol.DownRecord:
+			err = a.recordOrder(m.Payload)
 		default: // the probe is the link's own, and nothing else comes down
 		}
 	}
@@ -366,6 +371,7 @@ func (a *Agent) speak() {
 	a.sayRecords()
 	a.sayFetch()
 	a.sayWish()
+	a.sayRecorded()
 }
 
 // send hands a message to the link and reports whether the link took it.

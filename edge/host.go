@@ -30,6 +30,9 @@ type HostConfig struct {
 	// Publish takes what plugins publish on local topics, on any goroutine; it must not wait.
 	// Nil: they may not.
 	Publish func(Publication) error
+	// Recorded takes what came of Record, on any goroutine; it must not wait. Nil: nothing is
+	// recorded.
+	Recorded func(Recorded)
 	// Rest frees plugins that were not asked for so long, their code too; the next
 	// question loads them again, from the disk and checked again. One that is costly to
 	// load rests later, one that was loaded and not asked yet sooner. 0 means never.
@@ -74,6 +77,8 @@ type worker struct {
 	next     time.Duration // when it wants to be asked again; 0: it did not say
 	told     map[string]protocol.Audit
 	says     *publisher // nil: it may not publish
+	orders   chan protocol.RecordOrder
+	taping   *taping // nil: nothing is recorded
 }
 
 // NewHost returns a Host whose plugins all end with ctx; Wait waits for that.
@@ -104,6 +109,7 @@ func (h *Host) Start(c Call) {
 // hire starts a worker for an instance, behind the one that is ending. Called with mu.
 func (h *Host) hire(i Instance, before *worker) *worker {
 	w := &worker{host: h, instance: i, calls: make(chan Call, callsMax), done: make(chan struct{})}
+	w.orders = make(chan protocol.RecordOrder, 1)
 	if before != nil {
 		w.after = before.done
 	}
@@ -165,7 +171,7 @@ const restLoads = 50
 // idle returns a channel that rings when the plugin is to rest.
 func (w *worker) idle() (<-chan time.Time, func()) {
 	wait := w.host.cfg.Rest
-	if wait <= 0 || w.plugin == nil {
+	if wait <= 0 || w.plugin == nil || w.taping != nil {
 		return nil, func() {}
 	}
 	switch long := max(wait, restLoads*w.took); {
@@ -183,6 +189,7 @@ func (w *worker) rest() {
 	if w.plugin == nil {
 		return
 	}
+	w.untape()
 	w.audit()
 	w.plugin.Close(context.WithoutCancel(w.ctx))
 	w.plugin = nil
@@ -290,16 +297,23 @@ func (w *worker) ask(together []Call) []wasmhost.Answer {
 	if w.says != nil {
 		w.says.asked(together)
 	}
-	if all, ok := w.plugin.(batcher); ok && len(together) > 1 {
+	out := make([]wasmhost.Answer, 0, len(together))
+	for _, c := range together {
+		a, did := w.taped(*c.Request)
+		if !did {
+			break
+		}
+		out = append(out, a)
+	}
+	if all, ok := w.plugin.(batcher); ok && len(together) > 1 && len(out) == 0 {
 		rs := make([]wasmhost.Request, len(together))
 		for i, c := range together {
 			rs[i] = *c.Request
 		}
 		return all.CallBatch(w.ctx, rs)
 	}
-	out := make([]wasmhost.Answer, len(together))
-	for i, c := range together {
-		out[i] = w.plugin.Call(w.ctx, *c.Request)
+	for i := len(out); i < len(together); i++ {
+		out = append(out, w.plugin.Call(w.ctx, *together[i].Request))
 	}
 	return out
 }
@@ -330,6 +344,7 @@ func (w *worker) load(l *Load) error {
 		spec.Publish = func(m wasmhost.Message) error { return w.says.publish(time.Now(), m) }
 	}
 	if w.plugin != nil {
+		w.untape()
 		w.plugin.Close(w.ctx)
 		w.plugin = nil
 	}

@@ -11,6 +11,8 @@ import (
 // (C-8). A capability that Allow does not name is not granted.
 type Policy struct {
 	Allow []protocol.Grant
+	// NoRecord refuses every order to record what a plugin is asked and answers.
+	NoRecord bool
 }
 
 // DefaultPolicy is protocol.DefaultPolicy: what reaches another program, host or secret

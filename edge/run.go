@@ -40,6 +40,7 @@ type Inbox struct {
 	figures  map[string]float64 // of the machine
 	// published waits to be heard by triggers.
 	published []Publication
+	recorded  *Recorded
 	told      Told
 	audited   time.Time // when audits were given to the agent last
 }
@@ -159,13 +160,14 @@ type mail struct {
 	figures  map[string]float64
 
 	published []Publication
+	recorded  *Recorded
 }
 
 func (i *Inbox) take() mail {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	m := mail{i.messages, i.answers, i.line, i.ring, i.figures, i.published}
-	i.published = nil
+	m := mail{i.messages, i.answers, i.line, i.ring, i.figures, i.published, i.recorded}
+	i.published, i.recorded = nil, nil
 	if i.hint != nil {
 		m.messages = append(m.messages, *i.hint)
 	}
@@ -238,6 +240,9 @@ func (r *Runner) round() {
 	r.Agent.answered(time.Now(), m.answers)
 	if len(m.published) > 0 {
 		r.Agent.Published(time.Now(), m.published)
+	}
+	if m.recorded != nil {
+		r.Agent.Recorded(time.Now(), *m.recorded)
 	}
 	for _, in := range m.messages {
 		r.Agent.Handle(time.Now(), in)

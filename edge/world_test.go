@@ -191,6 +191,7 @@ type script struct {
 	started []string // what was begun, in order
 	stopped []string
 	keys    []string // idempotency keys asked with, in order
+	orders  []protocol.RecordOrder
 	lost    []string // "workflow/step" whose next question finds it lost
 }
 
@@ -249,6 +250,7 @@ type hubSide struct {
 	fetches  []protocol.FetchRequest
 	batches  []protocol.Batch
 	wishes   []protocol.SecretsWish
+	parts    []protocol.RecordPart
 	deaf     bool                           // acknowledges nothing
 	spoil    func(*protocol.Chunk)          // changes chunks on their way
 	release  map[string]protocol.ReleaseRef // by plugin
@@ -379,6 +381,8 @@ func (h *hubSide) handle(m protocol.Message) {
 		h.reports = append(h.reports, decode[protocol.Reported](h.t, m))
 	case protocol.UpFetch:
 		h.serve(decode[protocol.FetchRequest](h.t, m))
+	case protocol.UpRecord:
+		h.parts = append(h.parts, decode[protocol.RecordPart](h.t, m))
 	case protocol.UpSecrets:
 		h.wishes = append(h.wishes, decode[protocol.SecretsWish](h.t, m))
 	case protocol.UpHop:

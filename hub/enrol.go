@@ -173,7 +173,8 @@ func (h *Hub) Remove(now time.Time, name protocol.AgentName) (gone fleet.Agent, 
 		h.forget(gone.Address)
 		delete(h.epochs, gone.Address)
 		h.intake.Reset() // it remembers the lanes; nothing waits in it while an operator's wish is done
-		if err := errors.Join(fleet.Remove(tx, name), runs.Forget(tx, name), forgetSecrets(tx, name)); err != nil {
+		if err := errors.Join(fleet.Remove(tx, name), runs.Forget(tx, name), forgetSecrets(tx, name),
+			forgetRecording(tx, name)); err != nil {
 			return err
 		}
 		_, err := h.plan(tx, now, nil, "") // others may have counted on it

@@ -113,6 +113,8 @@ func (s *server) routes() http.Handler {
 	handle("DELETE", api.PathAgent, s.removeAgent)
 	handle("POST", api.PathAdopt, s.adopt)
 	handle("POST", api.PathTokens, s.newToken)
+	handle("POST", api.PathRecording, s.orderRecording)
+	handle("GET", api.PathRecording, s.showRecording)
 	handle("GET", api.PathSecrets, s.listSecrets)
 	handle("POST", api.PathSecrets, s.setSecret)
 	handle("DELETE", api.PathSecret, s.removeSecret)

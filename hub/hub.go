@@ -120,6 +120,8 @@ func (h *Hub) handle(now time.Time, from protocol.Address, kind protocol.Kind, p
 		return decoded(payload, func(w protocol.Hop) error { return h.hop(from, w) })
 	case protocol.UpSecrets:
 		return decoded(payload, func(w protocol.SecretsWish) error { return h.wish(from, w) })
+	case protocol.UpRecord:
+		return decoded(payload, func(p protocol.RecordPart) error { return h.recordPart(from, p) })
 	default:
 		return protocol.Errorf(protocol.CodeBadMessage, "kind %q is not for the hub", kind)
 	}

@@ -181,6 +181,12 @@ func samples() []sample {
 		{"secrets-reply-none", "nothing newer", SecretsReply{Epoch: 2}},
 		{"secret-set", "its box opens to secret-list with the X25519 key of 32 bytes 05", sampleSecretSet()},
 		{"secret-list", "a text and bytes", aList},
+		{"record-order", "the next five calls of a step", RecordOrder{
+			Epoch: 2, ID: 77, Workflow: "guard", Step: "act", Calls: 5, Bytes: 100_000,
+		}},
+		{"record-order-have", "the hub has two parts", RecordOrder{Epoch: 2, ID: 77, Have: 2}},
+		{"record-part", "a small recording whole", RecordPart{Epoch: 2, ID: 77, Size: 3, Data: []byte("abc")}},
+		{"record-part-refused", "the device allows none", RecordPart{Epoch: 2, ID: 77, Error: Errorf(CodeRefused, "no recordings")}},
 		{"probe", "goes up and comes down", Probe{Nonce: 1 << 40}},
 		{"join-request", "with a token", JoinRequest{
 			TokenID: []byte("12345678"), Secret: []byte("0123456789abcdef"), Address: berlin, CSR: []byte{0x30, 0},

@@ -10,8 +10,8 @@ import (
 //	m/<site>/<agent>/u/<kind>    what one agent says; it alone may send there
 //	m/<site>/<agent>/d/<kind>    what one agent hears; the hub alone may send there
 //
-// Kinds up: presence (retained, also the Will), reported, records, fetch, secrets, hop, probe.
-// Kinds down: hint (retained), ack, chunk, secrets, hop, probe.
+// Kinds up: presence (retained, also the Will), reported, records, fetch, secrets, hop, record, probe.
+// Kinds down: hint (retained), ack, chunk, secrets, hop, record, probe.
 //
 // May is the whole access list. The broker asks it for every publish, Will and
 // subscription; nothing else grants anything.
@@ -28,18 +28,20 @@ const (
 	UpFetch     Kind = "u/fetch"    // FetchRequest
 	UpSecrets   Kind = "u/secrets"  // SecretsWish
 	UpHop       Kind = "u/hop"      // Hop, to another agent
+	UpRecord    Kind = "u/record"   // RecordPart
 	UpProbe     Kind = "u/probe"    // Probe
 	DownHint    Kind = "d/hint"     // Hint, retained
 	DownAck     Kind = "d/ack"      // LaneAck
 	DownChunk   Kind = "d/chunk"    // Chunk
 	DownSecrets Kind = "d/secrets"  // SecretsReply
 	DownHop     Kind = "d/hop"      // Hop, from another agent
+	DownRecord  Kind = "d/record"   // RecordOrder
 	DownProbe   Kind = "d/probe"    // Probe, as the agent sent it
 )
 
 var kinds = [...]Kind{
-	UpPresence, UpReported, UpRecords, UpFetch, UpSecrets, UpHop, UpProbe,
-	DownHint, DownAck, DownChunk, DownSecrets, DownHop, DownProbe,
+	UpPresence, UpReported, UpRecords, UpFetch, UpSecrets, UpHop, UpRecord, UpProbe,
+	DownHint, DownAck, DownChunk, DownSecrets, DownHop, DownRecord, DownProbe,
 }
 
 // Up reports whether agents send this kind.

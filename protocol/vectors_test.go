@@ -22,10 +22,11 @@ var decoders = map[string]func([]byte) (any, error){
 	"Presence": message1[Presence], "Reported": message1[Reported], "Batch": message1[Batch],
 	"Event": message1[Event], "Result": message1[Result], "LogLine": message1[LogLine], "Audit": message1[Audit],
 	"Metrics": message1[Metrics], "LaneAck": message1[LaneAck], "Hint": message1[Hint],
+	"RecordOrder": message1[RecordOrder], "RecordPart": message1[RecordPart],
 	"SecretsWish": message1[SecretsWish], "SecretsReply": message1[SecretsReply],
 	"SecretSet": document[SecretSet], "SecretList": document[SecretList],
 	"FetchRequest": message1[FetchRequest], "Chunk": message1[Chunk], "Hop": message1[Hop],
-	"Probe": message1[Probe],
+	"Probe":       message1[Probe],
 	"JoinRequest": message1[JoinRequest], "JoinReply": message1[JoinReply],
 	"Release": document[Release], "Desired": document[Desired], "Keyring": document[Keyring], "Moment": document[Moment],
 	"sealed Desired": func(b []byte) (any, error) {

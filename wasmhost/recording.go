@@ -121,7 +121,9 @@ func decodeRequest(b []byte) (Request, error) {
 }
 
 func encodeAnswer(a Answer) ([]byte, error) {
-	out := recordedAnswer{Error: a.Error, State: a.State, AfterMS: a.Next.AfterMS, Data: a.Data, Topics: a.Next.Topics}
+	out := recordedAnswer{
+		Error: a.Error, State: a.State, AfterMS: a.Next.AfterMS, Topics: a.Next.Topics, Data: a.Data,
+	}
 	for _, e := range a.Events {
 		out.Events = append(out.Events, e)
 	}

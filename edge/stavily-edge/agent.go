@@ -58,6 +58,7 @@ func runAgent(ctx context.Context, o *options, _, logTo io.Writer) error {
 	h := &house{
 		state: o.state, log: log, store: store, enrolment: e, inbox: edge.NewInbox(), clock: &clock{},
 		network:     network,
+		noRecord:    o.noRecord,
 		wantsNative: o.native, nativeNeed: strings.Split(o.nativeNeed, ","), compileHere: o.compileHere,
 	}
 	tellDamage(h.inbox.Line, store.Damage())
@@ -88,6 +89,7 @@ type house struct {
 	cacheKey    []byte
 	vault       *edge.DeviceVault
 	network     wasmhost.NetworkConfig // of plugins
+	noRecord    bool
 	// boot is the agent's, once it booted; the link asks from another goroutine.
 	boot uint64
 }
@@ -165,7 +167,7 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 	h.plugins = edge.NewHost(ctx, edge.HostConfig{
 		Engine: h.engine, Native: h.native.loader(), Store: h.store, Log: h.log,
 		Rest: restAfter, Loads: min(loadsMax, runtime.NumCPU()), Freed: h.tidier.freed,
-		Answered: h.inbox.Answered, Audit: h.inbox.Audit, Publish: h.inbox.Publish,
+		Answered: h.inbox.Answered, Audit: h.inbox.Audit, Publish: h.inbox.Publish, Recorded: h.inbox.Recorded,
 		KV: func(i edge.Instance) wasmhost.KV { return h.store.KV(i) },
 	})
 	dial := c.trust(protocol.ALPNLink).config()
@@ -229,6 +231,7 @@ func (h *house) config() (edge.Config, error) {
 	c.Build = time.UnixMilli(h.clock.floor.Load())
 	c.Native, c.Device.Native = h.native != nil, h.native.machine()
 	c.Policy, err = policy(h.enrolment.Allow)
+	c.Policy.NoRecord = h.noRecord
 	return c, err
 }
 

@@ -38,6 +38,7 @@ type options struct {
 	compileHere            bool
 	bytes                  budget
 	roots                  string
+	noRecord               bool
 }
 
 func (o *options) flags(name string) *flag.FlagSet {
@@ -62,6 +63,8 @@ func (o *options) flags(name string) *flag.FlagSet {
 		"such as 64k:16k; 16M:4M unless said, 0 for none")
 	f.StringVar(&o.roots, "plugin-roots", "",
 		"`file` of certificates (PEM) that plugins' TLS trusts besides the system's")
+	f.BoolVar(&o.noRecord, "no-record", false, "refuse to record what plugins are asked and answer,\n"+
+		"whoever asks for it")
 	f.BoolVar(&o.again, "again", false, "join although this device has joined before")
 	f.StringVar(&o.logFormat, "log-format", "text", "`format` of the log, text or json")
 	f.BoolVar(&o.verbose, "verbose", false, "log more")

@@ -243,7 +243,8 @@ func (t Target) check() error {
 // String returns the target as people read it.
 func (t Target) String() string {
 	var out bytes.Buffer
-	for _, part := range [][2]string{{"agent ", string(t.Agent)}, {"site ", string(t.Site)}, {"label ", t.Label}} {
+	parts := [][2]string{{"agent ", string(t.Agent)}, {"site ", string(t.Site)}, {"label ", t.Label}}
+	for _, part := range parts {
 		if part[1] != "" {
 			out.WriteString(part[0] + part[1])
 		}
