@@ -54,8 +54,9 @@ func (a *Agent) openRelease(gen *generation, ref protocol.ReleaseRef) error {
 	}
 	platform := gen.platform(ref.Digest)
 	if platform != protocol.PlatformWASM && (!a.cfg.Native || platform != a.cfg.Device.Platform) {
-		return protocol.Errorf(protocol.CodeIncompatible, "release %s: its artifact for %s is wanted, this agent is "+
-			"%s and runs native artifacts: %t", &o.release.Manifest, clip(platform), a.cfg.Device.Platform, a.cfg.Native)
+		return protocol.Errorf(protocol.CodeIncompatible, "release %s: its artifact for %s is wanted, "+
+			"this agent is %s and runs native artifacts: %t", &o.release.Manifest, clip(platform),
+			a.cfg.Device.Platform, a.cfg.Native)
 	}
 	if o.artifact, err = o.release.For(platform); err != nil {
 		return err
