@@ -86,12 +86,12 @@ var ErrNoTests = errors.New("no tests")
 // ErrEmptySuite says that the manifest promises tests and there are none in its language.
 var ErrEmptySuite = errors.New("empty test suite")
 
-// emptySuite is ErrEmptySuite in the words of the language, and not ErrNoTests, which
+// emptySuiteError is ErrEmptySuite in the words of the language, and not ErrNoTests, which
 // would let it pass.
-type emptySuite struct{ text string }
+type emptySuiteError struct{ text string }
 
-func (e *emptySuite) Error() string        { return e.text }
-func (e *emptySuite) Is(target error) bool { return target == ErrEmptySuite }
+func (e *emptySuiteError) Error() string        { return e.text }
+func (e *emptySuiteError) Is(target error) bool { return target == ErrEmptySuite }
 
 // Compatible says whether this hub can build m, and with what: it has the language, in
 // a version that the manifest allows (M-07, M-10, M-11).
@@ -208,7 +208,7 @@ func (b *Builder) Test(ctx context.Context, req Request) (string, error) {
 	got, err := lang.test(ctx, w, m.Testing.Suite)
 	if errors.Is(err, ErrNoTests) { // M-30: what was promised is missing
 		return "", protocol.Errorf(protocol.CodeRefused, "test %s: test_suite is %q: %w", m, m.Testing.Suite,
-			&emptySuite{err.Error()})
+			&emptySuiteError{err.Error()})
 	}
 	if err != nil {
 		return "", err
