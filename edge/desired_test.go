@@ -123,7 +123,8 @@ func TestRefused(t *testing.T) {
 			w.hub.release["tick"] = w.hub.sealRelease(r)
 			w.hub.deploy(good(w))
 		}},
-		{"a native artifact, and the agent runs none", protocol.CodeIncompatible, "runs native artifacts: false",
+		{
+			"a native artifact, and the agent runs none", protocol.CodeIncompatible, "runs native artifacts: false",
 			func(w *world) {
 				art := protocol.NewArtifact(w.cfg.Device.Platform, []byte("native"))
 				r := protocol.Release{Artifacts: []protocol.Artifact{art}}
@@ -132,7 +133,8 @@ func TestRefused(t *testing.T) {
 				d := good(w)
 				d.Assignments[0].Trigger.Platform = art.Platform
 				w.hub.deploy(d)
-			}},
+			},
+		},
 		{"wrong count of chunks", protocol.CodeBadMessage, "chunk digests", func(w *world) {
 			art := protocol.NewArtifact(protocol.PlatformWASM, []byte("new"))
 			art.Chunks = append(art.Chunks, protocol.Digest{})

@@ -190,7 +190,9 @@ func (h *away) due() time.Time {
 	return t
 }
 
-func oneByOne(p protocol.Pick) bool { return p == protocol.PickRendezvous || p == protocol.PickRoundRobin }
+func oneByOne(p protocol.Pick) bool {
+	return p == protocol.PickRendezvous || p == protocol.PickRoundRobin
+}
 
 // member returns the step that is away of which a member speaks, and its part in it.
 func (a *Agent) member(in *protocol.Hop) (*away, *part) {
@@ -227,9 +229,9 @@ func (a *Agent) took(h *away, p *part, in *protocol.Hop) {
 }
 
 func (a *Agent) grant(h *away, p *part) {
-	queue := time.Duration(min(p.load, 1000) + 1)
+	queue := int64(min(p.load, 1000)) + 1
 	p.granted, p.next = a.now, a.now.Add(hopPatience)
-	p.limit = a.now.Add(queue*time.Duration(h.step.Timeout)*time.Millisecond + hopGrace)
+	p.limit = a.now.Add(time.Duration(queue*h.step.Timeout)*time.Millisecond + hopGrace)
 	word := h.word(protocol.HopGo, p.at)
 	word.Nonce, word.Event, word.Results = p.took, &h.run.Event, slices.Clone(h.run.Results)
 	a.say(word)
@@ -263,7 +265,8 @@ func (a *Agent) isBusy(h *away, p *part) {
 func (a *Agent) came(h *away, p *part, res *protocol.Result) {
 	p.done = res
 	if h.step.Place.Pick != protocol.PickAll {
-		a.over(h, wasmhost.Answer{Data: res.Data, Error: errorOf(res), Usage: wasmhost.Usage{TookUS: res.TookUS}}, p.at)
+		usage := wasmhost.Usage{TookUS: res.TookUS}
+		a.over(h, wasmhost.Answer{Data: res.Data, Error: errorOf(res), Usage: usage}, p.at)
 		return
 	}
 	if !slices.ContainsFunc(h.parts, func(q part) bool { return q.done == nil }) {
@@ -409,8 +412,8 @@ func checkPlace(s *protocol.Step) error {
 	case p.Pick == 0 || p.Pick >= protocol.PickEnd:
 		return protocol.Errorf(protocol.CodeIncompatible, "step %q: pick %d is not known here", s.Name, p.Pick)
 	case p.WithinMS <= 0 || s.Timeout <= 0:
-		return protocol.Errorf(protocol.CodeBadMessage, "step %q: elsewhere within %d ms for %d ms: want both above 0",
-			s.Name, p.WithinMS, s.Timeout)
+		return protocol.Errorf(protocol.CodeBadMessage,
+			"step %q: elsewhere within %d ms for %d ms: want both above 0", s.Name, p.WithinMS, s.Timeout)
 	}
 	for i, m := range p.Members {
 		if err := m.Check(); err != nil {

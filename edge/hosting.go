@@ -205,7 +205,7 @@ func (a *Agent) offered(key string, g *guest, in *protocol.Hop) {
 	a.say(reply)
 }
 
-// begins begins a step, when the Go answers the last Take and that is not long ago.
+// begins asks the plugin, when the Go answers the last Take and that is not long ago.
 func (a *Agent) begins(g *guest, in *protocol.Hop) {
 	if g == nil || g.over || g.call != 0 || in.Nonce != g.nonce || a.now.Sub(g.took) > takeFor || a.draining {
 		return
@@ -377,8 +377,8 @@ func checkHosts(d *protocol.Desired, listed map[protocol.Digest]bool) error {
 			return protocol.Errorf(protocol.CodeBadMessage, "desired: workflow %q: step %q: type %q is not hosted",
 				h.Workflow, clip(string(h.Step.Name)), clip(string(h.Type)))
 		case h.Step.Place != nil || h.Step.Timeout <= 0:
-			return protocol.Errorf(protocol.CodeBadMessage, "desired: workflow %q: step %q: hosted elsewhere, or without "+
-				"end", h.Workflow, clip(string(h.Step.Name)))
+			return protocol.Errorf(protocol.CodeBadMessage,
+				"desired: workflow %q: step %q: hosted elsewhere, or without end", h.Workflow, clip(string(h.Step.Name)))
 		case !listed[h.Step.Release]:
 			return protocol.Errorf(protocol.CodeBadMessage, "desired: workflow %q: step %q: release %s is not listed",
 				h.Workflow, clip(string(h.Step.Name)), h.Step.Release.Short())

@@ -15,9 +15,9 @@ const revisionMax = fleet.RevisionMax
 
 // ahead says why an agent is left as it is: the books are older than what it holds.
 func ahead(a *fleet.Agent) *protocol.Error {
-	return protocol.Errorf(protocol.CodeStale, "agent %s holds revision %d, which these books do not know (theirs is "+
-		"%d): they are older than the fleet. Nothing changes on it until \"stavily agent adopt %s\"", a.Address,
-		a.Reported.Revision, a.Desired.Revision, a.Address.Agent)
+	return protocol.Errorf(protocol.CodeStale, "agent %s holds revision %d, which these books do not know "+
+		"(theirs is %d): they are older than the fleet. Nothing changes on it until \"stavily agent adopt %s\"",
+		a.Address, a.Reported.Revision, a.Desired.Revision, a.Address.Agent)
 }
 
 // Adopt makes this hub's word hold again for agents that are ahead of its books: each gets a
@@ -65,7 +65,8 @@ func choose(agents []fleet.Agent, names []protocol.AgentName) (out []fleet.Agent
 			return nil, protocol.Errorf(protocol.CodeNotFound, "agent %q: not found", name)
 		}
 		if !a.Ahead() {
-			return nil, protocol.Errorf(protocol.CodeRefused, "agent %q: holds nothing that the books do not know", name)
+			return nil, protocol.Errorf(protocol.CodeRefused, "agent %q: holds nothing that the books do not know",
+				name)
 		}
 		out = append(out, *a)
 	}

@@ -94,7 +94,7 @@ func (h *Hub) hop(from protocol.Address, in protocol.Hop) error {
 				return nil
 			}
 		}
-		return protocol.Errorf(protocol.CodeRefused, "hop: no workflow %q has %s run its step %q for %s", in.Workflow,
-			member.Address, in.Step, origin.Address)
+		return protocol.Errorf(protocol.CodeRefused, "hop: no workflow %q has %s run its step %q for %s",
+			in.Workflow, member.Address, in.Step, origin.Address)
 	})
 }

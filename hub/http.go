@@ -183,6 +183,17 @@ func view[T any](s *server, r *http.Request, f func(*store.Tx) (T, error)) (out 
 	return out, err
 }
 
+// viewNow is view for what depends on the time.
+func viewNow[T any](s *server, r *http.Request, f func(*store.Tx, time.Time) (T, error)) (out T, err error) {
+	err = s.ask(r.Context(), func(now time.Time) error {
+		return s.hub.Operate(func(tx *store.Tx) error {
+			out, err = f(tx, now)
+			return err
+		})
+	})
+	return out, err
+}
+
 // listed makes an empty list one that programs can walk, and not null.
 func listed[T any](all []T, err error) ([]T, error) {
 	if all == nil {
@@ -311,12 +322,12 @@ func (s *server) removeWorkflow(r *http.Request) (out any, err error) {
 }
 
 func (s *server) listRollouts(r *http.Request) (any, error) {
-	return listed(view(s, r, func(tx *store.Tx) ([]api.Rollout, error) { return s.hub.Rollouts(tx, time.Now()) }))
+	return listed(viewNow(s, r, s.hub.Rollouts))
 }
 
 func (s *server) showRollout(r *http.Request) (any, error) {
-	return view(s, r, func(tx *store.Tx) (*api.Rollout, error) {
-		return s.hub.Rollout(tx, time.Now(), protocol.WorkflowName(r.PathValue("x")))
+	return viewNow(s, r, func(tx *store.Tx, now time.Time) (*api.Rollout, error) {
+		return s.hub.Rollout(tx, now, protocol.WorkflowName(r.PathValue("x")))
 	})
 }
 

@@ -26,7 +26,7 @@ const (
 // inWaves has next go in waves over what is deployed under its name: the last that held for
 // all stays with those whom the waves have not reached.
 func inWaves(tx *store.Tx, now time.Time, name protocol.WorkflowName, next *deployed) error {
-	next.Rollout = rollout.Begin(now)
+	next.Rollout = rollout.Begin(string(name)+"@"+now.UTC().Format(time.RFC3339Nano), now)
 	value, err := tx.Entry(bookDeployments, string(name))
 	if protocol.CodeOf(err) == protocol.CodeNotFound {
 		return nil
@@ -117,7 +117,7 @@ func (h *Hub) advance(tx *store.Tx, now time.Time, e store.Entry, agents []fleet
 	if err != nil {
 		return nil, err
 	}
-	state, changed := rollout.Advance(r.change.Workflow.Rollout, r.kept.Rollout, r.id(), r.members(now, agents), now)
+	state, changed := rollout.Advance(r.change.Workflow.Rollout, r.kept.Rollout, r.members(now, agents), now)
 	if !changed {
 		return nil, nil
 	}
@@ -163,23 +163,22 @@ func (h *Hub) readRollout(e store.Entry) (*moving, error) {
 	return r, err
 }
 
-// id tells the rollouts of a workflow apart.
-func (r *moving) id() string { return r.name + "@" + r.kept.At.UTC().Format(time.RFC3339Nano) }
-
 // members returns what the agents that the change concerns say of it.
 func (r *moving) members(now time.Time, agents []fleet.Agent) (out []rollout.Agent) {
 	plans := planned(agents)
 	for i := range agents {
 		if a := &agents[i]; r.change.Concerns(&plans[i], 0) {
-			out = append(out, member(now, a, plans[i].Labels, protocol.WorkflowName(r.name)))
+			m := member(now, a, protocol.WorkflowName(r.name))
+			m.Labels = plans[i].Labels
+			out = append(out, m)
 		}
 	}
 	return out
 }
 
-func member(now time.Time, a *fleet.Agent, labels map[string]string, name protocol.WorkflowName) rollout.Agent {
+func member(now time.Time, a *fleet.Agent, name protocol.WorkflowName) rollout.Agent {
 	m := rollout.Agent{
-		Name: a.Address.Agent, Site: a.Address.Site, Labels: labels,
+		Name: a.Address.Agent, Site: a.Address.Site,
 		Heard: a.Presence.Online || now.Sub(a.LastSeen) < heardWithin,
 	}
 	r := a.Reported
@@ -205,7 +204,8 @@ func passing(code protocol.Code) bool {
 }
 
 // Steer lets an operator change how a rollout goes on.
-func (h *Hub) Steer(now time.Time, name protocol.WorkflowName, do api.Steering) (out *api.Rollout, err error) {
+func (h *Hub) Steer(now time.Time, name protocol.WorkflowName, do api.Steering,
+) (out *api.Rollout, err error) {
 	err = h.Operate(func(tx *store.Tx) error {
 		r, err := h.rolloutOf(tx, name)
 		if err != nil {

@@ -165,7 +165,8 @@ func (s *server) run(ctx context.Context, link net.Listener, ready func(Bound)) 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	for _, kind := range []protocol.Kind{
-		protocol.UpPresence, protocol.UpReported, protocol.UpRecords, protocol.UpFetch, protocol.UpSecrets, protocol.UpRecord,
+		protocol.UpPresence, protocol.UpReported, protocol.UpRecords, protocol.UpFetch, protocol.UpSecrets,
+		protocol.UpRecord, protocol.UpHop,
 	} {
 		if err := s.broker.Listen(protocol.UpFilter(kind), s.deliver(ctx)); err != nil {
 			return err

@@ -16,7 +16,7 @@ type Taping struct {
 	over  bool
 }
 
-// Tape begins a recording of at most most bytes; 0 means 256 KiB, and what is over
+// Tape begins a recording of no more than most bytes; 0 means 256 KiB, and what is over
 // RecordingMax means that.
 func (p *Plugin) Tape(most int) *Taping {
 	if most <= 0 {

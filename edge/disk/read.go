@@ -143,9 +143,18 @@ type found struct {
 // those from next on.
 type taker func(stands, next place, all []found) bool
 
-// records yields the records of a lane after m that stand in the frames from at on, frame
-// by frame, until yield returns false. What is pending is not there yet.
-func (j *journal) records(w *window, of protocol.Lane, at place, m protocol.Mark, yield taker) {
+// start is where a reading of a lane begins: the frames from a place on, the records after a
+// mark.
+type start struct {
+	of    protocol.Lane
+	at    place
+	after protocol.Mark
+}
+
+// records yields the records of a lane behind from, frame by frame, until yield returns
+// false. What is pending is not there yet.
+func (j *journal) records(w *window, from start, yield taker) {
+	of, at, m := from.of, from.at, from.after
 	l := &j.lanes[of]
 	var all []found
 	for {
@@ -181,7 +190,7 @@ func (j *journal) records(w *window, of protocol.Lane, at place, m protocol.Mark
 // first returns the first record of a lane after m, which stands at a place or behind it.
 func (j *journal) first(of protocol.Lane, at place, m protocol.Mark) front {
 	f := front{at: place{j.last().number, j.synced}} // what is pending comes behind
-	j.records(&j.walker, of, at, m, func(stands, next place, all []found) bool {
+	j.records(&j.walker, start{of, at, m}, func(stands, next place, all []found) bool {
 		f = front{known: true, mark: all[0].mark, at: stands, next: next}
 		for _, r := range all[1:] {
 			f.later = append(f.later, r.mark)
@@ -203,7 +212,7 @@ func (j *journal) get(key string) []byte {
 		return nil
 	}
 	var value []byte
-	j.records(&j.walker, lane, place{}, before(m), func(_, _ place, all []found) bool {
+	j.records(&j.walker, start{of: lane, after: before(m)}, func(_, _ place, all []found) bool {
 		if all[0].mark == m {
 			value = append([]byte{}, all[0].value...)
 		}
@@ -334,7 +343,7 @@ func (j *journal) step(c *cursor) []found {
 		c.at, c.moved = place{}, j.moved
 	}
 	c.all = c.all[:0]
-	j.records(c.window, c.of, c.at, c.after, func(_, next place, all []found) bool {
+	j.records(c.window, start{c.of, c.at, c.after}, func(_, next place, all []found) bool {
 		c.at, c.all = next, append(c.all, all...)
 		return false
 	})

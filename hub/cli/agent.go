@@ -18,7 +18,8 @@ import (
 
 func agentCommand(c *connection) *cobra.Command {
 	cmd := &cobra.Command{Use: "agent", Short: "List, show, label and remove agents, and let new ones join"}
-	cmd.AddCommand(agentList(c), agentShow(c), agentLabel(c), agentAdopt(c), agentRemove(c), agentToken(c), agentRecord(c))
+	cmd.AddCommand(agentList(c), agentShow(c), agentLabel(c), agentAdopt(c), agentRemove(c), agentToken(c),
+		agentRecord(c))
 	return cmd
 }
 
@@ -164,9 +165,9 @@ func agentAdopt(c *connection) *cobra.Command {
 	all := false
 	cmd := &cobra.Command{
 		Use: "adopt NAME... | --all", Short: "Let this hub's word hold for agents that are ahead of its books",
-		Long: "After the hub's books were put back from a backup, agents hold what the books do not know, and the\n" +
-			"hub changes nothing on them. Look what has been lost, deploy it again, and then adopt them: each gets\n" +
-			"what this hub has for it.",
+		Long: "After the hub's books were put back from a backup, agents hold what the books do not know, and\n" +
+			"the hub changes nothing on them. Look what has been lost, deploy it again, and then adopt them: each\n" +
+			"gets what this hub has for it.",
 		Example: "  stavily agent list\n  stavily agent adopt gw-1 gw-2\n  stavily agent adopt --all",
 		Args:    cobra.ArbitraryArgs, ValidArgsFunction: agentNames(c),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -177,7 +178,8 @@ func agentAdopt(c *connection) *cobra.Command {
 			for _, name := range args {
 				in.Agents = append(in.Agents, protocol.AgentName(name))
 			}
-			return ask(cmd, c, question{http.MethodPost, api.PathAdopt, in}, func(w io.Writer, list []api.AgentChange) {
+			q := question{http.MethodPost, api.PathAdopt, in}
+			return ask(cmd, c, q, func(w io.Writer, list []api.AgentChange) {
 				row(w, "AGENT", "REVISION")
 				for _, a := range list {
 					row(w, a.Agent, a.Revision)

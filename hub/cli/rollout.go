@@ -16,8 +16,9 @@ import (
 func rolloutCommand(c *connection) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rollout", Short: "Watch and steer changes that go through the fleet in waves",
-		Long: "Watch and steer changes that go through the fleet in waves, as a workflow says under \"rollout\".\n" +
-			"A wave goes on by what its agents say, and a change that fares badly is taken back by itself.",
+		Long: "Watch and steer changes that go through the fleet in waves, as a workflow says under\n" +
+			"\"rollout\". A wave goes on by what its agents say, and a change that fares badly is taken back by\n" +
+			"itself.",
 	}
 	list := &cobra.Command{
 		Use: "list", Short: "List workflows that were deployed in waves", Args: cobra.NoArgs,
@@ -27,7 +28,8 @@ func rolloutCommand(c *connection) *cobra.Command {
 				for i := range all {
 					r := &all[i]
 					p := &r.Progress
-					row(w, r.Workflow, r.Phase, p.Where, fmt.Sprintf("%d of %d", p.Well, p.Goal), p.Waiting, p.Failed, p.Away)
+					well := fmt.Sprintf("%d of %d", p.Well, p.Goal)
+					row(w, r.Workflow, r.Phase, p.Where, well, p.Waiting, p.Failed, p.Away)
 				}
 			})
 		},
@@ -67,8 +69,8 @@ func showRollout(w io.Writer, r api.Rollout) {
 	row(w, "waves", strings.Join(append(r.Waves, "the rest"), ", then "))
 	p := &r.Progress
 	row(w, "now", p.Where, "since "+when(r.Since))
-	row(w, "agents", fmt.Sprintf("%d well of %d wanted, %d on their way, %d failed, %d away, %d not reached", p.Well, p.Goal,
-		p.Waiting, p.Failed, p.Away, p.Others))
+	row(w, "agents", fmt.Sprintf("%d well of %d wanted, %d on their way, %d failed, %d away, %d not reached",
+		p.Well, p.Goal, p.Waiting, p.Failed, p.Away, p.Others))
 	row(w, "runs", fmt.Sprintf("%d ended, %d of them badly", p.Runs, p.Bad))
 	if p.Holdup != "" {
 		row(w, "waits for", p.Holdup)

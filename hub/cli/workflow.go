@@ -64,7 +64,8 @@ func readDocument(path string) ([]byte, error) {
 func showDeployed(w io.Writer, d api.Deployed) {
 	row(w, "deployed", d.Workflow, strings.Join(d.Releases, " -> "))
 	if d.Rollout != nil {
-		row(w, "in waves", d.Rollout.Progress.Where, fmt.Sprintf("follow it with \"stavily rollout show %s\"", d.Workflow))
+		row(w, "in waves", d.Rollout.Progress.Where,
+			fmt.Sprintf("follow it with \"stavily rollout show %s\"", d.Workflow))
 	}
 	if len(d.Agents) == 0 {
 		row(w, "no agent", "is named by it now")

@@ -139,7 +139,9 @@ func (d *Deployment) among(i int, s *workflow.Step, named func(*Agent) bool) pla
 		return placement{err: protocol.Errorf(protocol.CodeLimit, "%s: %d agents, limit %d", where, n,
 			protocol.MembersMax)}
 	}
-	slices.SortFunc(p.Members, func(m, n protocol.Address) int { return strings.Compare(m.String(), n.String()) })
+	slices.SortFunc(p.Members, func(m, n protocol.Address) int {
+		return strings.Compare(m.String(), n.String())
+	})
 	return placement{place: p}
 }
 
@@ -156,8 +158,9 @@ func (d *Deployment) placeFor(i int, s *workflow.Step, origin *Agent) placement 
 	case through != "":
 		return d.among(i, s, func(a *Agent) bool { return a.Address.Agent == through })
 	case origin.Labels[LabelDuty] == dutySensor:
-		return placement{err: protocol.Errorf(protocol.CodeIncompatible, "agent %s is a sensor (label %s) and names no "+
-			"agent that runs its steps (label %s)", origin.Address, LabelDuty, LabelActionAgent)}
+		return placement{err: protocol.Errorf(protocol.CodeIncompatible,
+			"agent %s is a sensor (label %s) and names no agent that runs its steps (label %s)", origin.Address,
+			LabelDuty, LabelActionAgent)}
 	default:
 		return placement{}
 	}

@@ -196,8 +196,8 @@ func exclude(a *Agent, d *Deployment, assigned int) *Exclusion {
 			protocol.AssignmentsMax)
 	}
 	if a.Labels[LabelDuty] == dutyAction {
-		return no("trigger", protocol.CodeIncompatible, "agent %s is an action agent (label %s): it watches nothing",
-			a.Address, LabelDuty)
+		return no("trigger", protocol.CodeIncompatible,
+			"agent %s is an action agent (label %s): it watches nothing", a.Address, LabelDuty)
 	}
 	for i, step := range d.Workflow.StepsInOrder() {
 		switch p := d.placeFor(i, step, a); {

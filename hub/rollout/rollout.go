@@ -31,6 +31,9 @@ const (
 
 // State is how far a rollout is. The zero State is none.
 type State struct {
+	// ID tells rollouts apart. It chooses who is among the first, so that it is not always the
+	// same ones who try what is new.
+	ID     string `json:"id,omitempty"`
 	Phase  Phase  `json:"phase,omitempty"`
 	Reason string `json:"reason,omitempty"` // why it is paused or was taken back
 	// Wave counts from 0; at the number of waves the rest follows.
@@ -41,7 +44,7 @@ type State struct {
 }
 
 // Begin returns the state of a rollout that nobody has yet.
-func Begin(now time.Time) State { return State{Phase: Running, Since: now} }
+func Begin(id string, now time.Time) State { return State{ID: id, Phase: Running, Since: now} }
 
 // Has reports whether an agent is to have the change.
 func (s *State) Has(name protocol.AgentName) bool {
@@ -73,9 +76,8 @@ type Agent struct {
 
 // Advance looks at the agents that a change concerns and returns how the rollout goes on,
 // and whether that is another state than before. Agents may be in any order: the answer
-// does not depend on it. id names the rollout and chooses who is among the first, so that
-// it is not always the same ones who try what is new.
-func Advance(r *workflow.Rollout, s State, id string, agents []Agent, now time.Time) (State, bool) {
+// does not depend on it.
+func Advance(r *workflow.Rollout, s State, agents []Agent, now time.Time) (State, bool) {
 	if s.Phase != Running && s.Phase != Paused {
 		return s, false
 	}
@@ -99,7 +101,7 @@ func Advance(r *workflow.Rollout, s State, id string, agents []Agent, now time.T
 			s.Wave, s.Since, changed = s.Wave+1, now, true
 			continue
 		}
-		if next := t.choose(r, id, now); len(next) > 0 {
+		if next := t.choose(r, s.ID, now); len(next) > 0 {
 			s.Taken = slices.Concat(s.Taken, next)
 			slices.Sort(s.Taken)
 			return s, true
@@ -150,8 +152,8 @@ func Look(r *workflow.Rollout, s State, agents []Agent) Progress {
 	w := waveAt(r, s.Wave)
 	t := count(&s, agents, &w)
 	p := Progress{
-		Where: where(r, s.Wave), Goal: t.goal, Well: t.fates[well], Waiting: t.fates[waiting], Failed: t.fates[failed],
-		Away: t.fates[away], Others: t.fates[untouched], Runs: t.runs, Bad: t.bad,
+		Where: where(r, s.Wave), Goal: t.goal, Well: t.fates[well], Waiting: t.fates[waiting],
+		Failed: t.fates[failed], Away: t.fates[away], Others: t.fates[untouched], Runs: t.runs, Bad: t.bad,
 	}
 	if s.Phase == Running || s.Phase == Paused {
 		p.Holdup = t.holdup()

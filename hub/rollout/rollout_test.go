@@ -63,13 +63,13 @@ type story struct {
 }
 
 func tell(t *testing.T, text string, agents []Agent) *story {
-	return &story{t: t, r: waves(t, text), s: Begin(start), agents: agents, now: start}
+	return &story{t: t, r: waves(t, text), s: Begin("id", start), agents: agents, now: start}
 }
 
 // advance until nothing changes.
 func (y *story) advance() *story {
 	for range 100 {
-		next, changed := Advance(y.r, y.s, "id", y.agents, y.now)
+		next, changed := Advance(y.r, y.s, y.agents, y.now)
 		if y.s = next; !changed {
 			return y
 		}
@@ -276,7 +276,7 @@ func TestWindows(t *testing.T) {
 		r := waves(t, `{ waves: [{ count: 1 }], windows: [`+c.window+`] }`)
 		agents := fleet(1)
 		agents[0].Labels[workflow.ZoneLabel] = c.zone
-		s, _ := Advance(r, Begin(c.at), "id", agents, c.at)
+		s, _ := Advance(r, Begin("id", c.at), agents, c.at)
 		if got := len(s.Taken) == 1; got != c.want {
 			t.Errorf("%s, zone %q, at %v: open %v, want %v", c.window, c.zone, c.at, got, c.want)
 		}
@@ -294,13 +294,13 @@ func TestPromises(t *testing.T) {
 	for seed := range uint64(300) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		r := waves(t, specs[seed%3])
-		agents, s, now := fleet(1+rnd.IntN(40)), Begin(start), start
+		agents, s, now := fleet(1+rnd.IntN(40)), Begin("id", start), start
 		bad := rnd.IntN(3) == 0
 		for range 400 {
 			shuffled := slices.Clone(agents)
 			rnd.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-			next, changed := Advance(r, s, "id", agents, now)
-			again, _ := Advance(r, s, "id", shuffled, now)
+			next, changed := Advance(r, s, agents, now)
+			again, _ := Advance(r, s, shuffled, now)
 			if fmt.Sprint(next) != fmt.Sprint(again) {
 				t.Fatalf("seed %d: the order of agents matters: %v, %v", seed, next, again)
 			}

@@ -116,7 +116,8 @@ func (w *Workflow) rollout(in *writtenRollout) (*Rollout, error) {
 		}
 	}
 	if in.PerSite < 0 {
-		return nil, w.Errorf("rollout.per-site", "%d, want how many agents of a site may change at once", in.PerSite)
+		return nil, w.Errorf("rollout.per-site", "%d, want how many agents of a site may change at once",
+			in.PerSite)
 	}
 	if in.Timeout != nil {
 		r.Timeout = *in.Timeout
@@ -202,7 +203,8 @@ func (w *Workflow) window(path string, in *writtenWindow) (out Window, err error
 	for i, name := range in.Days {
 		at := slices.Index(days, strings.ToLower(name))
 		if at < 0 {
-			return out, w.Errorf(fmt.Sprintf("%s.days[%d]", path, i), "%q: want one of %s", name, strings.Join(days, ", "))
+			return out, w.Errorf(fmt.Sprintf("%s.days[%d]", path, i), "%q: want one of %s", name,
+				strings.Join(days, ", "))
 		}
 		out.Days = append(out.Days, time.Weekday(at))
 	}
@@ -219,7 +221,8 @@ func (w *Workflow) window(path string, in *writtenWindow) (out Window, err error
 		return out, nil
 	}
 	if out.Zone, err = time.LoadLocation(in.Zone); err != nil {
-		return out, w.Errorf(path+".zone", "%q: no such time zone; want a name such as Europe/Oslo, or site", in.Zone)
+		return out, w.Errorf(path+".zone", "%q: no such time zone; want a name such as Europe/Oslo, or site",
+			in.Zone)
 	}
 	return out, nil
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	platform "github.com/stavily/stavily/firmware-targets"
 )
 
 // partCommand makes this program be a part: a process that a row measures apart.
@@ -213,8 +215,15 @@ func (b *bench) hello(env ...string) (string, error) {
 	return out, b.goBuild(dir, out, ".", append(env, "GOWORK=off")...)
 }
 
+// edgePackage is the agent, which is measured as it is shipped.
+const edgePackage = "./edge/stavily-edge"
+
 func (b *bench) goBuild(dir, out, pkg string, env ...string) error {
-	cmd := exec.CommandContext(b.ctx, "go", "build", "-trimpath", "-ldflags=-s -w -buildid=", "-o", out, pkg)
+	args := []string{"build", "-trimpath"}
+	if pkg == edgePackage {
+		args = append([]string{"build"}, platform.BuildFlags()...)
+	}
+	cmd := exec.CommandContext(b.ctx, "go", append(args, "-ldflags=-s -w -buildid=", "-o", out, pkg)...)
 	cmd.Dir = dir
 	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0"), env...)
 	if text, err := cmd.CombinedOutput(); err != nil {

@@ -12,7 +12,7 @@ import (
 func binarySize(b *bench) ([]line, error) {
 	var out []line
 	for _, p := range platform.All() {
-		agent, err := b.build("./edge/stavily-edge", p.Environ()...)
+		agent, err := b.build(edgePackage, p.Environ()...)
 		if err != nil {
 			return out, err
 		}

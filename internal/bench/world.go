@@ -29,7 +29,7 @@ func (b *bench) startHub() (*world, error) {
 		return nil, err
 	}
 	w := &world{bench: b}
-	if w.edge, err = b.build("./edge/stavily-edge"); err != nil {
+	if w.edge, err = b.build(edgePackage); err != nil {
 		return nil, err
 	}
 	home := b.path("home")

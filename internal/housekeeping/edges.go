@@ -53,8 +53,9 @@ func buildEdge(root string, p platform.Platform, file string) (int64, error) {
 	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return 0, err
 	}
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w -buildid= -dumpdep",
-		"-o", file, edgePackage)
+	args := append([]string{"build"}, platform.BuildFlags()...)
+	args = append(args, "-ldflags=-s -w -buildid= -dumpdep", "-o", file, edgePackage)
+	cmd := exec.Command("go", args...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), p.Environ()...)
 	said, err := cmd.StderrPipe()

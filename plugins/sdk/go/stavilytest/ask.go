@@ -54,7 +54,8 @@ func (h *Host) wake(w stavily.Wake) (Fired, error) {
 	}
 	h.decode(raw, &a)
 	f := Fired{
-		Events: a.Events, State: a.State, After: time.Duration(a.Next.AfterMS) * time.Millisecond, Topics: a.Next.MQTT,
+		Events: a.Events, State: a.State, Topics: a.Next.MQTT,
+		After: time.Duration(a.Next.AfterMS) * time.Millisecond,
 	}
 	h.state, h.wakeAt = a.State, time.Time{}
 	if f.After > 0 {

@@ -1,0 +1,85 @@
+package edge_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// A device without a clock says so, and its records stay in order (C-3).
+func TestNoClock(t *testing.T) {
+	w := newWorld(t)
+	w.now = time.Unix(100, 0)
+	w.cfg.Build = start.Add(-24 * time.Hour)
+	w.hub.standard()
+	w.plugins.answers["w/when"] = fires(3)
+	w.hub.deploy(w.hub.desired(1, w.hub.workflow("w")))
+	w.boot()
+	w.online()
+	w.pass(time.Minute)
+	if len(w.hub.order) != 3 {
+		t.Fatalf("%d events", len(w.hub.order))
+	}
+	for i, ev := range w.hub.order {
+		if ev.Time.Quality != protocol.QualityFloor || ev.Time.UnixMS != start.UnixMilli() {
+			t.Errorf("event %d: time %+v, want the hub's as floor", i, ev.Time)
+		}
+	}
+	w.boot()
+	if got := w.agent.Floor(); got.Before(start) {
+		t.Fatalf("floor after a boot: %s", got)
+	}
+}
+
+// The time of a hint is nobody's word: only the sealed moment in it raises the floor, and a
+// hint without one counts all the same (C-3).
+func TestHintProvesNoTime(t *testing.T) {
+	later := start.Add(48 * time.Hour)
+	seal := func(role protocol.Role, at time.Time) func(w *world) []byte {
+		return func(w *world) []byte {
+			context := protocol.ContextMoment
+			if role == protocol.RoleRelease {
+				context = protocol.ContextRelease
+			}
+			sealed, err := protocol.Seal(context, w.hub.keys[role], protocol.MustMarshal(protocol.Moment{Time: at.UnixMilli()}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sealed
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		time  time.Time
+		proof func(w *world) []byte
+		want  time.Time
+	}{
+		{"the far future, unsealed", start.AddDate(200, 0, 0), func(*world) []byte { return nil }, start},
+		{"the far future, noise", start.AddDate(200, 0, 0), func(*world) []byte { return []byte{0xd2, 0x84} }, start},
+		{"sealed by another role", later, seal(protocol.RoleRelease, later), start},
+		{"sealed", later, seal(protocol.RoleDesired, later), later},
+		{"sealed, and another time told", start.AddDate(200, 0, 0), seal(protocol.RoleDesired, later), later},
+		{"sealed long ago", later, seal(protocol.RoleDesired, start.AddDate(-1, 0, 0)), start},
+	} {
+		w := newWorld(t)
+		w.now = time.Unix(100, 0)
+		w.cfg.Build = start.Add(-24 * time.Hour)
+		w.hub.standard()
+		w.hub.deploy(w.hub.desired(1, w.hub.workflow("w")))
+		w.boot()
+		w.online()
+		w.pass(time.Minute)
+		w.hub.deploy(w.hub.desired(2, w.hub.workflow("v")))
+		w.hub.hint.Time, w.hub.hint.Proof = c.time.UnixMilli(), c.proof(w)
+		w.hub.out = w.hub.out[:len(w.hub.out)-1]
+		w.hub.sayHint()
+		w.pass(time.Minute)
+		if got := w.agent.Floor(); !got.Equal(c.want) {
+			t.Errorf("%s: floor %s, want %s", c.name, got, c.want)
+		}
+		if got := w.agent.Status().Revision; got != 2 {
+			t.Errorf("%s: holds revision %d, want 2", c.name, got)
+		}
+	}
+}

@@ -1,0 +1,20 @@
+package platform
+
+// cold are packages of which an agent runs little, and that rarely: their code is built to be
+// small, without being copied into its callers. On armv7 that is 2.6 % of the program.
+var cold = []string{
+	"archive/zip", "compress/flate", "crypto/tls", "crypto/x509", "debug/dwarf", "encoding/asn1",
+	"encoding/json", "math/big", "mime", "net", "net/http", "net/url", "regexp/syntax",
+	"vendor/golang.org/x/net/...", "vendor/golang.org/x/text/...",
+	"github.com/eclipse/...", "github.com/gorilla/websocket", "github.com/shirou/...",
+}
+
+// BuildFlags are what "go build" is given for an agent that is shipped, besides its linker's
+// flags.
+func BuildFlags() []string {
+	flags := []string{"-trimpath"}
+	for _, pattern := range cold {
+		flags = append(flags, "-gcflags="+pattern+"=-l")
+	}
+	return flags
+}
