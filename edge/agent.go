@@ -84,6 +84,7 @@ type Agent struct {
 type pen struct {
 	changes []Change
 	effects []func() // released when changes are on the disk
+	atOnce  bool     // they may not wait for others
 	stuck   bool     // the disk refused changes
 	full    bool     // because it has no room
 	tries   int

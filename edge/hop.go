@@ -330,6 +330,7 @@ func (a *Agent) over(h *away, ans wasmhost.Answer, by protocol.Address) {
 	a.aways = slices.DeleteFunc(a.aways, func(o *away) bool { return o == h })
 	h.run.by = by
 	a.ended(h.work, h.run, ans)
+	a.atOnce()
 	for i := range h.parts {
 		if p := &h.parts[i]; p.done != nil || p.took != 0 {
 			a.say(h.word(protocol.HopKept, p.at))

@@ -43,12 +43,16 @@ func mayWait(changes []Change) bool {
 	})
 }
 
+// atOnce has the input's changes go to the disk before anything follows from them, though
+// they might wait: another device forgets what it kept for this one.
+func (a *Agent) atOnce() { a.pen.atOnce = true }
+
 // write puts the input's changes on the disk: at once, or within riskMax if they may wait.
 func (a *Agent) write() error {
-	if a.later == nil || !mayWait(a.pen.changes) {
+	if a.later == nil || a.pen.atOnce || !mayWait(a.pen.changes) {
 		err := a.store.Apply(a.pen.changes)
 		if err == nil {
-			a.syncAt = time.Time{}
+			a.syncAt, a.pen.atOnce = time.Time{}, false
 		}
 		return err
 	}
