@@ -16,6 +16,9 @@
 // outbox.go (its record waits for the hub's acknowledgement) -> step.go (the run's
 // steps, one after the other, each ending in a result record).
 //
+// A step that other agents run goes out by hop.go and comes back there; hosting.go is what
+// this agent runs for others.
+//
 // The way of a desired document: desired.go (hint, open, check, swap) -> fetch.go
 // (what is not here yet) -> trigger.go (loading and arming) -> report.go.
 package edge

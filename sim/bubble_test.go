@@ -45,9 +45,9 @@ expect:
 `
 
 // inBubble runs a scenario in virtual time.
-func inBubble(t *testing.T, faults string) (r *report.Result) {
+func inBubble(t *testing.T, text string) (r *report.Result) {
 	t.Helper()
-	s, err := scenario.Parse("pair.yaml", []byte(strings.Replace(pair, "FAULTS", faults, 1)), nil)
+	s, err := scenario.Parse("bubble.yaml", []byte(text), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,13 +86,49 @@ func TestBubble(t *testing.T) {
   - {at: 28m, what: reconnect-storm, for: 10s}
   - {at: 30m, for: 2m, what: bad-release, plugin: pass}
   - {at: 31m, for: 2m, what: slow-cpu, factor: 8x, where: "sample(1)"}`
-	r := inBubble(t, faults)
+	r := inBubble(t, strings.Replace(pair, "FAULTS", faults, 1))
 	if len(r.Faults) != 15 || r.Totals.Failed == 0 || r.Totals.BytesUp < 50_000 || r.Groups[0].Restarts < 3 {
 		t.Errorf("faults %d, failed %d, bytes %d, restarts %d", len(r.Faults), r.Totals.Failed, r.Totals.BytesUp,
 			r.Groups[0].Restarts)
 	}
 	if r.Wall <= 0 || r.Wall > time.Hour {
 		t.Errorf("took %v by the clock on the wall", r.Wall)
+	}
+}
+
+// The real hub and its broker pass on what agents say to each other of a pool's steps, while
+// members lose power and the hub is away.
+func TestBubblePool(t *testing.T) {
+	r := inBubble(t, `stavily: sim/v1
+name: pool
+level: bubble
+start: 2026-05-01
+duration: 50m
+settle: 30m
+fleet:
+  - {group: gateways, count: 3, labels: {kind: gateway}, link: {latency: 40ms±10ms}}
+  - {group: computers, count: 3, site: office, labels: {pool: office}}
+plugins:
+  timer: {model: timer}
+  work: {model: pass, takes: 2s}
+  sink: {model: sink}
+deploy:
+  - at: 1m
+    workflow:
+      workflow: watch
+      trigger: {plugin: timer@1, with: {every: 2m}, at: {group: {kind: gateway}}}
+      actions: [{plugin: work@1, on: {pool: office, pick: least-loaded, within: 10m}, timeout: 20s}]
+      outputs: [{plugin: sink@1}]
+faults:
+  - {at: 10m, for: 2m, what: power-cut, torn_write: true, where: "group == 'computers' && sample(2)"}
+  - {at: 20m, for: 1m, what: power-cut, where: "group == 'gateways' && sample(1)"}
+  - {at: 30m, for: 3m, what: hub-crash}
+expect:
+  - eventually: "runs.ended > 60"
+  - never: "alerts.lost > 0 || alerts.duplicated > 0 || runs.failed > 0"
+`)
+	if r.Totals.Fired != r.Totals.Ended {
+		t.Errorf("%d runs fired, %d ended", r.Totals.Fired, r.Totals.Ended)
 	}
 }
 
