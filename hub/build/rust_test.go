@@ -164,7 +164,7 @@ func TestRustUnconfined(t *testing.T) {
 	w := &workspace{b: newBuilder(t), dir: t.TempDir(), tree: os.DirFS(t.TempDir())}
 	w.b.unconfined = os.ErrPermission
 	err := w.cargo(t.Context(), cargoCall{args: []string{"build"}})
-	wantError(t, err, protocol.CodeUnavailable, "runs build scripts of the source", "cannot confine them: permission denied")
+	wantError(t, err, protocol.CodeUnavailable, "runs build scripts of the source", "cannot confine it: permission denied")
 }
 
 // The author's own copy of the SDK is not replaced.
