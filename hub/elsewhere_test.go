@@ -33,7 +33,7 @@ func (w *world) hops() (out []protocol.Hop) {
 // T-02: who is in a pool runs its steps, and the one on which the workflow fires knows of
 // everyone who comes and goes.
 func TestPoolFollowsItsMembers(t *testing.T) {
-	w := newWorld(t)
+	w := newLongWorld(t)
 	w.three()
 	w.enrol("gw-1", nil)
 	w.enrol("pc-1", map[string]string{"pool": "office"})
@@ -73,7 +73,7 @@ func TestPoolFollowsItsMembers(t *testing.T) {
 // The hub passes words on between agents that a workflow connects, says who spoke, and
 // passes on nothing else.
 func TestHopIsPassedOn(t *testing.T) {
-	w := newWorld(t)
+	w := newLongWorld(t)
 	w.three()
 	gw, pc, other := w.enrol("gw-1", nil), w.enrol("pc-1", map[string]string{"pool": "office"}), w.enrol("other", nil)
 	w.deploy(poolText)

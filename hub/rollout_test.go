@@ -83,7 +83,7 @@ func (w *world) rollout() *api.Rollout {
 
 // A change goes from wave to wave, and to those who were away when all have it.
 func TestRollout(t *testing.T) {
-	w := newWorld(t)
+	w := newLongWorld(t)
 	w.three()
 	all := w.gateways(6)
 	there := all[:5]
@@ -131,7 +131,7 @@ func TestRollout(t *testing.T) {
 
 // A change that fares badly goes back to what held before, on every agent, by itself.
 func TestRolloutReturns(t *testing.T) {
-	w := newWorld(t)
+	w := newLongWorld(t)
 	w.three()
 	all := w.gateways(4)
 	w.deploy(workflowText)
@@ -168,7 +168,7 @@ func TestRolloutReturns(t *testing.T) {
 
 // D-7: a newer deployment supersedes one that is stuck, over what held before both.
 func TestRolloutSuperseded(t *testing.T) {
-	w := newWorld(t)
+	w := newLongWorld(t)
 	w.three()
 	all := w.gateways(4)
 	w.deploy(workflowText)
@@ -182,7 +182,7 @@ func TestRolloutSuperseded(t *testing.T) {
 
 // The first deployment of a workflow goes in waves too: the others have nothing yet.
 func TestRolloutOfTheFirst(t *testing.T) {
-	w := newWorld(t)
+	w := newLongWorld(t)
 	w.three()
 	w.gateways(4)
 	w.deploy(wavesText)
@@ -195,7 +195,7 @@ func TestRolloutOfTheFirst(t *testing.T) {
 }
 
 func TestSteer(t *testing.T) {
-	w := newWorld(t)
+	w := newLongWorld(t)
 	w.three()
 	all := w.gateways(4)
 	w.deploy(workflowText)

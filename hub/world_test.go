@@ -109,6 +109,16 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
+// newLongWorld is newWorld for a test that publishes much and has one goroutine, in which the
+// race detector finds nothing.
+func newLongWorld(t testing.TB) *world {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long")
+	}
+	return newWorld(t)
+}
+
 func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
