@@ -215,7 +215,11 @@ func (a *Agent) took(h *away, p *part, in *protocol.Hop) {
 		return q.at != p.at && !q.granted.IsZero() && q.done == nil
 	})
 	all := h.step.Place.Pick == protocol.PickAll
-	if p.done != nil || other && !all || p.granted.IsZero() && !a.now.Before(h.until) {
+	switch {
+	case p.done != nil, other && !all:
+		return
+	case !a.now.Before(h.until): // whatever it was told, it has not begun, and must not any more
+		p.granted = time.Time{}
 		return
 	}
 	p.took, p.load = in.Nonce, in.Load

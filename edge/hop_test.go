@@ -247,6 +247,22 @@ func TestHopStaleGo(t *testing.T) {
 	}
 }
 
+// A member that never heard its Go does not get another one when the step's time is over.
+func TestHopNoGoAfterItsTime(t *testing.T) {
+	m := newMesh(t, 2, protocol.PickRendezvous, 1)
+	m.relay = func(h protocol.Hop) []protocol.Hop {
+		if h.Word == protocol.HopGo && m.now.Before(start.Add(m.within)) {
+			return nil
+		}
+		return []protocol.Hop{h}
+	}
+	m.fires(1)
+	m.pass(20 * time.Minute)
+	if got := m.all[0].hub.said(); got != "do error, say ok." || len(m.asked) != 0 {
+		t.Fatalf("results %q, asked %v", got, m.asked)
+	}
+}
+
 // Power cuts on either side: the run ends once; the member asks its plugin again only when
 // it was cut off before it knew the result, and under the same key.
 func TestHopPowerCuts(t *testing.T) {
