@@ -40,6 +40,9 @@ func ParseJoinToken(s string) (JoinToken, error) {
 		return JoinToken{}, Errorf(CodeBadInput, "join token: id of %d and secret of %d bytes, want 8 and 16",
 			len(t.ID), len(t.Secret))
 	}
+	if t.String() != joinTokenPrefix+text { // the decoder passes over line ends and spare bits
+		return JoinToken{}, Errorf(CodeBadInput, "join token: mistyped: its last character, or a line end in it")
+	}
 	return t, nil
 }
 

@@ -164,7 +164,10 @@ func FuzzOpen(f *testing.F) {
 }
 
 func FuzzJoinToken(f *testing.F) {
-	f.Add(JoinToken{ID: make([]byte, 8), Secret: make([]byte, 16)}.String())
+	good := JoinToken{ID: make([]byte, 8), Secret: make([]byte, 16)}.String()
+	f.Add(good)
+	f.Add(good[:len(good)-1] + "b") // a spare bit is set
+	f.Add(good[:30] + "\n" + good[30:])
 	f.Fuzz(func(t *testing.T, s string) {
 		token, err := ParseJoinToken(s)
 		if err == nil && token.String() != strings.TrimRight(strings.TrimSpace(s), "\r\n") {
