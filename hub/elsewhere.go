@@ -86,9 +86,6 @@ func (h *Hub) hop(from protocol.Address, in protocol.Hop) error {
 			if deployments[i].Workflow.Name != in.Workflow {
 				continue
 			}
-			if _, err := around(tx, deployments[i:i+1]); err != nil {
-				return err
-			}
 			if d := deployments[i].For(origin.Address.Agent); d != nil && d.Connects(origin, member, in.Step) {
 				h.send(in.To, protocol.DownHop, in)
 				return nil

@@ -96,6 +96,18 @@ func meant(a *Agent, t workflow.Target) bool {
 	}
 }
 
+// mayRun says why a cannot run a step of r for others, nil when it can.
+func mayRun(r *Release, a *Agent) error {
+	if _, err := Choose(r, a); err != nil {
+		return err
+	}
+	if a.Labels[LabelDuty] == dutySensor {
+		return protocol.Errorf(protocol.CodeIncompatible, "agent %s is a sensor (label %s): it runs no steps",
+			a.Address, LabelDuty)
+	}
+	return nil
+}
+
 // among makes a place of the agents of the fleet that are meant and can run the step.
 func (d *Deployment) among(i int, s *workflow.Step, named func(*Agent) bool) placement {
 	r := &d.Releases[i]
@@ -115,13 +127,8 @@ func (d *Deployment) among(i int, s *workflow.Step, named func(*Agent) bool) pla
 		if !named(a) {
 			continue
 		}
-		if _, err := Choose(r, a); err != nil {
+		if err := mayRun(r, a); err != nil {
 			unfit = cmp.Or(unfit, err)
-			continue
-		}
-		if a.Labels[LabelDuty] == dutySensor {
-			unfit = cmp.Or(unfit, error(protocol.Errorf(protocol.CodeIncompatible,
-				"agent %s is a sensor (label %s): it runs no steps", a.Address, LabelDuty)))
 			continue
 		}
 		p.Members = append(p.Members, a.Address)
@@ -174,8 +181,7 @@ func (d *Deployment) hosts(a *Agent, approve []protocol.Grant) (out []protocol.H
 		place := l.fixed[i].place
 		here := place != nil && slices.Contains(place.Members, a.Address)
 		if s.Type != protocol.Trigger && d.affected(s) {
-			_, err := Choose(&d.Releases[i], a)
-			here = l.paired[a.Address.Agent] && err == nil && a.Labels[LabelDuty] != dutySensor
+			here = l.paired[a.Address.Agent] && mayRun(&d.Releases[i], a) == nil
 		}
 		if !here {
 			continue
@@ -205,16 +211,20 @@ func timeoutOf(s *protocol.Step) int64 {
 }
 
 // Connects reports whether d lets a word about a step pass between the agent on which d
-// fires and one that runs the step.
+// fires and one that runs the step. It looks at these two only: it is asked for every word.
 func (d *Deployment) Connects(origin, member *Agent, step protocol.StepName) bool {
 	if !watches(origin, d.Workflow.Trigger.Target) {
 		return false
 	}
 	for i, s := range d.Workflow.StepsInOrder() {
-		if s.Name == step && s.Type != protocol.Trigger {
-			p := d.placeFor(i, s, origin).place
-			return p != nil && slices.Contains(p.Members, member.Address)
+		if s.Name != step || s.Type == protocol.Trigger {
+			continue
 		}
+		named := meant(member, s.Target)
+		if d.affected(s) {
+			named = string(member.Address.Agent) == origin.Labels[LabelActionAgent]
+		}
+		return named && mayRun(&d.Releases[i], member) == nil
 	}
 	return false
 }
