@@ -168,7 +168,12 @@ func readValue(path string) (protocol.Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	doc, err := document.Parse(path, text)
+	return readMapping(path, text)
+}
+
+// readMapping reads a mapping in YAML. name stands in errors.
+func readMapping(name string, text []byte) (protocol.Raw, error) {
+	doc, err := document.Parse(name, text)
 	if err != nil {
 		return nil, err
 	}

@@ -216,15 +216,7 @@ func readText(name string, text []byte) (protocol.Raw, error) {
 		}
 		return v, nil
 	}
-	doc, err := document.Parse(name, text)
-	if err != nil {
-		return nil, err
-	}
-	var value any
-	if err := doc.Decode(&value); err != nil {
-		return nil, err
-	}
-	return protocol.Marshal(value)
+	return readMapping(name, text)
 }
 
 // dataDir is the parent of the plugins' folders, and what removes it.
