@@ -13,8 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/stavily/stavily/broker"
 	"github.com/stavily/stavily/hub/api"
-	"github.com/stavily/stavily/hub/broker"
 	"github.com/stavily/stavily/hub/build"
 	"github.com/stavily/stavily/hub/fleet"
 	"github.com/stavily/stavily/hub/registry"

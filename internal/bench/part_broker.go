@@ -14,7 +14,7 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"github.com/stavily/stavily/hub/broker"
+	"github.com/stavily/stavily/broker"
 	"github.com/stavily/stavily/protocol"
 )
 

@@ -15,7 +15,7 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"github.com/stavily/stavily/hub/broker"
+	"github.com/stavily/stavily/broker"
 	"github.com/stavily/stavily/protocol"
 )
 

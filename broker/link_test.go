@@ -5,7 +5,7 @@ import (
 	"net"
 	"testing"
 
-	"github.com/stavily/stavily/hub/broker"
+	"github.com/stavily/stavily/broker"
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/protocol/linktest"
 )

@@ -1,4 +1,5 @@
-// Package broker is the hub's MQTT broker: mochi behind a guard.
+// Package broker is the MQTT broker of a hub, and of a gateway: mochi behind a guard.
+// What is said here of the hub holds for whoever keeps the broker.
 //
 // It is a pipe and keeps nothing that matters. What an agent says goes to the hub's
 // listeners and to nobody else; what the hub says goes to one agent; the outbox of

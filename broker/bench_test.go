@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stavily/stavily/hub/broker"
+	"github.com/stavily/stavily/broker"
 	"github.com/stavily/stavily/protocol"
 )
 

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stavily/stavily/broker"
 	"github.com/stavily/stavily/edge/mqtt"
-	"github.com/stavily/stavily/hub/broker"
 	"github.com/stavily/stavily/protocol"
 )
 

@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stavily/stavily/broker"
 	"github.com/stavily/stavily/edge/mqtt"
-	"github.com/stavily/stavily/hub/broker"
 	"github.com/stavily/stavily/protocol"
 )
 
