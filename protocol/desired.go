@@ -14,6 +14,10 @@ type Desired struct {
 	Settings    Settings     `cbor:"7,keyasint" json:"settings"`
 	// Hosts are the steps of others' runs that this agent runs.
 	Hosts []Host `cbor:"8,keyasint,omitempty" json:"hosts,omitempty"`
+	// Revoked are digests of sealed releases that no agent runs or keeps, ascending, at most
+	// RevokedMax. They hold until a newer document is taken. A step may name one: then its
+	// assignment stands and does not run.
+	Revoked []Digest `cbor:"9,keyasint,omitempty" json:"revoked,omitempty"`
 }
 
 // ReleaseRef names a sealed release.

@@ -52,6 +52,8 @@ const (
 	StepsMax = 32
 	// MembersMax bounds the agents of a step's place.
 	MembersMax = 64
+	// RevokedMax bounds the revoked releases of one desired document: 35 kB of digests.
+	RevokedMax = 1024
 	// LabelsMax bounds the labels of one agent.
 	LabelsMax = 64
 	// FetchAheadMax bounds the chunks that one fetch request may ask for.

@@ -94,7 +94,7 @@ func TestReleaseIsWrittenOnce(t *testing.T) {
 		failed := r
 		failed.State, failed.Digest, failed.Size, failed.Artifacts = Failed, protocol.Digest{}, 0, nil
 		wants(t, PutRelease(tx, failed), protocol.CodeOK, "")
-		wants(t, Yank(tx, "fan", "1.0.0", true), protocol.CodeStale, "never published")
+		wants(t, SetState(tx, "fan", "1.0.0", Yanked), protocol.CodeStale, "never published")
 		if highest, err := Highest(tx, "fan"); highest != "" || err != nil {
 			t.Errorf("a failed release raised the highest version to %q (%v)", highest, err)
 		}
@@ -110,7 +110,7 @@ func TestReleaseIsWrittenOnce(t *testing.T) {
 		other.Digest = protocol.DigestOf([]byte("other"))
 		wants(t, PutRelease(tx, other), protocol.CodeExists, "raise the version")
 		wants(t, PutRelease(tx, failed), protocol.CodeExists, "raise the version")
-		wants(t, Yank(tx, "fan", "1.0.0", true), protocol.CodeOK, "")
+		wants(t, SetState(tx, "fan", "1.0.0", Yanked), protocol.CodeOK, "")
 		wants(t, PutRelease(tx, other), protocol.CodeExists, "yanked before")
 		if byDigest, err := ReleaseOf(tx, r.Digest); err != nil || byDigest.State != Yanked {
 			t.Errorf("by digest %+v, %v", byDigest, err)
@@ -179,7 +179,7 @@ func TestResolve(t *testing.T) {
 		for _, version := range []string{"1.2.0", "1.10.1", "1.9.0", "2.0.0", "2.1.0", "3.0.0-rc.1", "0.3.0"} {
 			wants(t, PutRelease(tx, releaseOf(version)), protocol.CodeOK, "")
 		}
-		wants(t, Yank(tx, "fan", "2.1.0", true), protocol.CodeOK, "")
+		wants(t, SetState(tx, "fan", "2.1.0", Yanked), protocol.CodeOK, "")
 		failed := releaseOf("2.2.0")
 		failed.State, failed.Digest = Failed, protocol.Digest{}
 		wants(t, PutRelease(tx, failed), protocol.CodeOK, "")
@@ -200,7 +200,7 @@ func TestResolve(t *testing.T) {
 			{"fan@2.1.0", "2.1.0 (yanked)", protocol.CodeNotFound},
 			{"fan@9", "3.0.0-rc.1, 2.2.0 (failed), 2.1.0 (yanked), 2.0.0, 1.10.1", protocol.CodeNotFound},
 			{"fan@", "", protocol.CodeBadInput},
-			{"fan@one", "name@^1.2", protocol.CodeBadInput},
+			{"fan@one", "such as 1.2.0, ^1.2", protocol.CodeBadInput},
 			{"Fan", "", protocol.CodeBadInput},
 			{"", "", protocol.CodeBadInput},
 			{"gone@1", "not registered", protocol.CodeNotFound},
@@ -218,7 +218,7 @@ func TestResolve(t *testing.T) {
 		if err != nil || len(all) != 8 || all[0].Version != "3.0.0-rc.1" || all[7].Version != "0.3.0" {
 			t.Errorf("all %d, %v", len(all), err)
 		}
-		wants(t, Yank(tx, "fan", "2.1.0", false), protocol.CodeOK, "")
+		wants(t, SetState(tx, "fan", "2.1.0", Published), protocol.CodeOK, "")
 		if r, err := Resolve(tx, "fan"); r.Version != "2.1.0" || err != nil {
 			t.Errorf("allowed again: %s, %v", r.Version, err)
 		}

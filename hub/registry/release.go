@@ -15,8 +15,9 @@ type State string
 // The states.
 const (
 	Published State = "published"
-	Failed    State = "failed" // a stage said no; may be tried again
-	Yanked    State = "yanked" // no new use; agents that hold it keep it
+	Failed    State = "failed"  // a stage said no; may be tried again
+	Yanked    State = "yanked"  // no new use; agents that hold it keep it
+	Revoked   State = "revoked" // no use: agents stop it and let go of it
 )
 
 // Release is what the books know of one version of a plugin. The sealed document and
@@ -158,23 +159,27 @@ func Releases(tx *store.Tx, plugin protocol.PluginName) ([]Release, error) {
 	return all, nil
 }
 
-// Yank ends or, with yanked false, allows again new use of a published release. The
-// error has CodeNotFound, or CodeStale for a release that failed.
-func Yank(tx *store.Tx, plugin protocol.PluginName, version string, yanked bool) error {
+// SetState publishes again, yanks or revokes a release that was published once. The error
+// has CodeNotFound, or CodeStale for a release that failed.
+func SetState(tx *store.Tx, plugin protocol.PluginName, version string, state State) error {
 	r, err := GetRelease(tx, plugin, version)
 	if err != nil {
 		return err
 	}
-	if r.State == Failed {
-		return protocol.Errorf(protocol.CodeStale, "yank %s@%s: never published", plugin, version)
-	}
-	state := Published
-	if yanked {
-		state = Yanked
+	if r.State == Failed || state == Failed {
+		return protocol.Errorf(protocol.CodeStale, "%s@%s: never published: it is not %s", plugin, version, state)
 	}
 	_, err = tx.Exec("UPDATE release SET state = ? WHERE plugin = ? AND version = ?", string(state), plugin,
 		version)
 	return err
+}
+
+// Revocations returns the digests of the releases that are revoked, ascending.
+func Revocations(tx *store.Tx) ([]protocol.Digest, error) {
+	rows, err := tx.Query("SELECT digest FROM release WHERE state = ? ORDER BY digest", string(Revoked))
+	return store.Collect(rows, err, func(row store.Scanner) (d protocol.Digest, err error) {
+		return d, row.Scan(store.DigestColumn{To: &d})
+	})
 }
 
 func withArtifacts(tx *store.Tx, r Release, err error) (Release, error) {

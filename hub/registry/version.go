@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stavily/stavily/hub/store"
+	"github.com/stavily/stavily/hub/version"
 	"github.com/stavily/stavily/protocol"
 
 	"github.com/Masterminds/semver/v3"
@@ -42,6 +43,19 @@ func PinTag(tx *store.Tx, p Pin, now time.Time) error {
 	return nil
 }
 
+// Pins returns the tag objects that the tags of a repository are known to mean, by tag.
+func Pins(tx *store.Tx, repository string) (map[string]string, error) {
+	rows, err := tx.Query("SELECT tag, tag_object FROM tag_pin WHERE repository = ?", repository)
+	all, err := store.Collect(rows, err, func(row store.Scanner) (p Pin, err error) {
+		return p, row.Scan(&p.Tag, &p.TagObject)
+	})
+	out := make(map[string]string, len(all))
+	for _, p := range all {
+		out[p.Tag] = p.TagObject
+	}
+	return out, err
+}
+
 func movedError(p Pin, was, is string) error {
 	return protocol.Errorf(protocol.CodeExists, "tag %s of %s moved: was %s is now %s", p.Tag, p.Repository,
 		short(was), short(is))
@@ -51,8 +65,8 @@ func short(id string) string { return id[:min(12, len(id))] }
 
 // CheckVersion refuses, with CodeStale, a version below the highest that the plugin
 // ever published, unless older are allowed (O-05).
-func CheckVersion(tx *store.Tx, plugin protocol.PluginName, version string, allowOlder bool) error {
-	v, err := parseVersion(version)
+func CheckVersion(tx *store.Tx, plugin protocol.PluginName, asked string, allowOlder bool) error {
+	v, err := parseVersion(asked)
 	if err != nil {
 		return protocol.Errorf(protocol.CodeBadInput, "plugin %q: %w", plugin, err)
 	}
@@ -66,7 +80,7 @@ func CheckVersion(tx *store.Tx, plugin protocol.PluginName, version string, allo
 	}
 	if v.LessThan(top) {
 		return protocol.Errorf(protocol.CodeStale, "plugin %q: version %s is below %s, which was published before",
-			plugin, version, highest)
+			plugin, asked, highest)
 	}
 	return nil
 }
@@ -81,8 +95,8 @@ func Highest(tx *store.Tx, plugin protocol.PluginName) (string, error) {
 	return highest, err
 }
 
-func raise(tx *store.Tx, plugin protocol.PluginName, version *semver.Version) error {
-	err := CheckVersion(tx, plugin, version.Original(), false)
+func raise(tx *store.Tx, plugin protocol.PluginName, to *semver.Version) error {
+	err := CheckVersion(tx, plugin, to.Original(), false)
 	if protocol.CodeOf(err) == protocol.CodeStale {
 		return nil // the caller allowed an older one
 	}
@@ -90,27 +104,22 @@ func raise(tx *store.Tx, plugin protocol.PluginName, version *semver.Version) er
 		return err
 	}
 	_, err = tx.Exec(`INSERT INTO plugin_highest (plugin, version) VALUES (?, ?)
-		ON CONFLICT (plugin) DO UPDATE SET version = excluded.version`, plugin, version.Original())
+		ON CONFLICT (plugin) DO UPDATE SET version = excluded.version`, plugin, to.Original())
 	return err
 }
 
 // Resolve returns the newest published release that ref asks for: "name" (the newest),
-// "name@1", "name@^1.2" or "name@1.2.0". Pre-releases are taken only when ref names
-// one. The error has CodeBadInput for a bad ref and CodeNotFound with the versions that
-// there are.
+// "name@1", "name@^1.2", "name@1.2.0" or "name@beta". Pre-releases are taken only when ref
+// names one, or their channel. The error has CodeBadInput for a bad ref and CodeNotFound
+// with the versions that there are.
 func Resolve(tx *store.Tx, ref string) (Release, error) {
-	name, wish, some := strings.Cut(ref, "@")
-	if !some {
-		wish = "*"
+	name, want, err := version.Cut(ref)
+	if err != nil {
+		return Release{}, err
 	}
 	plugin := protocol.PluginName(name)
 	if err := plugin.Check(); err != nil {
 		return Release{}, protocol.Errorf(protocol.CodeBadInput, "%q: %w", ref, err)
-	}
-	want, err := semver.NewConstraint(wish)
-	if err != nil {
-		return Release{}, protocol.Errorf(protocol.CodeBadInput,
-			"%q: versions %q: %w; write name, name@1, name@^1.2 or name@1.2.0", ref, wish, err)
 	}
 	if _, err := GetPlugin(tx, plugin); err != nil {
 		return Release{}, err
@@ -122,7 +131,7 @@ func Resolve(tx *store.Tx, ref string) (Release, error) {
 	}
 	sortReleases(all)
 	for _, r := range all {
-		if v, err := parseVersion(r.Version); err == nil && r.State == Published && want.Check(v) {
+		if r.State == Published && want.Takes(r.Version) {
 			return withArtifacts(tx, r, nil)
 		}
 	}

@@ -71,6 +71,20 @@ type Options struct {
 
 // Tags lists the remote's tags that are versions, lowest first. It fetches no object.
 func Tags(ctx context.Context, url string, opt Options) (names []string, err error) {
+	all, err := TagObjects(ctx, url, opt)
+	for _, t := range all {
+		names = append(names, t.Name)
+	}
+	return names, err
+}
+
+// TagObject is a tag with the ID of the object that it names, 40 hex digits.
+type TagObject struct {
+	Name, Object string
+}
+
+// TagObjects is Tags with what each of them names now.
+func TagObjects(ctx context.Context, url string, opt Options) (tags []TagObject, err error) {
 	defer rescue(&err)
 	opt.Limits = opt.Limits.filled()
 	ctx, cancel := context.WithTimeout(ctx, opt.Limits.Time)
@@ -84,13 +98,13 @@ func Tags(ctx context.Context, url string, opt Options) (names []string, err err
 	if err != nil {
 		return nil, fmt.Errorf("tags %s: %w", shown(url), because(ctx, err))
 	}
-	for name := range all {
+	for name, id := range all {
 		if isVersion(name) {
-			names = append(names, name)
+			tags = append(tags, TagObject{name, id.String()})
 		}
 	}
-	slices.SortFunc(names, compareVersions)
-	return names, nil
+	slices.SortFunc(tags, func(s, t TagObject) int { return compareVersions(s.Name, t.Name) })
+	return tags, nil
 }
 
 // Fetch brings the signed tag ref and the files it names. The signature is not judged here; see VerifyTag.

@@ -5,12 +5,10 @@ package workflow
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
-	"github.com/Masterminds/semver/v3"
-
 	"github.com/stavily/stavily/hub/document"
+	"github.com/stavily/stavily/hub/version"
 	"github.com/stavily/stavily/protocol"
 )
 
@@ -24,7 +22,9 @@ type Workflow struct {
 	CatchUp protocol.CatchUp
 	If      protocol.Raw // an encoded condition over the event; nil for none
 	Rollout *Rollout     // nil: a change goes to all at once
-	Text    []byte       // as written
+	// Automatic: the hub moves it to newer releases by itself, as far as its ranges allow.
+	Automatic bool
+	Text      []byte // as written
 
 	doc *document.Document
 }
@@ -45,7 +45,7 @@ type Step struct {
 }
 
 // PluginRef is a plugin with the versions of it that serve: "name", "name@1",
-// "name@^1.2", "name@1.2.0".
+// "name@^1.2", "name@1.2.0", or one of version.Channels: "name@beta".
 type PluginRef struct {
 	Name  protocol.PluginName
 	Range string // empty for any
@@ -61,17 +61,12 @@ func (r PluginRef) String() string {
 
 // ParsePluginRef reads a reference. The error has CodeBadInput or CodeBadName.
 func ParsePluginRef(s string) (PluginRef, error) {
-	name, versions, ranged := strings.Cut(s, "@")
-	ref := PluginRef{Name: protocol.PluginName(name), Range: versions}
-	if err := ref.Name.Check(); err != nil {
+	name, versions, err := version.Cut(s)
+	ref := PluginRef{Name: protocol.PluginName(name), Range: versions.String()}
+	if err != nil {
 		return ref, err
 	}
-	if _, err := semver.NewConstraint(versions); ranged && err != nil {
-		return ref, protocol.Errorf(protocol.CodeBadInput,
-			"plugin %q: %q is no version or range such as 1.2.0, 1 or ^1.2",
-			name, versions)
-	}
-	return ref, nil
+	return ref, ref.Name.Check()
 }
 
 // StepsInOrder returns the steps in the order in which a run takes them.
@@ -100,6 +95,7 @@ type written struct {
 	Outputs  []writtenStep   `json:"outputs"`
 	CatchUp  string          `json:"catch-up"`
 	Rollout  *writtenRollout `json:"rollout"`
+	Update   string          `json:"update"`
 }
 
 type writtenStep struct {
@@ -143,6 +139,9 @@ func Parse(name string, text []byte) (*Workflow, error) {
 	}
 	if w.Rollout, err = w.rollout(in.Rollout); err != nil {
 		return nil, err
+	}
+	if w.Automatic = in.Update == "automatic"; !w.Automatic && in.Update != "" && in.Update != "manual" {
+		return nil, w.Errorf("update", "%q: want manual or automatic", in.Update)
 	}
 	if err := w.steps(&in); err != nil {
 		return nil, err
