@@ -102,6 +102,11 @@ func (ca *CA) Server(now time.Time) (tls.Certificate, error) {
 // Issue makes the client certificate of the agent at a for the key of csr (PKCS #10,
 // DER), which must be ECDSA P-256 and signed by itself. The names in csr are ignored.
 func (ca *CA) Issue(csr []byte, a protocol.Address, now time.Time) (*x509.Certificate, error) {
+	return ca.issue(csr, a, now, false)
+}
+
+// issue is Issue, also for a gateway: its certificate serves for neighbours of its site too.
+func (ca *CA) issue(csr []byte, a protocol.Address, now time.Time, gateway bool) (*x509.Certificate, error) {
 	req, err := x509.ParseCertificateRequest(csr)
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeBadMessage, "certificate request of %s: %w", a, err)
@@ -115,11 +120,16 @@ func (ca *CA) Issue(csr []byte, a protocol.Address, now time.Time) (*x509.Certif
 			"got %s",
 			a, req.PublicKeyAlgorithm)
 	}
-	der, err := sign(&x509.Certificate{
+	template := &x509.Certificate{
 		Subject: pkix.Name{CommonName: string(a.Agent)}, URIs: []*url.URL{protocol.IdentityURI(a)},
 		NotAfter: now.Add(agentLife), KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}, ca.Certificate, key, ca.key)
+	}
+	if gateway {
+		template.DNSNames = []string{protocol.GatewayServerName(a.Site)}
+		template.ExtKeyUsage = append(template.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
+	}
+	der, err := sign(template, ca.Certificate, key, ca.key)
 	if err != nil {
 		return nil, fmt.Errorf("certificate of %s: %w", a, err)
 	}

@@ -22,7 +22,7 @@ import (
 func (h *Hub) NewToken(now time.Time, wish api.NewToken) (t protocol.JoinToken, err error) {
 	err = h.Operate(func(tx *store.Tx) error {
 		t, err = fleet.NewToken(tx, fleet.TokenSpec{
-			Site: wish.Site, Agent: wish.Agent, Count: wish.Count, TTL: wish.TTL,
+			Site: wish.Site, Agent: wish.Agent, Count: wish.Count, TTL: wish.TTL, Gateway: wish.Gateway,
 		}, rand.Reader, now)
 		t.CA = h.ca.Digest()
 		return err
@@ -62,13 +62,13 @@ func (h *Hub) enrol(tx *store.Tx, now time.Time, req protocol.JoinRequest) (prot
 	if err != nil {
 		return none, err
 	}
-	cert, err := h.ca.Issue(req.CSR, a, now)
+	cert, err := h.ca.issue(req.CSR, a, now, token.Gateway)
 	if err != nil {
 		return none, err
 	}
 	epoch, err := fleet.Enrol(tx, fleet.Enrolment{
 		Address: a, Device: req.Device, Identity: identityOf(cert),
-		Time: now,
+		Time: now, Gateway: token.Gateway,
 	})
 	if err != nil {
 		return none, err
@@ -119,7 +119,7 @@ func (h *Hub) renew(tx *store.Tx, now time.Time, req protocol.JoinRequest,
 		return none, protocol.Errorf(protocol.CodeRefused, "renew: agent %s: the certificate is of another "+
 			"device; join again with a token", a)
 	}
-	cert, err := h.ca.Issue(req.CSR, a, now)
+	cert, err := h.ca.issue(req.CSR, a, now, agent.Gateway)
 	if err != nil {
 		return none, err
 	}
@@ -172,6 +172,7 @@ func (h *Hub) Remove(now time.Time, name protocol.AgentName) (gone fleet.Agent, 
 		}
 		h.forget(gone.Address)
 		delete(h.epochs, gone.Address)
+		h.carries.forget(gone.Address)
 		h.intake.Reset() // it remembers the lanes; nothing waits in it while an operator's wish is done
 		if err := errors.Join(fleet.Remove(tx, name), runs.Forget(tx, name), forgetSecrets(tx, name),
 			forgetRecording(tx, name)); err != nil {

@@ -111,6 +111,7 @@ func (s *server) routes() http.Handler {
 	handle("GET", api.PathAgent, s.showAgent)
 	handle("PATCH", api.PathAgent, s.labelAgent)
 	handle("DELETE", api.PathAgent, s.removeAgent)
+	handle("POST", api.PathGateway, s.setGateway)
 	handle("POST", api.PathAdopt, s.adopt)
 	handle("POST", api.PathTokens, s.newToken)
 	handle("POST", api.PathRecording, s.orderRecording)

@@ -42,6 +42,7 @@ type Hub struct {
 	intake  *runs.Intake
 	waiting int
 	epochs  map[protocol.Address]uint64 // of the enrolments that were asked for; see Remove
+	carries carries
 	prune   time.Time
 	look    time.Time // at the rollouts
 	still   bool      // there are none that could go on
@@ -67,7 +68,7 @@ func New(cfg Config, d Deps) *Hub {
 	h := &Hub{
 		cfg: cfg, log: d.Log, books: d.Books, files: d.Files, keys: d.Keys, ca: d.CA,
 		link: d.Link, intake: d.Intake, waiting: waitingMax, epochs: map[protocol.Address]uint64{},
-		read: map[string]read{},
+		carries: newCarries(), read: map[string]read{},
 	}
 	if h.intake == nil {
 		h.intake, h.waiting = runs.NewIntake(), 0
@@ -109,7 +110,7 @@ func poison(err error) bool {
 func (h *Hub) handle(now time.Time, from protocol.Address, kind protocol.Kind, payload []byte) error {
 	switch kind {
 	case protocol.UpPresence:
-		return decoded(payload, func(p protocol.Presence) error { return h.presence(now, from, p) })
+		return decoded(payload, func(p protocol.Presence) error { return h.presence(from, fleet.Said{Presence: p, At: now}) })
 	case protocol.UpReported:
 		return decoded(payload, func(r protocol.Reported) error { return h.reported(now, from, r) })
 	case protocol.UpRecords:
@@ -120,6 +121,8 @@ func (h *Hub) handle(now time.Time, from protocol.Address, kind protocol.Kind, p
 		return decoded(payload, func(w protocol.Hop) error { return h.hop(from, w) })
 	case protocol.UpSecrets:
 		return decoded(payload, func(w protocol.SecretsWish) error { return h.wish(from, w) })
+	case protocol.UpCarried:
+		return decoded(payload, func(c protocol.Carried) error { return h.carried(now, from, c) })
 	case protocol.UpRecord:
 		return decoded(payload, func(p protocol.RecordPart) error { return h.recordPart(from, p) })
 	default:
@@ -135,17 +138,21 @@ func decoded[T any](payload []byte, use func(T) error) error {
 	return use(v)
 }
 
-func (h *Hub) presence(now time.Time, from protocol.Address, p protocol.Presence) error {
+func (h *Hub) presence(from protocol.Address, p fleet.Said) error {
 	return h.write(func(tx *store.Tx) error {
-		if err := fleet.SetPresence(tx, from, p, now); err != nil {
+		news, err := fleet.SetPresenceBy(tx, from, p)
+		if err != nil {
 			return err
 		}
-		if !p.Online {
-			return nil
+		if news {
+			err = h.goesBy(tx, from, p)
+		}
+		if err != nil || !p.Online {
+			return err
 		}
 		agent, err := fleet.Get(tx, from.Agent)
 		if err == nil {
-			h.hint(now, &agent)
+			h.hint(p.At, &agent)
 		}
 		return err
 	})
@@ -259,8 +266,9 @@ func (h *Hub) send(to protocol.Address, kind protocol.Kind, v any) {
 	m := protocol.Message{
 		Topic: protocol.Topic(to, kind), Payload: protocol.MustMarshal(v), Retained: protocol.MayRetain(kind),
 	}
+	way := h.carries.way(to, m)
 	h.after = append(h.after, func() {
-		if err := h.link.Send(m); err != nil {
+		if err := h.link.Send(way); err != nil {
 			h.log.Debug("not sent", slog.String("topic", m.Topic), slog.String("error", err.Error()))
 		}
 	})

@@ -187,6 +187,11 @@ func samples() []sample {
 		{"record-order-have", "the hub has two parts", RecordOrder{Epoch: 2, ID: 77, Have: 2}},
 		{"record-part", "a small recording whole", RecordPart{Epoch: 2, ID: 77, Size: 3, Data: []byte("abc")}},
 		{"record-part-refused", "the device allows none", RecordPart{Epoch: 2, ID: 77, Error: Errorf(CodeRefused, "no recordings")}},
+		{"carried", "a gateway passes on what a neighbour said", Carried{
+			Agent: "pump", Kind: UpPresence, Payload: MustMarshal(Presence{Online: true, Boot: 7, Session: 3}),
+		}},
+		{"uplink", "a gateway reaches the hub", Uplink{Up: true}},
+		{"uplink-cut", "and does not", Uplink{}},
 		{"probe", "goes up and comes down", Probe{Nonce: 1 << 40}},
 		{"join-request", "with a token", JoinRequest{
 			TokenID: []byte("12345678"), Secret: []byte("0123456789abcdef"), Address: berlin, CSR: []byte{0x30, 0},

@@ -10,8 +10,9 @@ import (
 //	m/<site>/<agent>/u/<kind>    what one agent says; it alone may send there
 //	m/<site>/<agent>/d/<kind>    what one agent hears; the hub alone may send there
 //
-// Kinds up: presence (retained, also the Will), reported, records, fetch, secrets, hop, record, probe.
-// Kinds down: hint (retained), ack, chunk, secrets, hop, record, probe.
+// Kinds up: presence (retained, also the Will), reported, records, fetch, secrets, hop, record,
+// carried, probe. Kinds down: hint (retained), ack, chunk, secrets, hop, record, carried, uplink,
+// probe.
 //
 // May is the whole access list. The broker asks it for every publish, Will and
 // subscription; nothing else grants anything.
@@ -29,6 +30,7 @@ const (
 	UpSecrets   Kind = "u/secrets"  // SecretsWish
 	UpHop       Kind = "u/hop"      // Hop, to another agent
 	UpRecord    Kind = "u/record"   // RecordPart
+	UpCarried   Kind = "u/carried"  // Carried, by a gateway
 	UpProbe     Kind = "u/probe"    // Probe
 	DownHint    Kind = "d/hint"     // Hint, retained
 	DownAck     Kind = "d/ack"      // LaneAck
@@ -36,12 +38,14 @@ const (
 	DownSecrets Kind = "d/secrets"  // SecretsReply
 	DownHop     Kind = "d/hop"      // Hop, from another agent
 	DownRecord  Kind = "d/record"   // RecordOrder
+	DownCarried Kind = "d/carried"  // Carried, to a gateway
+	DownUplink  Kind = "d/uplink"   // Uplink, by a gateway
 	DownProbe   Kind = "d/probe"    // Probe, as the agent sent it
 )
 
 var kinds = [...]Kind{
-	UpPresence, UpReported, UpRecords, UpFetch, UpSecrets, UpHop, UpRecord, UpProbe,
-	DownHint, DownAck, DownChunk, DownSecrets, DownHop, DownRecord, DownProbe,
+	UpPresence, UpReported, UpRecords, UpFetch, UpSecrets, UpHop, UpRecord, UpCarried, UpProbe,
+	DownHint, DownAck, DownChunk, DownSecrets, DownHop, DownRecord, DownCarried, DownUplink, DownProbe,
 }
 
 // Up reports whether agents send this kind.

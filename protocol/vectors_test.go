@@ -26,7 +26,8 @@ var decoders = map[string]func([]byte) (any, error){
 	"SecretsWish": message1[SecretsWish], "SecretsReply": message1[SecretsReply],
 	"SecretSet": document[SecretSet], "SecretList": document[SecretList],
 	"FetchRequest": message1[FetchRequest], "Chunk": message1[Chunk], "Hop": message1[Hop],
-	"Probe":       message1[Probe],
+	"Probe":   message1[Probe],
+	"Carried": message1[Carried], "Uplink": message1[Uplink],
 	"JoinRequest": message1[JoinRequest], "JoinReply": message1[JoinReply],
 	"Release": document[Release], "Desired": document[Desired], "Keyring": document[Keyring], "Moment": document[Moment],
 	"sealed Desired": func(b []byte) (any, error) {

@@ -31,6 +31,7 @@ const (
 	PathRollout   = "/v1/rollouts/{x}"          // GET: Rollout; POST Steer: Rollout
 	PathAgents    = "/v1/agents"                // GET: []fleet.Agent
 	PathAgent     = "/v1/agents/{x}"            // GET: AgentShown; PATCH Labels: fleet.Agent; DELETE
+	PathGateway   = "/v1/agents/{x}/gateway"    // POST Gateway: fleet.Agent
 	PathAdopt     = "/v1/adopt"                 // POST Adopt: []AgentChange
 	PathTokens    = "/v1/tokens"                // POST NewToken: Token
 	PathRuns      = "/v1/runs"                  // GET ?workflow&agent&status&limit: []runs.Run
@@ -174,12 +175,19 @@ type Labels struct {
 	Labels map[string]string `json:"labels"`
 }
 
+// Gateway says whether an agent may carry for its site.
+type Gateway struct {
+	On bool `json:"on"`
+}
+
 // NewToken asks for a join token.
 type NewToken struct {
 	Site  protocol.Site      `json:"site"`
 	Agent protocol.AgentName `json:"agent,omitempty"` // empty: the agent says its name
 	Count int                `json:"count"`           // agents that may join with it; 0 means 1
 	TTL   time.Duration      `json:"ttl"`             // ns; 0 means an hour
+	// Gateway makes who joins with it a gateway of the site.
+	Gateway bool `json:"gateway,omitempty"`
 }
 
 // Token is a join token, shown once.

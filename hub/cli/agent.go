@@ -19,7 +19,7 @@ import (
 func agentCommand(c *connection) *cobra.Command {
 	cmd := &cobra.Command{Use: "agent", Short: "List, show, label and remove agents, and let new ones join"}
 	cmd.AddCommand(agentList(c), agentShow(c), agentLabel(c), agentAdopt(c), agentRemove(c), agentToken(c),
-		agentRecord(c))
+		agentRecord(c), agentGateway(c))
 	return cmd
 }
 
@@ -49,6 +49,8 @@ func stateOf(a *api.Agent) string {
 		return "revoked"
 	case a.Ahead():
 		return "ahead of the books"
+	case a.Presence.Online && a.Presence.Via != "":
+		return "online by gateway " + string(a.Presence.Via)
 	case a.Presence.Online:
 		return "online"
 	default:
@@ -98,6 +100,9 @@ func showAgent(w io.Writer, shown api.AgentShown) {
 	row(w, "enrolled", when(a.Enrolled), fmt.Sprintf("epoch %d", a.Epoch))
 	row(w, "certificate", a.Identity.Serial, "until "+when(a.Identity.NotAfter))
 	row(w, "device", a.Device.Platform, a.Device.Engine, "stavily-edge "+a.Device.Version, a.Device.Kernel)
+	if a.Gateway {
+		row(w, "gateway", gatewayText(&a))
+	}
 	row(w, "native", nativeText(a.Device.Native))
 	row(w, "labels", labelText(a.AllLabels()))
 	row(w, "desired", fmt.Sprintf("revision %d", a.Desired.Revision), a.Desired.Digest.Short(),
@@ -219,6 +224,7 @@ func agentToken(c *connection) *cobra.Command {
 	cmd.Flags().StringVar((*string)(&in.Site), "site", "", "the site of the agents (required)")
 	cmd.Flags().StringVar((*string)(&in.Agent), "name", "", "the one name that it is for")
 	cmd.Flags().IntVar(&in.Count, "count", 1, "how many agents may join with it")
+	cmd.Flags().BoolVar(&in.Gateway, "gateway", false, "who joins with it is a gateway of the site")
 	cmd.Flags().DurationVar(&in.TTL, "ttl", time.Hour, "how long it lasts")
 	_ = cmd.MarkFlagRequired("site")
 	return cmd

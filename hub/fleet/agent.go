@@ -23,6 +23,7 @@ type Agent struct {
 	Identity Identity           `json:"identity"`
 	Enrolled time.Time          `json:"enrolled"`
 	Revoked  bool               `json:"revoked"`
+	Gateway  bool               `json:"gateway,omitempty"` // it may carry for its site
 	Presence Presence           `json:"presence"`
 	LastSeen time.Time          `json:"last_seen"` // when the hub heard of it last
 	Reported *protocol.Reported `json:"reported,omitempty"`
@@ -38,10 +39,12 @@ type Identity struct {
 
 // Presence is whether an agent is connected, and since when.
 type Presence struct {
-	Online  bool      `json:"online"`
-	Boot    uint64    `json:"boot"`
-	Session uint64    `json:"session"`
-	Since   time.Time `json:"since"`
+	Online  bool   `json:"online"`
+	Boot    uint64 `json:"boot"`
+	Session uint64 `json:"session"`
+	// Via is the gateway by which it is, or was; empty for its own line.
+	Via   protocol.AgentName `json:"via,omitempty"`
+	Since time.Time          `json:"since"`
 }
 
 // Label returns the value that holds for key: the operator's, or else the device's.
@@ -81,7 +84,7 @@ func (a *Agent) Ahead() bool {
 const agentColumns = `name, site, epoch, device, key_fingerprint, cert_serial, cert_not_after, enrolled,
 	revoked,
 	online, boot, session, since, last_seen, reported, desired_revision, desired_digest, desired_size,
-	desired_issued, desired_content`
+	desired_issued, desired_content, gateway, via`
 
 // Get returns the agent of that name; CodeNotFound when there is none.
 func Get(tx *store.Tx, name protocol.AgentName) (Agent, error) {
@@ -146,7 +149,7 @@ func scanAgent(row store.Scanner) (Agent, error) {
 	err := row.Scan(&a.Address.Agent, &a.Address.Site, &epoch, &device, &a.Identity.KeyFingerprint,
 		&a.Identity.Serial, &notAfter, &enrolled, &a.Revoked, &a.Presence.Online, &boot, &session, &since, &seen,
 		&reported, &revision, store.DigestColumn{To: &a.Desired.Digest}, &a.Desired.Size, &issued,
-		store.DigestColumn{To: &a.Desired.Content})
+		store.DigestColumn{To: &a.Desired.Content}, &a.Gateway, &a.Presence.Via)
 	if err != nil {
 		return Agent{}, err
 	}

@@ -15,6 +15,7 @@ type Enrolment struct {
 	Identity Identity
 	Labels   map[string]string // the operator's first; may be nil
 	Time     time.Time
+	Gateway  bool // it may carry for its site
 }
 
 // Enrol adds an agent and returns the epoch of its enrolment: one above that of any
@@ -45,10 +46,10 @@ func Enrol(tx *store.Tx, e Enrolment) (epoch uint64, err error) {
 	at := store.Millis(e.Time)
 	_, err = tx.Exec(`INSERT INTO agent (name, site, epoch, device, key_fingerprint, cert_serial, cert_not_after,
 		enrolled, revoked, online, boot, session, since, last_seen, reported_boot, reported_sequence,
-		desired_revision, desired_size, desired_issued)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, ?, ?, 0, 0, 0, 0, 0)`,
+		desired_revision, desired_size, desired_issued, gateway)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, ?, ?, 0, 0, 0, 0, 0, ?)`,
 		name, e.Address.Site, store.Signed(epoch), protocol.MustMarshal(e.Device), e.Identity.KeyFingerprint,
-		e.Identity.Serial, store.Millis(e.Identity.NotAfter), at, at, at)
+		e.Identity.Serial, store.Millis(e.Identity.NotAfter), at, at, at, e.Gateway)
 	if err != nil {
 		return 0, err
 	}

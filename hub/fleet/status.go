@@ -14,17 +14,28 @@ import (
 // nothing: the late Will of a lost connection never ends the next one. The error has
 // CodeNotFound for an agent that is not enrolled at that address.
 func SetPresence(tx *store.Tx, from protocol.Address, p protocol.Presence, now time.Time) error {
-	held, err := stateOf(tx, from)
-	if err != nil {
-		return err
-	}
-	if !held.presence.before(p) {
-		return nil
-	}
-	_, err = tx.Exec(`UPDATE agent SET online = ?, boot = ?, session = ?, since = ?, last_seen = ? WHERE
-		name = ?`,
-		p.Online, store.Signed(p.Boot), store.Signed(p.Session), store.Millis(now), store.Millis(now), from.Agent)
+	_, err := SetPresenceBy(tx, from, Said{Presence: p, At: now})
 	return err
+}
+
+// Said is a Presence with how it came.
+type Said struct {
+	protocol.Presence
+	Via protocol.AgentName // the gateway that carried it; empty for the agent's own line
+	At  time.Time
+}
+
+// SetPresenceBy is SetPresence of what a gateway may have carried. It returns whether it was
+// news.
+func SetPresenceBy(tx *store.Tx, from protocol.Address, p Said) (news bool, err error) {
+	held, err := stateOf(tx, from)
+	if err != nil || !held.presence.before(p.Presence) {
+		return false, err
+	}
+	at := store.Millis(p.At)
+	_, err = tx.Exec(`UPDATE agent SET online = ?, boot = ?, session = ?, since = ?, last_seen = ?, via = ?
+		WHERE name = ?`, p.Online, store.Signed(p.Boot), store.Signed(p.Session), at, at, p.Via, from.Agent)
+	return err == nil, err
 }
 
 // SetReported keeps what an agent says of itself, and its device and the device's own

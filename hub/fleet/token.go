@@ -19,6 +19,7 @@ type Token struct {
 	Uses    int                `json:"uses"`            // that are left
 	Expires time.Time          `json:"expires"`
 	Created time.Time          `json:"created"`
+	Gateway bool               `json:"gateway,omitempty"` // who joins with it may carry for the site
 }
 
 // TokenSpec says what a new token is good for.
@@ -27,6 +28,8 @@ type TokenSpec struct {
 	Agent protocol.AgentName // empty for any name
 	Count int                // uses; 1 to TokenUsesMax
 	TTL   time.Duration
+	// Gateway makes who joins with it a gateway.
+	Gateway bool
 }
 
 // TokenUsesMax bounds the uses of one token.
@@ -46,9 +49,10 @@ func NewToken(tx *store.Tx, spec TokenSpec, random io.Reader, now time.Time) (pr
 	}
 	t := protocol.JoinToken{ID: b[:8], Secret: b[8:]}
 	sum := sha256.Sum256(t.Secret)
-	_, err := tx.Exec(`INSERT INTO join_token (id, secret, site, agent, uses, expires, created)
-		VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		t.ID, sum[:], spec.Site, spec.Agent, spec.Count, store.Millis(now.Add(spec.TTL)), store.Millis(now))
+	_, err := tx.Exec(`INSERT INTO join_token (id, secret, site, agent, uses, expires, created, gateway)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		t.ID, sum[:], spec.Site, spec.Agent, spec.Count, store.Millis(now.Add(spec.TTL)), store.Millis(now),
+		spec.Gateway)
 	if err != nil {
 		return none, err
 	}
@@ -104,7 +108,7 @@ func UseToken(tx *store.Tx, id, secret []byte, now time.Time) (Token, error) {
 	return t, err
 }
 
-const tokenColumns = "id, site, agent, uses, expires, created"
+const tokenColumns = "id, site, agent, uses, expires, created, gateway"
 
 // Tokens returns all tokens, the newest first.
 func Tokens(tx *store.Tx) ([]Token, error) {
@@ -130,7 +134,7 @@ func DropOldTokens(tx *store.Tx, then time.Time) (int64, error) {
 func scanToken(row store.Scanner) (Token, error) {
 	var t Token
 	var expires, created int64
-	err := row.Scan(&t.ID, &t.Site, &t.Agent, &t.Uses, &expires, &created)
+	err := row.Scan(&t.ID, &t.Site, &t.Agent, &t.Uses, &expires, &created, &t.Gateway)
 	t.Expires, t.Created = store.Time(expires), store.Time(created)
 	return t, err
 }
