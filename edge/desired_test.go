@@ -345,7 +345,11 @@ func TestFetchResumes(t *testing.T) {
 			return
 		}
 		w.offline()
-		have, _, _ := w.disk.Chunks(protocol.DigestOf(body))
+		held, whole, _ := w.disk.Chunks(protocol.DigestOf(body), int64(len(body)))
+		have := held.Count()
+		if whole {
+			have = protocol.ChunkCount(int64(len(body)))
+		}
 		if have < kept {
 			t.Fatalf("cut %d: %d chunks, %d were here", cut, have, kept)
 		}
@@ -355,6 +359,51 @@ func TestFetchResumes(t *testing.T) {
 		}
 	}
 	t.Fatalf("not fetched after 100 cuts: %d chunks", kept)
+}
+
+// Chunks come late, out of order or never: each is kept where it belongs, and asked for are
+// only those that are missing.
+func TestFetchOutOfOrder(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.FetchAhead = protocol.FetchAheadMax
+	body := make([]byte, 20*protocol.ChunkSize)
+	for i := range body {
+		body[i] = byte(i >> 16)
+	}
+	artifact := w.hub.publish("tick", protocol.Trigger, "1.0.0", body)
+	w.hub.publish("work", protocol.Action, "1.0.0", []byte("work"))
+	w.hub.publish("tell", protocol.Output, "1.0.0", []byte("tell"))
+	w.boot()
+	lost := map[uint32]int{}
+	w.hub.spoil = func(c *protocol.Chunk) {
+		if c.Size == int64(len(body)) && c.Index%3 == 1 && lost[c.Index] == 0 {
+			lost[c.Index]++
+			c.Digest = protocol.Digest{}
+		}
+	}
+	w.hub.shuffle = true
+	w.hub.deploy(w.hub.desired(1, w.hub.workflow("w")))
+	w.online()
+	w.pass(5 * time.Minute)
+	if s := w.agent.Status(); s.Revision != 1 {
+		t.Fatalf("revision %d, want 1: %+v", s.Revision, s.Refused)
+	}
+	asked := map[uint32]int{}
+	for _, req := range w.hub.fetches {
+		for i := req.First; req.Digest == protocol.DigestOf(body) && i < req.First+req.Count; i++ {
+			if req.Wants(i) {
+				asked[i]++
+			}
+		}
+	}
+	if len(lost) != 7 {
+		t.Fatalf("%d chunks were lost, want 7: %s tested nothing", len(lost), artifact.Plugin)
+	}
+	for i := range uint32(20) {
+		if asked[i] != 1+lost[i] {
+			t.Errorf("chunk %d was asked for %d times, want %d", i, asked[i], 1+lost[i])
+		}
+	}
 }
 
 // A newer revision takes the place of one that never arrives (complaint 7).
@@ -388,7 +437,7 @@ func TestKeepsTwoGenerations(t *testing.T) {
 		w.pass(time.Minute)
 	}
 	for i, d := range artifacts {
-		_, whole, _ := w.disk.Chunks(d)
+		_, whole, _ := w.disk.Chunks(d, 100)
 		if want := i >= 2; whole != want {
 			t.Errorf("artifact of revision %d is here: %v, want %v", 6+i, whole, want)
 		}

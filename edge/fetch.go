@@ -2,6 +2,7 @@ package edge
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/stavily/stavily/protocol"
@@ -19,14 +20,14 @@ type file struct {
 	chunks []protocol.Digest
 }
 
-// fetch is the one file under way. The device sets the pace: it asks for a few
-// chunks, keeps them and asks on; after a cut it goes on where the disk ends.
+// fetch is the one file under way. The device sets the pace: it asks for a few chunks,
+// keeps them wherever they belong and asks on for what is missing.
 type fetch struct {
 	file  file
-	have  uint32
-	asked uint32    // below this index everything was asked for
-	at    time.Time // when what was asked for is late
-	hold  time.Time // no question before
+	have  protocol.Bitmap
+	asked protocol.Bitmap // for these, and they are not here
+	at    time.Time       // when what was asked for is late
+	hold  time.Time       // no question before
 	tries int
 	bad   int
 }
@@ -34,7 +35,7 @@ type fetch struct {
 // need reports whether a file is here, whole and verified; if not it is what is
 // fetched now.
 func (a *Agent) need(f file) (here bool, err error) {
-	have, whole, err := a.store.Chunks(f.digest)
+	have, whole, err := a.store.Chunks(f.digest, f.size)
 	if err != nil {
 		return false, protocol.Errorf(protocol.CodeStorage, "fetch %s: %w", f.digest.Short(), err)
 	}
@@ -44,14 +45,8 @@ func (a *Agent) need(f file) (here bool, err error) {
 		}
 		return true, nil
 	}
-	if have >= protocol.ChunkCount(f.size) { // more than there can be: begin again
-		if err := a.store.KeepFiles(a.wanted()); err != nil {
-			return false, err
-		}
-		have = 0
-	}
 	if a.fetch == nil || a.fetch.file.digest != f.digest {
-		a.fetch = &fetch{file: f, have: have, asked: have}
+		a.fetch = &fetch{file: f, have: have}
 	}
 	return false, nil
 }
@@ -59,15 +54,15 @@ func (a *Agent) need(f file) (here bool, err error) {
 // refetch has the fetch under way ask again at once: the line is new.
 func (a *Agent) refetch() {
 	if f := a.fetch; f != nil {
-		f.asked, f.hold, f.tries = f.have, time.Time{}, 0
+		f.asked, f.hold, f.tries = nil, time.Time{}, 0
 	}
 }
 
-// wait has the fetch ask again from where it is, after a while.
-func (f *fetch) wait(until time.Time) { f.asked, f.hold = f.have, until }
+// wait has the fetch ask again for what is missing, after a while.
+func (f *fetch) wait(until time.Time) { f.asked, f.hold = nil, until }
 
 func (f *fetch) due() time.Time {
-	if f.asked == f.have {
+	if f.asked.Count() == 0 {
 		return f.hold
 	}
 	return f.at
@@ -80,27 +75,52 @@ func (a *Agent) sayFetch() {
 	if f == nil || a.now.Before(f.hold) {
 		return
 	}
-	if f.asked > f.have && !a.now.Before(f.at) {
-		f.asked = f.have
+	ahead := f.asked.Count()
+	if ahead > 0 && !a.now.Before(f.at) {
+		f.asked, ahead = nil, 0
 		f.tries++
 	}
-	count, ahead := protocol.ChunkCount(f.file.size), f.asked-f.have
-	if f.asked >= count || ahead > a.cfg.FetchAhead/2 {
+	if ahead > a.cfg.FetchAhead/2 {
 		return
 	}
-	req := protocol.FetchRequest{
-		Digest: f.file.digest, First: f.asked, Count: min(a.cfg.FetchAhead-ahead, count-f.asked),
+	req, wanted := f.request(a.cfg.FetchAhead - ahead)
+	if req.Count == 0 {
+		return
 	}
 	if !a.send(protocol.UpFetch, protocol.MustMarshal(req)) {
 		f.wait(a.now.Add(a.cfg.PauseMin))
 		return
 	}
-	f.asked += req.Count
+	f.asked = wanted
 	f.at = a.now.Add(doubled(a.cfg.FetchWait, f.tries, max(a.cfg.FetchWait, a.cfg.PauseMax)))
 }
 
-// chunk keeps a chunk if it is the next one of the file under way and what it must
-// be. All others are passed over: they come again when they are asked for.
+// request asks for the first chunks that are neither here nor asked for, at most n. wanted
+// is what is asked for then; a Count of 0 says that there are none.
+func (f *fetch) request(n uint32) (req protocol.FetchRequest, wanted protocol.Bitmap) {
+	count := protocol.ChunkCount(f.file.size)
+	wanted = slices.Clone(f.asked)
+	known := func(i uint32) bool { return f.have.Has(i) || wanted.Has(i) }
+	first := uint32(0)
+	for first < count && known(first) {
+		first++
+	}
+	req = protocol.FetchRequest{Digest: f.file.digest, First: first}
+	for i := uint32(0); n > 0 && i < protocol.FetchAheadMax && first+i < count; i++ {
+		if known(first + i) {
+			req.Skip |= 1 << i
+			continue
+		}
+		wanted = wanted.Set(first + i)
+		req.Count = i + 1
+		n--
+	}
+	req.Skip &= 1<<req.Count - 1
+	return req, wanted
+}
+
+// chunk keeps a chunk of the file under way if it is what it must be. All others are passed
+// over: they come again when they are asked for.
 func (a *Agent) chunk(payload []byte) error {
 	var in protocol.Chunk
 	if err := protocol.Unmarshal(payload, &in); err != nil {
@@ -114,7 +134,7 @@ func (a *Agent) chunk(payload []byte) error {
 		a.chunkRefused(in.Error)
 		return nil //nolint:nilerr // what the hub lacks is no fault of this message
 	}
-	if in.Index != f.have {
+	if f.have.Has(in.Index) {
 		return nil
 	}
 	if err := f.file.check(&in); err != nil {
@@ -124,18 +144,18 @@ func (a *Agent) chunk(payload []byte) error {
 	switch protocol.CodeOf(err) {
 	case protocol.CodeOK:
 	case protocol.CodeDigest:
-		f.have = 0 // nothing was kept
+		f.have = nil // nothing was kept
 		return a.badChunk(err)
 	default:
 		f.wait(a.now.Add(a.pause(f.tries)))
 		f.tries++
 		return err
 	}
-	f.have++
-	f.asked = max(f.asked, f.have)
+	f.have = f.have.Set(in.Index)
+	f.asked.Clear(in.Index)
 	f.tries = 0
 	f.at = a.now.Add(a.cfg.FetchWait)
-	if f.have == protocol.ChunkCount(f.file.size) {
+	if f.have.Count() == protocol.ChunkCount(f.file.size) {
 		a.fetch = nil
 		a.next.ready, a.next.came = true, true
 	}

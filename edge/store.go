@@ -21,13 +21,16 @@ type Store interface {
 	// no room for them.
 	Apply(changes []Change) error
 
-	// Chunks returns how many chunks of the file are here, counted from its beginning
-	// without a hole, and whether the file is whole and verified.
-	Chunks(d protocol.Digest) (have uint32, whole bool, err error)
-	// AddChunk keeps chunk index of a file of size bytes; index must be what Chunks
-	// returned. After the last one the whole file is checked against d: CodeDigest, and
-	// nothing is kept, when it is another.
+	// Chunks returns which chunks of a file of size bytes are here, and whether the file is
+	// whole and verified. What is here of one with another size is none of it.
+	Chunks(d protocol.Digest, size int64) (have protocol.Bitmap, whole bool, err error)
+	// AddChunk keeps chunk index of a file of size bytes, in any order; one that is here
+	// already is not written again. After the last one the whole file is checked against d:
+	// CodeDigest, and nothing is kept, when it is another.
 	AddChunk(d protocol.Digest, index uint32, size int64, data []byte) error
+	// ReadChunk returns a chunk of a whole file and the size of the file, not checked
+	// against d: CodeNotFound, or CodeBadMessage for an index that the file does not have.
+	ReadChunk(d protocol.Digest, index uint32) (data []byte, size int64, err error)
 	// ReadFile returns a whole file, checked against d once more: CodeNotFound, or
 	// CodeDigest when the flash has changed under it; then the file is set aside, so
 	// that it is fetched again.

@@ -253,6 +253,7 @@ type hubSide struct {
 	parts    []protocol.RecordPart
 	deaf     bool                           // acknowledges nothing
 	spoil    func(*protocol.Chunk)          // changes chunks on their way
+	shuffle  bool                           // the chunks of a request come backwards
 	release  map[string]protocol.ReleaseRef // by plugin
 	art      map[protocol.PluginName]protocol.Artifact
 }
@@ -403,6 +404,9 @@ func (h *hubSide) serve(req protocol.FetchRequest) {
 		return
 	}
 	for i := req.First; i < req.First+req.Count && int(i)*protocol.ChunkSize < len(b); i++ {
+		if !req.Wants(i) {
+			continue
+		}
 		at := int(i) * protocol.ChunkSize
 		data := bytes.Clone(b[at:min(at+protocol.ChunkSize, len(b))])
 		c := protocol.Chunk{Digest: req.Digest, Index: i, Size: int64(len(b)), Data: data}
@@ -410,6 +414,9 @@ func (h *hubSide) serve(req protocol.FetchRequest) {
 			h.spoil(&c)
 		}
 		h.say(protocol.DownChunk, c)
+		if h.shuffle && len(h.out) > 1 {
+			h.out[len(h.out)-2], h.out[len(h.out)-1] = h.out[len(h.out)-1], h.out[len(h.out)-2]
+		}
 	}
 }
 

@@ -30,6 +30,9 @@ func (h *Hub) fetch(from protocol.Address, req protocol.FetchRequest) error {
 		return refuse(err)
 	}
 	for i := req.First; i < req.First+req.Count; i++ {
+		if !req.Wants(i) {
+			continue
+		}
 		data, size, err := chunk(i)
 		if err != nil {
 			return refuse(err)
@@ -63,19 +66,8 @@ func (h *Hub) shelf(a protocol.Address, d protocol.Digest) (chunk chunks, err er
 				d.Short(), a)
 		}
 		sealed, err := fleet.Document(tx, a.Agent)
-		chunk = func(i uint32) ([]byte, int64, error) { return cut(sealed, i) }
+		chunk = func(i uint32) ([]byte, int64, error) { return protocol.CutChunk(d, sealed, i) }
 		return err
 	})
 	return chunk, err
-}
-
-// cut returns chunk index of b, and the size of b.
-func cut(b []byte, index uint32) ([]byte, int64, error) {
-	size := int64(len(b))
-	if index >= protocol.ChunkCount(size) {
-		return nil, size, protocol.Errorf(protocol.CodeBadMessage, "chunk %d of %d", index,
-			protocol.ChunkCount(size))
-	}
-	at := int64(index) * protocol.ChunkSize
-	return b[at:min(at+protocol.ChunkSize, size)], size, nil
 }

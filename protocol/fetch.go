@@ -6,6 +6,8 @@ type FetchRequest struct {
 	Digest Digest `cbor:"1,keyasint" json:"digest"`
 	First  uint32 `cbor:"2,keyasint" json:"first"` // index of a chunk
 	Count  uint32 `cbor:"3,keyasint" json:"count"` // 1 to FetchAheadMax
+	// Skip has a bit for each of the Count chunks that is not wanted, the lowest for First.
+	Skip uint32 `cbor:"4,keyasint,omitempty" json:"skip,omitempty"`
 }
 
 // Chunk is ChunkSize bytes of a file (fewer in its last), or the reason why there is
@@ -21,6 +23,26 @@ type Chunk struct {
 // ChunkCount returns how many chunks a file of size bytes has.
 func ChunkCount(size int64) uint32 { return uint32((size + ChunkSize - 1) / ChunkSize) }
 
+// ChunkLen returns the bytes of chunk index of a file of size bytes; index is below its
+// ChunkCount.
+func ChunkLen(size int64, index uint32) int64 { return min(ChunkSize, size-int64(index)*ChunkSize) }
+
+// Wants reports whether chunk index is among those asked for.
+func (r *FetchRequest) Wants(index uint32) bool {
+	return index >= r.First && index-r.First < r.Count && r.Skip>>(index-r.First)&1 == 0
+}
+
+// CutChunk returns chunk index of the file b with digest d, and the size of b. The error has
+// CodeBadMessage for an index that the file does not have.
+func CutChunk(d Digest, b []byte, index uint32) (data []byte, size int64, err error) {
+	size = int64(len(b))
+	if index >= ChunkCount(size) {
+		return nil, size, Errorf(CodeBadMessage, "chunk of %s: index %d of %d", d.Short(), index, ChunkCount(size))
+	}
+	at := int64(index) * ChunkSize
+	return b[at : at+ChunkLen(size, index)], size, nil
+}
+
 // Check verifies the chunk by itself: bounds, and that its length is the one that its
 // index and the file's size demand. Errors have CodeBadMessage or CodeLimit.
 func (c *Chunk) Check() error {
@@ -32,7 +54,7 @@ func (c *Chunk) Check() error {
 	case c.Index >= ChunkCount(c.Size):
 		return Errorf(CodeBadMessage, "chunk of %s: index %d of %d", c.Digest.Short(), c.Index, ChunkCount(c.Size))
 	}
-	want := min(int64(ChunkSize), c.Size-int64(c.Index)*ChunkSize)
+	want := ChunkLen(c.Size, c.Index)
 	if int64(len(c.Data)) != want {
 		return Errorf(CodeBadMessage, "chunk %d of %s: %d bytes, want %d", c.Index, c.Digest.Short(), len(c.Data),
 			want)

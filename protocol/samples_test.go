@@ -170,6 +170,9 @@ func samples() []sample {
 		}},
 		{"moment", "sealed with its own context", Moment{Time: sampleTime.UnixMS}},
 		{"fetch-request", "two chunks", FetchRequest{Digest: DigestOf([]byte("module")), First: 3, Count: 2}},
+		{"fetch-request-skip", "two chunks and not the one between them", FetchRequest{
+			Digest: DigestOf([]byte("module")), First: 3, Count: 3, Skip: 2,
+		}},
 		{"chunk", "a small file whole", Chunk{Digest: DigestOf([]byte("module")), Size: 6, Data: []byte("module")}},
 		{"chunk-error", "no such file", Chunk{Digest: DigestOf([]byte("x")), Error: Errorf(CodeNotFound,
 			"no such file")}},

@@ -58,7 +58,21 @@ type file struct {
 	digest protocol.Digest
 	whole  bool
 	rotten bool
-	bytes  []byte
+	bytes  []byte          // of its full size
+	have   protocol.Bitmap // of one that is not whole
+}
+
+// held returns how many bytes of a file take room on the disk.
+func (f *file) held() (n int64) {
+	if f.whole {
+		return int64(len(f.bytes))
+	}
+	for i := range protocol.ChunkCount(int64(len(f.bytes))) {
+		if f.have.Has(i) {
+			n += protocol.ChunkLen(int64(len(f.bytes)), i)
+		}
+	}
+	return n
 }
 
 // blobs are the files that all disks of a world share, by digest.

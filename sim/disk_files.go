@@ -19,28 +19,28 @@ func (k *disk) file(d protocol.Digest) *file {
 }
 
 // Chunks returns how much of a file is here.
-func (k *disk) Chunks(d protocol.Digest) (have uint32, whole bool, err error) {
+func (k *disk) Chunks(d protocol.Digest, size int64) (have protocol.Bitmap, whole bool, err error) {
 	if k.dead {
-		return 0, false, errPower
+		return nil, false, errPower
 	}
 	f := k.file(d)
-	if f == nil {
-		return 0, false, nil
+	switch {
+	case f == nil || !f.whole && int64(len(f.bytes)) != size:
+		return nil, false, nil
+	case f.whole:
+		return nil, true, nil
 	}
-	return protocol.ChunkCount(int64(len(f.bytes))), f.whole, nil
+	return slices.Clone(f.have), false, nil
 }
 
-// AddChunk keeps the next chunk of a file.
+// AddChunk keeps a chunk of a file.
 func (k *disk) AddChunk(d protocol.Digest, index uint32, size int64, data []byte) error {
 	c := protocol.Chunk{Digest: d, Index: index, Size: size, Data: data}
 	if err := c.Check(); err != nil {
 		return err
 	}
-	have, whole, err := k.Chunks(d)
-	if err == nil && (whole || index != have) {
-		err = protocol.Errorf(protocol.CodeStorage, "add chunk %d of %s: want index %d", index, d.Short(), have)
-	}
-	if err != nil {
+	have, whole, err := k.Chunks(d, size)
+	if whole || err != nil || have.Has(index) {
 		return err
 	}
 	err, done := k.change(int64(len(data)), int64(len(data)))
@@ -52,9 +52,13 @@ func (k *disk) AddChunk(d protocol.Digest, index uint32, size int64, data []byte
 		k.files = append(k.files, file{digest: d})
 		f = &k.files[len(k.files)-1]
 	}
+	if int64(len(f.bytes)) != size {
+		k.bytes -= f.held()
+		f.bytes, f.have = make([]byte, size), nil
+	}
 	k.bytes += int64(len(data))
-	f.bytes = slices.Concat(f.bytes, data)
-	if int64(len(f.bytes)) < size {
+	copy(f.bytes[int64(index)*protocol.ChunkSize:], data)
+	if f.have = f.have.Set(index); f.have.Count() < protocol.ChunkCount(size) {
 		return err
 	}
 	if f.bytes = k.blobs.keep(d, f.bytes); f.bytes == nil {
@@ -62,8 +66,25 @@ func (k *disk) AddChunk(d protocol.Digest, index uint32, size int64, data []byte
 		k.forget(d)
 		return protocol.Errorf(protocol.CodeDigest, "add chunk %d of %s: file is another", index, d.Short())
 	}
-	f.whole = true
+	f.whole, f.have = true, nil
 	return err
+}
+
+// ReadChunk returns a chunk of a whole file. What the flash has changed is changed in it.
+func (k *disk) ReadChunk(d protocol.Digest, index uint32) (data []byte, size int64, err error) {
+	if k.dead {
+		return nil, 0, errPower
+	}
+	f := k.file(d)
+	if f == nil || !f.whole {
+		return nil, 0, protocol.Errorf(protocol.CodeNotFound, "read %s: not here", d.Short())
+	}
+	data, size, err = protocol.CutChunk(d, f.bytes, index)
+	if f.rotten && err == nil {
+		data = slices.Clone(data)
+		data[0] ^= 1
+	}
+	return data, size, err
 }
 
 // ReadFile returns a whole file. The bytes are shared: whoever reads them leaves them
@@ -77,7 +98,7 @@ func (k *disk) ReadFile(d protocol.Digest) ([]byte, error) {
 		return nil, protocol.Errorf(protocol.CodeNotFound, "read %s: not here", d.Short())
 	}
 	if f.rotten {
-		k.bytes -= int64(len(f.bytes))
+		k.bytes -= f.held()
 		k.forget(d)
 		return nil, protocol.Errorf(protocol.CodeDigest, "read %s: the flash has changed it", d.Short())
 	}
@@ -92,7 +113,7 @@ func (k *disk) KeepFiles(keep []protocol.Digest) error {
 	k.files = slices.DeleteFunc(k.files, func(f file) bool {
 		gone := !slices.Contains(keep, f.digest)
 		if gone {
-			k.bytes -= int64(len(f.bytes))
+			k.bytes -= f.held()
 		}
 		return gone
 	})

@@ -329,9 +329,9 @@ func (l *life) Apply(changes []edge.Change) error {
 }
 
 // Chunks is the disk's.
-func (l *life) Chunks(digest protocol.Digest) (have uint32, whole bool, err error) {
+func (l *life) Chunks(digest protocol.Digest, size int64) (have protocol.Bitmap, whole bool, err error) {
 	err = l.disk(func(k *disk) error {
-		have, whole, err = k.Chunks(digest)
+		have, whole, err = k.Chunks(digest, size)
 		return err
 	})
 	return have, whole, err
@@ -340,6 +340,15 @@ func (l *life) Chunks(digest protocol.Digest) (have uint32, whole bool, err erro
 // AddChunk is the disk's.
 func (l *life) AddChunk(digest protocol.Digest, index uint32, size int64, data []byte) error {
 	return l.disk(func(k *disk) error { return k.AddChunk(digest, index, size, data) })
+}
+
+// ReadChunk is the disk's.
+func (l *life) ReadChunk(digest protocol.Digest, index uint32) (data []byte, size int64, err error) {
+	err = l.disk(func(k *disk) error {
+		data, size, err = k.ReadChunk(digest, index)
+		return err
+	})
+	return data, size, err
 }
 
 // ReadFile is the disk's.

@@ -36,8 +36,8 @@ const (
 // Store is the edge.Store of one state directory. Only one process holds it. Its
 // methods may be called from any goroutine.
 type Store struct {
+	*files
 	journal *journal
-	files   string
 	lock    *os.File
 	log     *slog.Logger
 }
@@ -49,8 +49,8 @@ func Open(dir string, log *slog.Logger) (*Store, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{files: filepath.Join(dir, nameFiles), log: log}
-	if err := os.MkdirAll(s.files, 0o700); err != nil {
+	s := &Store{files: newFiles(osFS{}, filepath.Join(dir, nameFiles)), log: log}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, storage("open state directory", err)
 	}
 	var err error

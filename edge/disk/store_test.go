@@ -81,7 +81,7 @@ func TestRottenFile(t *testing.T) {
 	if _, err := s.ReadFile(d); protocol.CodeOf(err) != protocol.CodeDigest {
 		t.Fatalf("read of a rotten file: %v", err)
 	}
-	if _, whole, _ := s.Chunks(d); whole {
+	if _, whole, _ := s.Chunks(d, int64(len(b))); whole {
 		t.Fatal("a rotten file still counts as here")
 	}
 	if err := s.AddChunk(d, 0, int64(len(b)), b); err != nil {
@@ -92,22 +92,36 @@ func TestRottenFile(t *testing.T) {
 	}
 }
 
-// A part that the power left complete but without its name gets it at the next start.
+// A part that the power left complete but without its name gets it at the next start; one
+// that nobody can read makes room.
 func TestMend(t *testing.T) {
-	dir := t.TempDir()
 	b := bytes.Repeat([]byte("x"), 2*protocol.ChunkSize)
 	d := protocol.DigestOf(b)
-	s := open(t, dir)
-	if err := s.AddChunk(d, 0, int64(len(b)), b[:protocol.ChunkSize]); err != nil {
-		t.Fatal(err)
-	}
-	_ = s.Close()
-	part := filepath.Join(dir, "files", strings.TrimPrefix(d.String(), "sha256:")+".part")
-	if err := os.WriteFile(part, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, whole, err := open(t, dir).Chunks(d); !whole || err != nil {
-		t.Fatalf("a complete part: whole %v, %v", whole, err)
+	for _, c := range []struct {
+		name  string
+		part  []byte
+		whole bool
+	}{
+		{"complete", b, true},
+		{"of an agent of before", b[:protocol.ChunkSize], false},
+		{"empty", nil, false},
+		{"foot with no sense", append(bytes.Clone(b), "stvpart1\xff\xff\xff\xff\xff\xff\xff\xff"...), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			_ = open(t, dir).Close()
+			part := filepath.Join(dir, "files", strings.TrimPrefix(d.String(), "sha256:")+".part")
+			if err := os.WriteFile(part, c.part, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			have, whole, err := open(t, dir).Chunks(d, int64(len(b)))
+			if whole != c.whole || have != nil || err != nil {
+				t.Fatalf("whole %v, have %b, %v; want whole %v", whole, have, err, c.whole)
+			}
+			if _, err := os.Stat(part); err == nil {
+				t.Fatal("the part is there still")
+			}
+		})
 	}
 }
 
@@ -136,10 +150,6 @@ func write(dir string) {
 		content, d := content(n)
 		for i := 0; i*protocol.ChunkSize < len(content); i++ {
 			chunk := content[i*protocol.ChunkSize : min((i+1)*protocol.ChunkSize, len(content))]
-			have, whole, _ := s.Chunks(d)
-			if whole || int(have) > i {
-				continue
-			}
 			if err := s.AddChunk(d, uint32(i), int64(len(content)), chunk); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				os.Exit(1)

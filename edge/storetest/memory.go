@@ -3,6 +3,7 @@
 package storetest
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -39,13 +40,19 @@ type Memory struct {
 	keys    []string   // ascending
 	values  map[string][]byte
 	files   map[protocol.Digest][]byte
-	partial map[protocol.Digest][]byte
+	partial map[protocol.Digest]*part
+}
+
+// part is a file on its way in.
+type part struct {
+	bytes []byte // of its full size
+	have  protocol.Bitmap
 }
 
 // NewMemory returns an empty Memory.
 func NewMemory() *Memory {
 	return &Memory{
-		values: map[string][]byte{}, files: map[protocol.Digest][]byte{}, partial: map[protocol.Digest][]byte{},
+		values: map[string][]byte{}, files: map[protocol.Digest][]byte{}, partial: map[protocol.Digest]*part{},
 	}
 }
 
@@ -90,43 +97,57 @@ func (m *Memory) Apply(changes []edge.Change) error {
 }
 
 // Chunks returns how much of a file is here.
-func (m *Memory) Chunks(d protocol.Digest) (uint32, bool, error) {
+func (m *Memory) Chunks(d protocol.Digest, size int64) (have protocol.Bitmap, whole bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	have, whole := m.chunks(d)
-	return have, whole, nil
-}
-
-func (m *Memory) chunks(d protocol.Digest) (have uint32, whole bool) {
-	if b, whole := m.files[d]; whole {
-		return protocol.ChunkCount(int64(len(b))), true
+	if _, whole := m.files[d]; whole {
+		return nil, true, nil
 	}
-	return protocol.ChunkCount(int64(len(m.partial[d]))), false
+	if p := m.partial[d]; p != nil && int64(len(p.bytes)) == size {
+		return slices.Clone(p.have), false, nil
+	}
+	return nil, false, nil
 }
 
-// AddChunk keeps the next chunk of a file.
+// AddChunk keeps a chunk of a file.
 func (m *Memory) AddChunk(d protocol.Digest, index uint32, size int64, data []byte) error {
 	c := protocol.Chunk{Digest: d, Index: index, Size: size, Data: data}
 	if err := c.Check(); err != nil {
 		return err
 	}
 	return m.change(OpAddChunk, func() error {
-		if have, whole := m.chunks(d); whole || index != have {
-			return protocol.Errorf(protocol.CodeStorage, "add chunk %d of %s: want index %d", index, d.Short(), have)
+		if _, whole := m.files[d]; whole {
+			return nil
 		}
-		b := slices.Concat(m.partial[d], data)
-		m.partial[d] = b
-		if int64(len(b)) < size {
+		p := m.partial[d]
+		if p == nil || int64(len(p.bytes)) != size {
+			p = &part{bytes: make([]byte, size)}
+			m.partial[d] = p
+		}
+		copy(p.bytes[int64(index)*protocol.ChunkSize:], data)
+		p.have = p.have.Set(index)
+		if p.have.Count() < protocol.ChunkCount(size) {
 			return nil
 		}
 		delete(m.partial, d)
-		if got := protocol.DigestOf(b); got != d {
+		if got := protocol.DigestOf(p.bytes); got != d {
 			return protocol.Errorf(protocol.CodeDigest, "add chunk %d of %s: file is %s",
 				index, d.Short(), got.Short())
 		}
-		m.files[d] = b
+		m.files[d] = p.bytes
 		return nil
 	})
+}
+
+// ReadChunk returns a chunk of a whole file.
+func (m *Memory) ReadChunk(d protocol.Digest, index uint32) (data []byte, size int64, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b, whole := m.files[d]
+	if !whole {
+		return nil, 0, protocol.Errorf(protocol.CodeNotFound, "read %s: not here", d.Short())
+	}
+	return protocol.CutChunk(d, b, index)
 }
 
 // ReadFile returns a whole file.
@@ -147,15 +168,8 @@ func (m *Memory) ReadFile(d protocol.Digest) ([]byte, error) {
 // KeepFiles removes every file that is not in keep.
 func (m *Memory) KeepFiles(keep []protocol.Digest) error {
 	return m.change(OpKeepFiles, func() error {
-		drop := func(files map[protocol.Digest][]byte) {
-			for d := range files {
-				if !slices.Contains(keep, d) {
-					delete(files, d)
-				}
-			}
-		}
-		drop(m.files)
-		drop(m.partial)
+		maps.DeleteFunc(m.files, func(d protocol.Digest, _ []byte) bool { return !slices.Contains(keep, d) })
+		maps.DeleteFunc(m.partial, func(d protocol.Digest, _ *part) bool { return !slices.Contains(keep, d) })
 		return nil
 	})
 }
@@ -184,8 +198,8 @@ func (m *Memory) Clone() *Memory {
 	for d, b := range m.files {
 		c.files[d] = slices.Clone(b)
 	}
-	for d, b := range m.partial {
-		c.partial[d] = slices.Clone(b)
+	for d, p := range m.partial {
+		c.partial[d] = &part{slices.Clone(p.bytes), slices.Clone(p.have)}
 	}
 	return c
 }

@@ -24,6 +24,7 @@ func Run(t *testing.T, fresh func(t *testing.T) (open func() edge.Store)) {
 		{"many", testMany},
 		{"chunks", testChunks},
 		{"wrong file", testWrongFile},
+		{"other size", testOtherSize},
 		{"keep", testKeep},
 		{"lane", testLane},
 		{"later", testLater},
@@ -131,30 +132,60 @@ func chunkOf(b []byte, i int) []byte {
 	return b[i*protocol.ChunkSize : min((i+1)*protocol.ChunkSize, len(b))]
 }
 
+// testChunks has them come in any order, and twice, with a new start after each.
 func testChunks(t *testing.T, open func() edge.Store) {
 	d, b := file(3)
 	size := int64(len(b))
-	for i := range 4 {
+	want := held{}
+	for _, i := range []uint32{2, 0, 3, 1} {
 		s := open() // a cut after each chunk
-		wantChunks(t, s, d, held{uint32(i), false})
+		wantChunks(t, s, d, size, want)
 		if _, err := s.ReadFile(d); protocol.CodeOf(err) != protocol.CodeNotFound {
 			t.Fatalf("read of a file that is not whole: %v", err)
 		}
-		if err := s.AddChunk(d, uint32(i)+1, size, chunkOf(b, min(i+1, 3))); err == nil {
-			t.Fatalf("chunk %d was taken when %d are here", i+1, i)
+		if _, _, err := s.ReadChunk(d, i); protocol.CodeOf(err) != protocol.CodeNotFound {
+			t.Fatalf("read of a chunk of a file that is not whole: %v", err)
 		}
-		if err := s.AddChunk(d, uint32(i), size, chunkOf(b, i)[1:]); err == nil {
+		if err := s.AddChunk(d, i, size, chunkOf(b, int(i))[1:]); err == nil {
 			t.Fatal("a short chunk was taken")
 		}
+		for range 2 {
+			if err := s.AddChunk(d, i, size, chunkOf(b, int(i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want.chunks = want.chunks.Set(i)
+	}
+	s := open()
+	wantChunks(t, s, d, size, held{whole: true})
+	if got, err := s.ReadFile(d); err != nil || !bytes.Equal(got, b) {
+		t.Fatalf("read: %d bytes, %v, want %d", len(got), err, len(b))
+	}
+	for i := range 4 {
+		if got, n, err := s.ReadChunk(d, uint32(i)); err != nil || n != size || !bytes.Equal(got, chunkOf(b, i)) {
+			t.Fatalf("read chunk %d: %d bytes of %d, %v", i, len(got), n, err)
+		}
+	}
+	if _, _, err := s.ReadChunk(d, 4); protocol.CodeOf(err) != protocol.CodeBadMessage {
+		t.Fatalf("read of a chunk that the file does not have: %v", err)
+	}
+}
+
+// testOtherSize has a file begun with a size that it does not have.
+func testOtherSize(t *testing.T, open func() edge.Store) {
+	d, b := file(2)
+	size := int64(len(b))
+	if err := open().AddChunk(d, 1, size+9, chunkOf(b, 1)); err != nil {
+		t.Fatal(err)
+	}
+	wantChunks(t, open(), d, size, held{})
+	s := open()
+	for i := range 3 {
 		if err := s.AddChunk(d, uint32(i), size, chunkOf(b, i)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s := open()
-	wantChunks(t, s, d, held{4, true})
-	if got, err := s.ReadFile(d); err != nil || !bytes.Equal(got, b) {
-		t.Fatalf("read: %d bytes, %v, want %d", len(got), err, len(b))
-	}
+	wantChunks(t, open(), d, size, held{whole: true})
 }
 
 func testWrongFile(t *testing.T, open func() edge.Store) {
@@ -167,7 +198,7 @@ func testWrongFile(t *testing.T, open func() edge.Store) {
 	if err := s.AddChunk(d, 1, int64(len(b)), chunkOf(b, 1)); protocol.CodeOf(err) != protocol.CodeDigest {
 		t.Fatalf("last chunk of a file with another digest: %v", err)
 	}
-	wantChunks(t, open(), d, held{0, false}) // nothing is kept: it can be fetched again
+	wantChunks(t, open(), d, int64(len(b)), held{}) // nothing is kept: it can be fetched again
 }
 
 func testKeep(t *testing.T, open func() edge.Store) {
@@ -188,23 +219,24 @@ func testKeep(t *testing.T, open func() edge.Store) {
 		t.Fatal(err)
 	}
 	s = open()
-	wantChunks(t, s, all[0], held{0, false})
-	wantChunks(t, s, all[1], held{1, true})
-	wantChunks(t, s, all[2], held{0, false})
-	wantChunks(t, s, partial, held{0, false})
+	wantChunks(t, s, all[0], 3, held{})
+	wantChunks(t, s, all[1], 3, held{whole: true})
+	wantChunks(t, s, all[2], 5, held{})
+	wantChunks(t, s, partial, int64(len(b)), held{})
 }
 
 // held is what is here of a file.
 type held struct {
-	chunks uint32
+	chunks protocol.Bitmap // of one that is not whole
 	whole  bool
 }
 
-func wantChunks(t *testing.T, s edge.Store, d protocol.Digest, want held) {
+func wantChunks(t *testing.T, s edge.Store, d protocol.Digest, size int64, want held) {
 	t.Helper()
-	have, whole, err := s.Chunks(d)
-	if got := (held{have, whole}); got != want || err != nil {
-		t.Fatalf("chunks of %s: %+v, %v; want %+v", d.Short(), got, err, want)
+	have, whole, err := s.Chunks(d, size)
+	if whole != want.whole || err != nil || !whole && !bytes.Equal(have, want.chunks) {
+		t.Fatalf("chunks of %s: %08b, whole %v, %v; want %08b, whole %v", d.Short(), have, whole, err, want.chunks,
+			want.whole)
 	}
 }
 

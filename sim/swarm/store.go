@@ -18,9 +18,9 @@ type store struct {
 }
 
 type file struct {
-	data   []byte
-	chunks uint32
-	whole  bool
+	data  []byte // of its full size
+	have  protocol.Bitmap
+	whole bool
 }
 
 func newStore() *store {
@@ -63,14 +63,14 @@ func (s *store) Apply(changes []edge.Change) error {
 }
 
 // Chunks returns how much of a file is here.
-func (s *store) Chunks(d protocol.Digest) (have uint32, whole bool, err error) {
+func (s *store) Chunks(d protocol.Digest, _ int64) (have protocol.Bitmap, whole bool, err error) {
 	if f := s.files[d]; f != nil {
-		return f.chunks, f.whole, nil
+		return slices.Clone(f.have), f.whole, nil
 	}
-	return 0, false, nil
+	return nil, false, nil
 }
 
-// AddChunk keeps the next chunk of a file.
+// AddChunk keeps a chunk of a file.
 func (s *store) AddChunk(d protocol.Digest, index uint32, size int64, data []byte) error {
 	chunk := protocol.Chunk{Digest: d, Index: index, Size: size, Data: data}
 	if err := chunk.Check(); err != nil {
@@ -78,15 +78,14 @@ func (s *store) AddChunk(d protocol.Digest, index uint32, size int64, data []byt
 	}
 	f := s.files[d]
 	if f == nil {
-		f = &file{}
+		f = &file{data: make([]byte, size)}
 		s.files[d] = f
 	}
-	if f.whole || index != f.chunks {
-		return protocol.Errorf(protocol.CodeBadInput, "chunk %d of %s, want %d", index, d.Short(), f.chunks)
+	if f.whole {
+		return nil
 	}
-	f.data = append(f.data, data...)
-	f.chunks++
-	if f.chunks < protocol.ChunkCount(size) {
+	copy(f.data[int64(index)*protocol.ChunkSize:], data)
+	if f.have = f.have.Set(index); f.have.Count() < protocol.ChunkCount(size) {
 		return nil
 	}
 	if protocol.DigestOf(f.data) != d {
@@ -95,6 +94,15 @@ func (s *store) AddChunk(d protocol.Digest, index uint32, size int64, data []byt
 	}
 	f.whole = true
 	return nil
+}
+
+// ReadChunk returns a chunk of a whole file.
+func (s *store) ReadChunk(d protocol.Digest, index uint32) (data []byte, size int64, err error) {
+	b, err := s.ReadFile(d)
+	if err != nil {
+		return nil, 0, err
+	}
+	return protocol.CutChunk(d, b, index)
 }
 
 // ReadFile returns a whole file.

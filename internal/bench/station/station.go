@@ -182,9 +182,14 @@ func (s *Station) serve(payload []byte) error {
 	}
 	b := s.hub.files[req.Digest]
 	for i := req.First; i < req.First+req.Count && i < protocol.ChunkCount(int64(len(b))); i++ {
-		at := int(i) * protocol.ChunkSize
-		data := bytes.Clone(b[at:min(at+protocol.ChunkSize, len(b))])
-		s.say(protocol.DownChunk, protocol.Chunk{Digest: req.Digest, Index: i, Size: int64(len(b)), Data: data})
+		if !req.Wants(i) {
+			continue
+		}
+		data, size, err := protocol.CutChunk(req.Digest, b, i)
+		if err != nil {
+			return err
+		}
+		s.say(protocol.DownChunk, protocol.Chunk{Digest: req.Digest, Index: i, Size: size, Data: data})
 	}
 	return nil
 }
