@@ -121,6 +121,7 @@ func (h *Hub) release(digest protocol.Digest) (deploy.Release, error) {
 		},
 		Manifest: r.Manifest, Schema: r.Schema,
 	}
+	out.DeviceSchema, _ = deploy.DeviceSchema(r.Schema)
 	for _, a := range r.Artifacts {
 		out.Platforms = append(out.Platforms, a.Platform)
 		out.Sizes = append(out.Sizes, a.Size)

@@ -65,9 +65,15 @@ type Step struct {
 	// of one release; empty is PlatformWASM.
 	Platform string `cbor:"10,keyasint,omitempty" json:"platform,omitempty"`
 	// Place says which other agents run the step; nil for this one. Then Release, Config,
-	// Grants, Limits and Platform are empty here: they stand in the Host of its members.
+	// Grants, Limits, Platform, Template and Schema are empty here: they stand in the Host of its members.
 	// Timeout is above 0.
 	Place *Place `cbor:"11,keyasint,omitempty" json:"place,omitempty"`
+	// Template is an encoded condition.Template: what Config is filled with for each run. None
+	// means that Config is whole.
+	Template []byte `cbor:"12,keyasint,omitempty" json:"-"`
+	// Schema is an encoded condition.Schema that Config is held to when it is whole. None means
+	// that there is nothing to hold it to.
+	Schema []byte `cbor:"13,keyasint,omitempty" json:"-"`
 }
 
 // Retry says how often a step is tried again after a retryable error.

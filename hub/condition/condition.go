@@ -1,4 +1,4 @@
-// Package condition compiles the conditions of workflows: text in the Common Expression
+// Package condition compiles the conditions and templates of workflows: text in the Common Expression
 // Language (CEL, https://cel.dev) in, a protocol/condition tree out. It is the one room
 // of cel-go, which parses and type-checks; what the device's evaluator does not have is
 // refused here, with its place in the text.
@@ -39,8 +39,8 @@ type Error struct {
 // Error returns line:column: text.
 func (e *Error) Error() string { return fmt.Sprintf("%d:%d: %s", e.Line, e.Column, e.Text) }
 
-// Compiler compiles conditions. It may be used by many goroutines.
-type Compiler struct{ env *cel.Env }
+// Compiler compiles conditions and templates. It may be used by many goroutines.
+type Compiler struct{ env, template *cel.Env }
 
 // NewCompiler returns a Compiler.
 func NewCompiler() (*Compiler, error) {
@@ -52,7 +52,11 @@ func NewCompiler() (*Compiler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("condition: language: %w", err)
 	}
-	return &Compiler{env}, nil
+	template, err := templates()
+	if err != nil {
+		return nil, fmt.Errorf("template: language: %w", err)
+	}
+	return &Compiler{env, template}, nil
 }
 
 // depthMax bounds how deep the parser goes.
@@ -110,6 +114,10 @@ type lowering struct {
 	earlier []protocol.StepName
 	nodes   []condition.Node
 	err     *Error
+
+	template *Scope    // nil for a condition
+	secrets  *[]Secret // with template
+	whole    uint16    // with template: what the parts so far give
 }
 
 // calls are the functions that a device has, by CEL's names.
@@ -133,7 +141,7 @@ func (l *lowering) lower(e ast.Expr) uint16 {
 	case ast.LiteralKind:
 		return l.literal(e)
 	case ast.IdentKind:
-		return l.add(condition.Node{Op: condition.OpVar, Name: e.AsIdent()})
+		return l.named(e)
 	case ast.SelectKind:
 		return l.selection(e)
 	case ast.CallKind:
@@ -212,6 +220,9 @@ func (l *lowering) call(e ast.Expr) uint16 {
 	if c.FunctionName() == "dyn" { // tells the checker something, and the device nothing
 		return l.lower(c.Args()[0])
 	}
+	if c.FunctionName() == secret && l.template != nil {
+		return l.secret(e)
+	}
 	op, ok := calls[c.FunctionName()]
 	if !ok {
 		return l.fail(e, "function %s is not available in conditions", strings.Trim(c.FunctionName(), "_@"))
@@ -268,6 +279,9 @@ func (l *lowering) fold(e ast.Expr) uint16 {
 	c := e.AsComprehension()
 	if c.HasIterVar2() {
 		return l.fail(e, "a macro with two variables is not available in conditions")
+	}
+	if l.template != nil && hides(c.IterVar()) {
+		return l.fail(e, "a macro's variable named %q would hide what is meant by it elsewhere", c.IterVar())
 	}
 	return l.add(condition.Node{Op: condition.OpFold, Name: c.IterVar(), Sum: c.AccuVar()},
 		c.IterRange(), c.AccuInit(), c.LoopCondition(), c.LoopStep(), c.Result())

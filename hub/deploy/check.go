@@ -3,22 +3,20 @@ package deploy
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"golang.org/x/text/language"
-	"golang.org/x/text/message"
 
 	"github.com/stavily/stavily/hub/workflow"
 	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/protocol/condition"
 )
 
 // Check holds a deployment against its releases before anything is planned: every
-// plugin fits its slot, its configuration fits the plugin's schema, every target can
-// be placed, what the step is allowed is what the plugin asks for. Errors carry line
-// and column of the workflow's text.
+// plugin fits its slot, its configuration fits the plugin's schema on every agent that is to
+// run it, every target can be placed, what the step is allowed is what the plugin asks for.
+// Errors carry line and column of the workflow's text.
 func Check(d *Deployment, agents []Agent) error {
 	w := d.Workflow
 	for i, step := range w.StepsInOrder() {
@@ -26,7 +24,17 @@ func Check(d *Deployment, agents []Agent) error {
 			return err
 		}
 	}
-	return checkTargets(w, agents)
+	if err := checkTargets(w, agents); err != nil {
+		return err
+	}
+	there := *d
+	there.Fleet, there.laid = agents, nil
+	for i, step := range w.StepsInOrder() {
+		if err := checkTemplates(&there, i, step, agents); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func checkStep(w *workflow.Workflow, s *workflow.Step, r *Release) error {
@@ -37,7 +45,7 @@ func checkStep(w *workflow.Workflow, s *workflow.Step, r *Release) error {
 	if n := len(protocol.MustMarshal(s.With)); n > protocol.ConfigMax {
 		return w.Errorf(s.Path+".with", "configuration of %d bytes, limit %d", n, protocol.ConfigMax)
 	}
-	if path, err := checkConfig(r, s.With); err != nil {
+	if path, err := checkConfig(r, s); err != nil {
 		return w.Errorf(s.Path+".with"+path, "%v", err)
 	}
 	wishes, err := r.Manifest.Wishes()
@@ -67,36 +75,38 @@ func unasked(wishes []protocol.Grant, g protocol.Grant) string {
 	return ""
 }
 
-// checkConfig holds config to the release's JSON Schema (M-28) and returns the place of
-// the first thing that is wrong.
-func checkConfig(r *Release, config any) (path string, err error) {
-	if len(r.Schema) == 0 {
-		return "", nil
+// checkConfig holds a configuration to the release's JSON Schema (M-28) and returns the place
+// of the first thing that is wrong, whatever agent it is for and whatever happens there.
+func checkConfig(r *Release, s *workflow.Step) (path string, err error) {
+	all := configured{config: s.With, left: &condition.Template{}}
+	for i := range s.Templates {
+		all.left.Holes = append(all.left.Holes, condition.Hole{Path: s.Templates[i].Keys})
 	}
-	schema, err := CompileSchema(r.Manifest.Configuration.Schema, r.Schema)
-	if err != nil {
-		return "", err
-	}
-	return Validate(schema, config)
+	return checkFilled(s, r, &all)
 }
 
 // Validate holds a configuration, as document.Decode gives it, to a schema, and returns
 // the place of the first thing that is wrong, as document.Errorf reads it. No
 // configuration at all is an empty one.
 func Validate(schema *jsonschema.Schema, config any) (path string, err error) {
+	value, err := validatable(config)
+	if err != nil {
+		return "", err
+	}
+	return (&unknown{}).first(schema.Validate(value))
+}
+
+// validatable makes of a configuration what the validator takes, which knows the types of
+// encoding/json: so the value takes that road.
+func validatable(config any) (any, error) {
 	if config == nil {
 		config = map[string]any{}
 	}
-	// The validator knows the types of encoding/json, so the value takes that road.
 	text, err := json.Marshal(config)
 	if err != nil {
-		return "", err
+		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		return "", err
-	}
-	return firstCause(schema.Validate(value))
+	return jsonschema.UnmarshalJSON(bytes.NewReader(text))
 }
 
 // CompileSchema reads a JSON Schema (2020-12 unless it says otherwise). It loads no
@@ -126,15 +136,8 @@ func (noLoader) Load(url string) (any, error) {
 	return nil, fmt.Errorf("reference to %q: not allowed", url)
 }
 
-// firstCause returns the innermost first error of a validation, and its place.
-func firstCause(err error) (path string, cause error) {
-	var v *jsonschema.ValidationError
-	if !errors.As(err, &v) {
-		return "", err
-	}
-	for len(v.Causes) > 0 {
-		v = v.Causes[0]
-	}
+// instancePath writes the place of an error as document.Errorf reads it.
+func instancePath(v *jsonschema.ValidationError) string {
 	var b strings.Builder
 	for _, part := range v.InstanceLocation {
 		if strings.Trim(part, "0123456789") == "" {
@@ -143,7 +146,7 @@ func firstCause(err error) (path string, cause error) {
 			b.WriteString("." + part)
 		}
 	}
-	return b.String(), errors.New(v.ErrorKind.LocalizedString(message.NewPrinter(language.English)))
+	return b.String()
 }
 
 // checkTargets refuses what names nobody, and what cannot go together.

@@ -97,7 +97,7 @@ func meant(a *Agent, t workflow.Target) bool {
 }
 
 // mayRun says why a cannot run a step of r for others, nil when it can.
-func mayRun(r *Release, a *Agent) error {
+func mayRun(s *workflow.Step, r *Release, a *Agent) error {
 	if _, err := Choose(r, a); err != nil {
 		return err
 	}
@@ -105,7 +105,8 @@ func mayRun(r *Release, a *Agent) error {
 		return protocol.Errorf(protocol.CodeIncompatible, "agent %s is a sensor (label %s): it runs no steps",
 			a.Address, LabelDuty)
 	}
-	return nil
+	_, err := configOn(s, r, a)
+	return err
 }
 
 // among makes a place of the agents of the fleet that are meant and can run the step.
@@ -127,7 +128,7 @@ func (d *Deployment) among(i int, s *workflow.Step, named func(*Agent) bool) pla
 		if !named(a) {
 			continue
 		}
-		if err := mayRun(r, a); err != nil {
+		if err := mayRun(s, r, a); err != nil {
 			unfit = cmp.Or(unfit, err)
 			continue
 		}
@@ -181,7 +182,7 @@ func (d *Deployment) hosts(a *Agent, approve []protocol.Grant) (out []protocol.H
 		place := l.fixed[i].place
 		here := place != nil && slices.Contains(place.Members, a.Address)
 		if s.Type != protocol.Trigger && d.affected(s) {
-			here = l.paired[a.Address.Agent] && mayRun(&d.Releases[i], a) == nil
+			here = l.paired[a.Address.Agent] && mayRun(s, &d.Releases[i], a) == nil
 		}
 		if !here {
 			continue
@@ -224,7 +225,7 @@ func (d *Deployment) Connects(origin, member *Agent, step protocol.StepName) boo
 		if d.affected(s) {
 			named = string(member.Address.Agent) == origin.Labels[LabelActionAgent]
 		}
-		return named && mayRun(&d.Releases[i], member) == nil
+		return named && mayRun(s, &d.Releases[i], member) == nil
 	}
 	return false
 }

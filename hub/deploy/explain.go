@@ -10,7 +10,7 @@ import (
 
 // Rule is one question that decides whether an agent gets a workflow, and its answer.
 type Rule struct {
-	Name string `json:"name"` // target, assignments, platform, rollout
+	Name string `json:"name"` // target, assignments, platform, configuration, artifact, rollout
 	OK   bool   `json:"ok"`
 	Text string `json:"text"` // what was wanted and what is
 }
@@ -28,9 +28,13 @@ func Explain(d *Deployment, a *Agent, assigned int) []Rule {
 	}
 	if bad := exclude(a, d, assigned); bad != nil {
 		name := "platform"
-		if bad.Step == "" {
+		switch {
+		case bad.Step == "":
 			name = "assignments"
-		} else {
+		case bad.Error.Code == protocol.CodeBadInput:
+			name = "configuration"
+			fallthrough
+		default:
 			rules = append(rules, room(assigned))
 		}
 		return append(rules, Rule{name, false, bad.Error.Text})

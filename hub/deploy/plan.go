@@ -50,6 +50,8 @@ type Release struct {
 	Sizes     []int64 // of those artifacts, bytes
 	Modules   []int64 // of the code that an agent compiles for them, bytes: their engine's where there is one
 	Schema    []byte  // JSON Schema of the configuration, nil for none
+	// DeviceSchema is what devices hold the configuration to; see the function of that name.
+	DeviceSchema []byte
 }
 
 // SizeFor returns the bytes of the artifact for that platform, 0 when there is none.
@@ -209,6 +211,9 @@ func exclude(a *Agent, d *Deployment, assigned int) *Exclusion {
 		if _, err := Choose(&d.Releases[i], a); err != nil {
 			return no(step.Name, protocol.CodeIncompatible, "%w", err)
 		}
+		if _, err := configOn(step, &d.Releases[i], a); err != nil {
+			return no(step.Name, protocol.CodeBadInput, "step %q: %w", step.Name, err)
+		}
 	}
 	return nil
 }
@@ -235,6 +240,7 @@ func assign(a *Agent, d *Deployment, approve []protocol.Grant) protocol.Assignme
 // stepOn is a step as a runs it.
 func stepOn(s *workflow.Step, r *Release, a *Agent, approve []protocol.Grant) protocol.Step {
 	out := stepFor(s, r, approve)
+	configure(&out, s, r, a)
 	if choice, err := Choose(r, a); err == nil && isNative(choice.Platform) {
 		out.Platform = choice.Platform
 	}
@@ -250,9 +256,6 @@ func stepFor(s *workflow.Step, r *Release, approve []protocol.Grant) protocol.St
 		Name: s.Name, Release: r.Ref.Digest, Grants: protocol.Effective(grants),
 		Limits: r.Manifest.Limits.WithDefaults(), Timeout: s.Timeout.Milliseconds(), Retry: s.Retry,
 		When: s.When, If: s.If,
-	}
-	if s.With != nil {
-		out.Config = protocol.MustMarshal(s.With)
 	}
 	return out
 }

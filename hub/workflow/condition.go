@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"github.com/stavily/stavily/hub/condition"
-	"github.com/stavily/stavily/hub/document"
 	"github.com/stavily/stavily/protocol"
 )
 
@@ -51,7 +50,7 @@ func (w *Workflow) condition(path, text string, earlier []protocol.StepName) (pr
 	var bad *condition.Error
 	switch {
 	case errors.As(err, &bad):
-		return nil, w.doc.ErrorWithin(path, document.Place{Line: bad.Line, Column: bad.Column}, bad.Text)
+		return nil, w.within(path, bad, bad.Text)
 	case err != nil:
 		return nil, w.Errorf(path, "%v", err)
 	}

@@ -34,7 +34,7 @@ type Step struct {
 	Name    protocol.StepName
 	Type    protocol.PluginType
 	Plugin  PluginRef
-	With    any // as document.Decode gives it; nil for nothing
+	With    any // as document.Decode gives it; nil for nothing, and where Templates put something
 	Target  Target
 	Retry   protocol.Retry
 	Timeout time.Duration
@@ -42,6 +42,8 @@ type Step struct {
 	If      protocol.Raw     // an encoded condition over the event and earlier results; nil for none
 	Allow   []protocol.Grant // what the operator allows this step, besides the hub's own list
 	Path    string           // in the document, such as actions[0]
+
+	Templates []Template // in the order of their places
 }
 
 // PluginRef is a plugin with the versions of it that serve: "name", "name@1",
@@ -146,7 +148,10 @@ func Parse(name string, text []byte) (*Workflow, error) {
 	if err := w.steps(&in); err != nil {
 		return nil, err
 	}
-	return w, w.conditions(&in)
+	if err := w.conditions(&in); err != nil {
+		return w, err
+	}
+	return w, w.templates()
 }
 
 func (w *Workflow) catchUp(text string) (protocol.CatchUp, error) {
