@@ -46,21 +46,21 @@ func (w *work) passes(data protocol.Raw) (bool, error) {
 	return ok || err != nil, err
 }
 
-// judge holds the next step of a run against its condition. It returns the result of a
+// judge holds the next step of a run against its condition, and fills its configuration. It returns the result of a
 // step that is not to be asked, nil for one that is.
 func (a *Agent) judge(w *work, r *run) *protocol.Result {
 	c := w.conditions.steps[r.Next+1]
 	if c == nil {
-		return nil
+		return a.configure(w, r)
 	}
-	switch ok, err := c.Eval(condition.Vars{"event": r.Event.Data, "results": resultsOf(r)}); {
+	switch ok, err := c.Eval(condition.Vars{"event": r.Event.Data, "results": resultsOf(r.Results)}); {
 	case err != nil:
 		return a.unclear(w, r, err)
 	case !ok:
 		res := a.result(w, r, protocol.StatusSkipped)
 		return &res
 	}
-	return nil
+	return a.configure(w, r)
 }
 
 // unclear is the result of a step whose condition could not be evaluated.
@@ -72,11 +72,11 @@ func (a *Agent) unclear(w *work, r *run, err error) *protocol.Result {
 	return &res
 }
 
-// resultsOf is what a condition sees of the actions that ended.
-func resultsOf(r *run) protocol.Raw {
+// resultsOf is what conditions and templates see of the actions that ended.
+func resultsOf(results []protocol.Result) protocol.Raw {
 	seen := map[string]map[string]any{}
-	for i := range r.Results {
-		res := &r.Results[i]
+	for i := range results {
+		res := &results[i]
 		one := map[string]any{"status": res.Status.String()}
 		if len(res.Data) > 0 {
 			one["data"] = res.Data

@@ -223,6 +223,9 @@ func checkStep(s *protocol.Step) error {
 		return protocol.Errorf(protocol.CodeBadMessage, "step %q: timeout %d ms, retry wait %d ms: below 0",
 			s.Name, s.Timeout, s.Retry.WaitMS)
 	}
+	if _, err := readFilling(s); err != nil {
+		return err
+	}
 	return checkPlace(s)
 }
 

@@ -29,6 +29,7 @@ type hosting struct {
 	of      protocol.Host
 	digest  protocol.Digest
 	load    Load
+	filling *filling
 	phase   protocol.Phase
 	err     *protocol.Error
 	tries   int
@@ -72,6 +73,7 @@ func (a *Agent) assignHosts(gen *generation) {
 		}
 		h := &hosting{of: of, digest: digest, load: gen.load(of.Step)}
 		h.load.Step.Grants, _ = a.cfg.Policy.Cut(of.Step.Grants)
+		h.filling, _ = readFilling(&of.Step) // opening the document has read it once
 		hosts = append(hosts, h)
 	}
 	for _, old := range a.hosts {
@@ -219,10 +221,15 @@ func (a *Agent) begins(g *guest, in *protocol.Hop) {
 		req.Kind = wasmhost.Deliver
 	}
 	h.waiting++
+	g.Result = protocol.Result{Run: in.Run, Workflow: in.Workflow, Step: in.Step, Type: h.of.Type, Tries: 1}
+	var err error
+	if req.Config, err = h.filling.fill(in.Event.Data, in.Results); err != nil {
+		a.guestEnded(h, g, wasmhost.Answer{Error: protocol.AsError(err)})
+		return
+	}
 	c := &call{kind: forGuest, host: h, guest: g, instance: h.instance()}
 	timeout := time.Duration(req.TimeoutMS) * time.Millisecond
 	c.deadline = a.now.Add(time.Duration(h.waiting)*timeout + a.cfg.CallGrace)
-	g.Result = protocol.Result{Run: in.Run, Workflow: in.Workflow, Step: in.Step, Type: h.of.Type, Tries: 1}
 	g.call = a.start(c, Call{Instance: c.instance, Request: req})
 }
 

@@ -19,6 +19,8 @@ type run struct {
 	call CallID           // 0: none under way
 	off  int              // tries that the plugin could not be asked at all
 	by   protocol.Address // who ran the step that ends, when it was not this agent
+
+	config protocol.Raw // of the next step, filled; nil when it is the same for all runs
 }
 
 // savedRun is what a run leaves on the disk. After a power cut it goes on at the step
@@ -69,7 +71,7 @@ func (a *Agent) askStep(w *work, r *run) {
 	}
 	req := &wasmhost.Request{
 		Kind: wasmhost.Run, Now: a.stamp(), Event: &r.Event, Results: slices.Clone(r.Results),
-		Key: r.Event.Run.String() + "/" + string(s.Name), TimeoutMS: s.Timeout,
+		Key: r.Event.Run.String() + "/" + string(s.Name), TimeoutMS: s.Timeout, Config: r.config,
 	}
 	if slotOf(&w.of, n) == protocol.Output {
 		req.Kind = wasmhost.Deliver

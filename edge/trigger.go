@@ -29,6 +29,7 @@ type work struct {
 	loads      []Load // one for each step, grants already cut
 	cut        []string
 	conditions conditions
+	fillings   []*filling // one for each step
 	phase      protocol.Phase
 	err        *protocol.Error
 	loading    int       // loads not answered yet
@@ -144,6 +145,8 @@ func (a *Agent) newWork(gen *generation, of protocol.Assignment, digest protocol
 	w := &work{of: of, digest: digest, steps: stepsOf(&of), trial: trialSoFar{revision: gen.desired.Revision}}
 	w.conditions, _ = readConditions(&of) // opening the document has read them once
 	for _, s := range w.steps {
+		f, _ := readFilling(&s) // as the conditions
+		w.fillings = append(w.fillings, f)
 		if s.Place != nil {
 			w.loads = append(w.loads, Load{Step: s}) // it is loaded elsewhere
 			continue

@@ -1,6 +1,7 @@
 package wasmhost
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -75,7 +76,8 @@ func (b *batching) together(rs []Request) (n int) {
 		return 1
 	}
 	for n < min(len(rs), BatchMax) && rs[n].Kind == rs[0].Kind && rs[n].Event != nil &&
-		(rs[n].Kind == Run || rs[n].Kind == Deliver) && b.p.fits(rs[n]) == nil {
+		(rs[n].Kind == Run || rs[n].Kind == Deliver) && b.p.fits(rs[n]) == nil &&
+		bytes.Equal(rs[n].Config, rs[0].Config) {
 		n++
 	}
 	if b.p.live == nil { // what it takes is not known before its hello
@@ -97,7 +99,7 @@ func (p *Plugin) takes() int {
 // one puts one request alone.
 func (b *batching) one(r Request) Answer {
 	a := b.p.answer(b.ctx, r)
-	if a.Error != nil && b.p.live == nil {
+	if a.Error != nil && b.p.live == nil && !spoke(a) { // a configuration that it refuses is none
 		b.strikes++
 	}
 	b.alone = max(b.alone-1, 0)
@@ -129,6 +131,9 @@ func (p *Plugin) askBatch(ctx context.Context, rs []Request) (answers []Answer, 
 		}
 	}()
 	if err := p.fresh(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.configure(ctx, rs[0].Config); err != nil {
 		return nil, err
 	}
 	in, limit := p.live, p.batchTimeout(rs)

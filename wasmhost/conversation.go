@@ -22,9 +22,14 @@ type conversation struct {
 	w     writer // what is said next, in CBOR
 	items writer // of a batch, before it is said
 	batch int    // events that the guest takes in one request; below 2 it takes none
-	got   writer // what was heard, in CBOR
-	line  []byte // what is said next, in JSON
-	tap   Tap    // who listens in
+
+	reinit bool         // the guest takes another init between two requests
+	isSet  bool         // it had one
+	config protocol.Raw // of the last
+
+	got  writer // what was heard, in CBOR
+	line []byte // what is said next, in JSON
+	tap  Tap    // who listens in
 }
 
 // callee answers host calls: the result, or an error for the guest.
@@ -38,17 +43,14 @@ type expect struct {
 	Plugin protocol.PluginName
 }
 
-// open hears the hello, tells the guest how it is set up, and waits until it is ready.
-func (c *conversation) open(want expect, s start) error {
+// meet hears the hello.
+func (c *conversation) meet(want expect) error {
 	h, err := c.greet()
-	if err != nil {
-		return err
-	}
-	if h.Type != string(want.Type) || h.Plugin != string(want.Plugin) {
+	if err == nil && (h.Type != string(want.Type) || h.Plugin != string(want.Plugin)) {
 		return contractf("hello: %s %q, the manifest says %s %q",
 			clip(h.Type, 32), clip(h.Plugin, 64), want.Type, want.Plugin)
 	}
-	return c.setUp(s)
+	return err
 }
 
 // greet hears the hello.
@@ -68,12 +70,13 @@ func (c *conversation) greet() (hello, error) {
 		return h, protocol.Errorf(protocol.CodeIncompatible, "hello: conversation version %d, this host speaks %d",
 			h.ABI, ABIVersion)
 	}
-	c.batch = int(min(h.Batch, BatchMax))
+	c.batch, c.reinit = int(min(h.Batch, BatchMax)), h.Reinit
 	return h, nil
 }
 
 // setUp tells the guest how it is set up and waits until it is ready.
 func (c *conversation) setUp(s start) error {
+	c.isSet, c.config = true, s.Config
 	c.w.reset()
 	writeInit(&c.w, s)
 	if err := c.say(); err != nil {

@@ -39,6 +39,14 @@ const (
 	goodStart = goodHello + `{"ready":{}}` + "\n"
 )
 
+// open meets a guest and sets it up.
+func (c *conversation) open(want expect, s start) error {
+	if err := c.meet(want); err != nil {
+		return err
+	}
+	return c.setUp(s)
+}
+
 // TestConversation puts one run request to guests that say this.
 func TestConversation(t *testing.T) {
 	for _, c := range []struct {

@@ -1,6 +1,7 @@
 package wasmhost
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"maps"
@@ -112,14 +113,15 @@ func NewConversation(rw io.ReadWriter, tap Tap) *Conversation {
 // Hello is what a plugin says of itself.
 type Hello struct {
 	Type, Plugin, SDK string
-	Batch             int // events that it takes in one request; below 2 it takes no batches
+	Batch             int  // events that it takes in one request; below 2 it takes no batches
+	Reinit            bool // it takes another init between two requests
 }
 
 // Hello hears the first message. Errors: CodeContract, CodeIncompatible for another
 // version, or the carrier's.
 func (c *Conversation) Hello() (Hello, error) {
 	h, err := c.c.greet()
-	return Hello{Type: h.Type, Plugin: h.Plugin, SDK: h.SDK, Batch: c.c.batch}, err
+	return Hello{Type: h.Type, Plugin: h.Plugin, SDK: h.SDK, Batch: c.c.batch, Reinit: h.Reinit}, err
 }
 
 // Setup is what a plugin is told before the first request.
@@ -147,6 +149,11 @@ func (c *Conversation) Ask(r Request, call Callee) (Answer, error) { return c.c.
 // own is the error of each answer.
 func (c *Conversation) AskBatch(rs []Request, timeoutMS int64, call Callee) ([]Answer, error) {
 	return c.c.askBatch(batch{rs, timeoutMS}, call)
+}
+
+// Holds reports whether the plugin was set up, and whether that was with this configuration.
+func (c *Conversation) Holds(config protocol.Raw) (isSet, same bool) {
+	return c.c.isSet, c.c.isSet && bytes.Equal(c.c.config, config)
 }
 
 // Unread reports whether the plugin has said more than was asked.

@@ -47,6 +47,7 @@ type hello struct {
 	Plugin string `cbor:"plugin"`
 	SDK    string `cbor:"sdk"`
 	Batch  uint64 `cbor:"batch"`
+	Reinit bool   `cbor:"reinit"`
 }
 
 // hostCall is what a guest asks of its host.

@@ -56,6 +56,9 @@ func (d *Desk) Setup() Setup {
 	return s
 }
 
+// Late reports whether the plugin's configuration is not known before its first request.
+func (d *Desk) Late() bool { return d.p.late }
+
 // SetGrants is Plugin.SetGrants.
 func (d *Desk) SetGrants(grants []protocol.Grant) { d.p.SetGrants(grants) }
 

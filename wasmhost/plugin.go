@@ -53,6 +53,7 @@ type Plugin struct {
 	conv   *conversation // with live
 	warm   warm          // with live
 	script script        // records or replays the instance; nil for neither, as nearly always
+	late   bool          // its configuration is not known before the first request
 
 	mu     sync.Mutex // guards the fields below
 	ending *instance  // live, for Close
@@ -104,7 +105,7 @@ func (h *Host) load(ctx context.Context, s Spec) (*Plugin, error) {
 		return nil, err
 	}
 	p.turn <- struct{}{}
-	err = p.begin(ctx)
+	err = p.begin(ctx, !p.late)
 	p.yield()
 	if err != nil {
 		p.Close(ctx)
@@ -158,6 +159,7 @@ func (h *Host) newPlugin(s Spec) (*Plugin, error) {
 		host: h, spec: s, limits: tighter(s.Manifest.Limits.WithDefaults(), s.Step.Limits), kv: s.KV,
 		log: newLineWriter(h, s), turn: make(chan struct{}, 1), wishes: wishes,
 		files: h.filesOf(s.Manifest.Plugin.Name), budget: h.budgetOf(s.Manifest.Plugin.Name),
+		late: len(s.Step.Template) > 0,
 	}
 	if p.kv == nil {
 		p.kv = NewMemoryKV()
@@ -205,8 +207,9 @@ func (p *Plugin) Counters() []protocol.Audit {
 	return p.counts.list(p.spec.Manifest.Plugin.Name, p.spec.Workflow)
 }
 
-// begin starts an instance and hears that it is ready, within the limit of seconds.
-func (p *Plugin) begin(ctx context.Context) error {
+// begin starts an instance and hears that it is ready, or only its hello when it is set up
+// later, within the limit of seconds.
+func (p *Plugin) begin(ctx context.Context, setUp bool) error {
 	p.log.begin()
 	in, err := newInstance(blueprint{
 		code: p.code, limits: p.limits, host: p.host, log: p.log,
@@ -222,24 +225,35 @@ func (p *Plugin) begin(ctx context.Context) error {
 	defer stop()
 	manifest := &p.spec.Manifest
 	conv := &conversation{rw: in}
-	err = conv.open(expect{manifest.Plugin.Type, manifest.Plugin.Name}, p.start)
+	err = conv.meet(expect{manifest.Plugin.Type, manifest.Plugin.Name})
+	if err == nil && setUp {
+		err = conv.setUp(p.start)
+	}
+	if err := p.started(in, conv, err); err != nil {
+		return err
+	}
+	p.conv = conv
+	p.warm.ready(p.host.cfg.Clock(), in.memory.size.Load())
+	if p.script != nil && setUp {
+		p.script.started(p.start, in.tank.spent())
+	}
+	return nil
+}
+
+// started ends an instance whose beginning ended in err, or that did not wait then.
+func (p *Plugin) started(in *instance, conv *conversation, err error) error {
 	if err == nil && (!in.settle() || conv.unread()) {
 		err = contractf("speaks before it is asked")
 	}
 	if err == nil && in.gone() {
 		err = errGone
 	}
-	if err != nil {
-		cause := in.why(err)
-		p.drop(cause)
-		return protocol.Errorf(cause.Code, "start: %w", cause)
+	if err == nil {
+		return nil
 	}
-	p.conv = conv
-	p.warm.ready(p.host.cfg.Clock(), in.memory.size.Load())
-	if p.script != nil {
-		p.script.started(p.start, in.tank.spent())
-	}
-	return nil
+	cause := in.why(err)
+	p.drop(cause)
+	return protocol.Errorf(cause.Code, "start: %w", cause)
 }
 
 // worldly is what the next instance is to find.
@@ -341,6 +355,12 @@ func (p *Plugin) answer(ctx context.Context, r Request) (a Answer) {
 	if err := p.fresh(ctx); err != nil {
 		return Answer{Error: protocol.AsError(err)}
 	}
+	if r.Kind == Check && !p.conv.isSet {
+		return Answer{} // what it would check is not known before its first request
+	}
+	if err := p.configure(ctx, r.Config); err != nil {
+		return Answer{Error: protocol.AsError(err)}
+	}
 	return p.ask(ctx, r)
 }
 
@@ -372,7 +392,7 @@ func (p *Plugin) fresh(ctx context.Context) error {
 	case p.live != nil:
 		p.drop(errClosed)
 	}
-	return p.begin(ctx)
+	return p.begin(ctx, !p.late)
 }
 
 // ask puts r to the live instance.

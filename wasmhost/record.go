@@ -52,7 +52,7 @@ func (p *Plugin) Record(ctx context.Context, most int, asked ...Request) ([]Answ
 	first := p.live
 	var answers []Answer
 	for _, r := range asked {
-		if p.live != first || first.gone() {
+		if p.live != first || first.gone() || p.replaces(r.Config) {
 			rec.tapes.stop(CutFull)
 			p.script = nil // what a second instance does is not part of it
 		}

@@ -90,6 +90,7 @@ type recordedRequest struct {
 	Key     string            `cbor:"7,keyasint,omitempty"`
 	Timeout int64             `cbor:"8,keyasint,omitempty"`
 	Message *Message          `cbor:"9,keyasint,omitempty"`
+	Config  []byte            `cbor:"10,keyasint,omitempty"`
 }
 
 // recordedAnswer is an Answer in a recording, without its usage.
@@ -105,7 +106,7 @@ type recordedAnswer struct {
 func encodeRequest(r Request) ([]byte, error) {
 	return protocol.Marshal(recordedRequest{
 		Kind: r.Kind, Now: r.Now, Why: r.Why, State: r.State, Event: r.Event, Results: r.Results, Key: r.Key,
-		Timeout: r.TimeoutMS, Message: r.Message,
+		Timeout: r.TimeoutMS, Message: r.Message, Config: r.Config,
 	})
 }
 
@@ -116,7 +117,7 @@ func decodeRequest(b []byte) (Request, error) {
 	}
 	return Request{
 		Kind: in.Kind, Now: in.Now, Why: in.Why, State: in.State, Event: in.Event, Results: in.Results, Key: in.Key,
-		TimeoutMS: in.Timeout, Message: in.Message,
+		TimeoutMS: in.Timeout, Message: in.Message, Config: in.Config,
 	}, nil
 }
 

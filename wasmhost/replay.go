@@ -87,6 +87,7 @@ func (h *Host) replayed(ctx context.Context, s Spec, r *Recording) (*Plugin, err
 		return nil, err
 	}
 	p.limits = r.Limits
+	p.late = r.late()
 	p.grants = r.Grants
 	verdict, err := h.verified(s.Wasm, s.Digest, &s.Manifest)
 	if err != nil {

@@ -33,6 +33,8 @@ type Request struct {
 	Event   *protocol.Event
 	Results []protocol.Result
 	Key     string
+	// Config is the configuration that the request is worked on with, nil for the step's own.
+	Config protocol.Raw
 
 	// TimeoutMS bounds the whole request, host calls included. 0 means the plugin's
 	// limit of seconds.

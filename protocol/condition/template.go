@@ -47,8 +47,10 @@ func NewFilling(config protocol.Raw, template []byte) (*Filling, error) {
 		return nil, protocol.Errorf(protocol.CodeLimit, "template: %d places, want 1 to %d", n, HolesMax)
 	}
 	f := &Filling{}
-	if err := protocol.Unmarshal(config, &f.config); err != nil {
-		return nil, err
+	if len(config) > 0 {
+		if err := protocol.Unmarshal(config, &f.config); err != nil {
+			return nil, err
+		}
 	}
 	for _, h := range t.Holes {
 		of, err := New(h.Tree)

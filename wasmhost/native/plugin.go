@@ -25,9 +25,10 @@ type Plugin struct {
 	plan     *plan
 	dir      string // the unpacked artifact
 
-	turn chan struct{} // holds one value while a call is under way, which guards the two below
-	live *process      // nil: the next call starts one
-	conv *wasmhost.Conversation
+	turn   chan struct{} // holds one value while a call is under way, which guards the three below
+	live   *process      // nil: the next call starts one
+	conv   *wasmhost.Conversation
+	reinit bool // the live process takes another init
 
 	mu     sync.Mutex // guards the fields below
 	ending *process   // live, for Close
@@ -72,7 +73,7 @@ func (h *Host) load(ctx context.Context, s wasmhost.Spec) (_ *Plugin, err error)
 		return nil, errClosed
 	}
 	p.turn <- struct{}{}
-	err = p.begin(ctx)
+	err = p.begin(ctx, !p.desk.Late())
 	<-p.turn
 	if err != nil {
 		p.Close(ctx)
@@ -142,8 +143,9 @@ func (p *Plugin) SetGrants(grants []protocol.Grant) { p.desk.SetGrants(grants) }
 // Counters is wasmhost.Plugin's.
 func (p *Plugin) Counters() []protocol.Audit { return p.desk.Counters() }
 
-// begin starts a process and hears that it is ready, within the limit of seconds.
-func (p *Plugin) begin(ctx context.Context) error {
+// begin starts a process and hears that it is ready, or only its hello when it is set up later,
+// within the limit of seconds.
+func (p *Plugin) begin(ctx context.Context, setUp bool) error {
 	p.desk.Begin()
 	proc, err := p.host.launch(ctx, p.plan, p.desk, p.desk.Stderr())
 	if err != nil {
@@ -160,17 +162,23 @@ func (p *Plugin) begin(ctx context.Context) error {
 	proc.pace.resume()
 	defer proc.pace.rest()
 	conv := wasmhost.NewConversation(proc, wasmhost.Tap{})
-	if err := p.open(conv, proc); err != nil {
-		cause := p.why(proc, err)
-		p.drop(cause)
-		return protocol.Errorf(cause.Code, "start: %w", cause)
+	if err := p.open(conv, proc, setUp); err != nil {
+		return p.unstarted(proc, err)
 	}
 	p.conv = conv
 	return nil
 }
 
-// open hears the hello, tells the plugin how it is set up, and waits until it is ready.
-func (p *Plugin) open(conv *wasmhost.Conversation, proc *process) error {
+// unstarted ends a process whose beginning ended in err.
+func (p *Plugin) unstarted(proc *process, err error) error {
+	cause := p.why(proc, err)
+	p.drop(cause)
+	return protocol.Errorf(cause.Code, "start: %w", cause)
+}
+
+// open hears the hello, and with setUp tells the plugin how it is set up and waits until it is
+// ready.
+func (p *Plugin) open(conv *wasmhost.Conversation, proc *process, setUp bool) error {
 	hello, err := conv.Hello()
 	if err != nil {
 		return err
@@ -179,8 +187,10 @@ func (p *Plugin) open(conv *wasmhost.Conversation, proc *process) error {
 		return contractf("hello: %.32s %.64q, the manifest says %s %q",
 			hello.Type, hello.Plugin, want.Type, want.Name)
 	}
-	if err := conv.SetUp(p.desk.Setup()); err != nil {
-		return err
+	if p.reinit = hello.Reinit; setUp {
+		if err := conv.SetUp(p.desk.Setup()); err != nil {
+			return err
+		}
 	}
 	if conv.Unread() || proc.waiting() > 0 {
 		return contractf("speaks before it is asked")
@@ -252,6 +262,12 @@ func (p *Plugin) Call(ctx context.Context, r wasmhost.Request) (a wasmhost.Answe
 	if err := p.fresh(ctx); err != nil {
 		return wasmhost.Answer{Error: protocol.AsError(err)}
 	}
+	if isSet, _ := p.conv.Holds(nil); r.Kind == wasmhost.Check && !isSet {
+		return wasmhost.Answer{} // as wasmhost.Plugin does
+	}
+	if err := p.configure(ctx, r.Config); err != nil {
+		return wasmhost.Answer{Error: protocol.AsError(err)}
+	}
 	return p.ask(ctx, r)
 }
 
@@ -279,7 +295,39 @@ func (p *Plugin) fresh(ctx context.Context) error {
 		return nil
 	}
 	p.plan.order.Proc = figures
-	return p.begin(ctx)
+	return p.begin(ctx, !p.desk.Late())
+}
+
+// configure makes config, nil for the step's own, the configuration that the live process
+// has, as wasmhost.Plugin does.
+func (p *Plugin) configure(ctx context.Context, config protocol.Raw) error {
+	s := p.desk.Setup()
+	if config != nil {
+		s.Config = config
+	}
+	isSet, same := p.conv.Holds(s.Config)
+	if same {
+		return nil
+	}
+	if isSet && !p.reinit {
+		p.bow()
+		if err := p.begin(ctx, false); err != nil {
+			return err
+		}
+	}
+	proc := p.live
+	stop := p.watch(ctx, proc, p.desk.Timeout(0))
+	defer stop()
+	proc.pace.resume()
+	defer proc.pace.rest()
+	err := p.conv.SetUp(s)
+	if err == nil && (p.conv.Unread() || proc.waiting() > 0) {
+		err = contractf("speaks before it is asked")
+	}
+	if err != nil {
+		return p.unstarted(proc, err)
+	}
+	return nil
 }
 
 // ask puts r to the live process.

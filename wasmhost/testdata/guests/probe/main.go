@@ -18,6 +18,8 @@ var (
 	config struct {
 		Bad string `json:"bad"`
 	}
+	told  json.RawMessage // the configuration as it came
+	inits int             // how often it did
 )
 
 func main() {
@@ -25,6 +27,9 @@ func main() {
 	hello := object{"abi": 1, "type": "action", "plugin": "probe", "sdk": "test/1"}
 	if n, err := strconv.Atoi(os.Getenv("BATCH")); err == nil {
 		hello["batch"] = n
+	}
+	if os.Getenv("REINIT") != "" {
+		hello["reinit"] = true
 	}
 	say(object{"hello": hello})
 	for in.Scan() {
@@ -50,6 +55,8 @@ func answer(m map[string]json.RawMessage) {
 			Config json.RawMessage `json:"config"`
 		}
 		json.Unmarshal(b, &i)
+		told = i.Config
+		inits++
 		json.Unmarshal(i.Config, &config)
 		if config.Bad != "" {
 			say(object{"error": object{"code": "plugin", "text": config.Bad}})
@@ -89,7 +96,7 @@ func batch(id json.RawMessage, b []byte) {
 	for i, item := range r.Items {
 		var do struct {
 			Mode, Fail, Code string
-			Stop             bool
+			Stop, Told       bool
 			Big              int
 		}
 		json.Unmarshal(item.Event.Data, &do)
@@ -102,6 +109,8 @@ func batch(id json.RawMessage, b []byte) {
 			return
 		case do.Fail != "":
 			items = append(items, object{"error": object{"code": do.Code, "text": do.Fail}})
+		case do.Told:
+			items = append(items, object{"data": object{"told": told, "inits": inits, "of": len(r.Items)}})
 		case do.Big > 0:
 			items = append(items, object{"data": strings.Repeat("x", do.Big)})
 		default:
@@ -130,8 +139,13 @@ func run(id json.RawMessage, b []byte) {
 		Mode string `json:"mode"`
 		Fail string `json:"fail"`
 		Code string `json:"code"`
+		Told bool   `json:"told"`
 	}
 	json.Unmarshal(r.Event.Data, &do)
+	if do.Told {
+		say(object{"id": id, "answer": object{"data": object{"told": told, "inits": inits, "of": 1}}})
+		return
+	}
 	if do.Mode != "" {
 		misbehave(do.Mode, id)
 		return
