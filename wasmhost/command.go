@@ -34,6 +34,9 @@ type Command struct {
 	Interpreted bool
 	// Compile bounds the compiling. Zero: in this process, as long as it takes.
 	Compile Compile
+	// Ended, if set, is called once the command has ended, however it did, with what reads
+	// its exported globals; ok is false for one that it does not have.
+	Ended func(global func(name string) (value uint64, ok bool))
 }
 
 // RunCommand runs c in a room of its own until it ends, and returns what it wrote. The
@@ -63,6 +66,9 @@ func RunCommand(ctx context.Context, c Command) ([]byte, error) {
 	case <-ctx.Done():
 		in.end(protocol.Errorf(protocol.CodeDeadline, "ended after its time: %w", ctx.Err()))
 		<-in.done
+	}
+	if c.Ended != nil {
+		c.Ended(in.global)
 	}
 	return out.bytes(), in.verdict()
 }
@@ -141,6 +147,15 @@ func (c *Command) mounts() (wazero.FSConfig, error) {
 		return nil, protocol.Errorf(protocol.CodeStorage, "scratch: %w", err)
 	}
 	return own.WithSysFSMount(s, "/tmp"), nil
+}
+
+// global reads an exported global.
+func (in *instance) global(name string) (value uint64, ok bool) {
+	g := in.module.ExportedGlobal(name)
+	if g == nil {
+		return 0, false
+	}
+	return g.Get(), true
 }
 
 // verdict says how a command ended.

@@ -115,7 +115,7 @@ func goTest(ctx context.Context, w *workspace, suite string) (tested, error) {
 	if err != nil {
 		return tested{}, fmt.Errorf("test: %w", err)
 	}
-	out, err := w.runTests(ctx, module, suite, "-test.short")
+	out, err := w.runTests(ctx, testRun{module: module, dir: suite, args: []string{"-test.short"}})
 	if err != nil {
 		return tested{}, err
 	}
@@ -123,18 +123,24 @@ func goTest(ctx context.Context, w *workspace, suite string) (tested, error) {
 	return tested{said: "passed", measured: true, coverage: coverage}, err
 }
 
+// testRun is one module of tests that is to be run.
+type testRun struct {
+	module []byte
+	dir    string // below the source, where it runs
+	args   []string
+	ended  func(global func(name string) (value uint64, ok bool)) // as in wasmhost.Command; may be nil
+}
+
 // runTests runs tests that were compiled to a module in wasmhost, with the source as a
 // read-only file system and a folder to write in, and returns what they said.
-func (w *workspace) runTests(ctx context.Context, module []byte, suite string, args ...string) ([]byte,
-	error,
-) {
+func (w *workspace) runTests(ctx context.Context, t testRun) ([]byte, error) {
 	scratch := filepath.Join(w.dir, "scratch")
 	if err := os.MkdirAll(scratch, 0o700); err != nil {
 		return nil, fmt.Errorf("test: %w", err)
 	}
 	out, err := wasmhost.RunCommand(ctx, wasmhost.Command{
-		Wasm: module, Args: append([]string{"test"}, args...), Files: w.tree,
-		Dir:     filepath.ToSlash(filepath.Clean(suite)),
+		Wasm: t.module, Args: append([]string{"test"}, t.args...), Files: w.tree,
+		Dir: filepath.ToSlash(filepath.Clean(t.dir)), Ended: t.ended,
 		Scratch: scratch, MemoryMB: testMemoryMB, OutputMax: outputMax, Compile: w.b.cfg.Compile,
 	})
 	if err != nil {

@@ -37,10 +37,11 @@ func rustLanguage() *language {
 		locked: "Cargo.lock by checksum; the SDK comes from this hub or stands in the source",
 		artifacts: "wasm for every platform; programs where they are wanted, for " + strings.Join(jailed, ", ") +
 			" as far as the toolchain has the target",
+		coverage:   "lines that ran of lines with code, by the compiler's line table",
 		native:     true,
 		runsSource: true,
 		flags: func() string {
-			return strings.Join(append(slices.Clone(rustProfile), "native 1 sdk", sdk.RustSum()), " ")
+			return strings.Join(append(slices.Clone(rustProfile), "native 1 cover 1 sdk", sdk.RustSum()), " ")
 		},
 		fetch: rustFetch,
 		build: rustBuild,
@@ -54,7 +55,7 @@ var rustProfile = []string{
 	"CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1",
 	"CARGO_PROFILE_RELEASE_PANIC=abort", "CARGO_PROFILE_RELEASE_STRIP=symbols", "CARGO_PROFILE_RELEASE_DEBUG=0",
 	"CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=false", "CARGO_PROFILE_RELEASE_INCREMENTAL=false",
-	"CARGO_PROFILE_TEST_DEBUG=0", "CARGO_PROFILE_DEV_DEBUG=0", "CARGO_INCREMENTAL=0", "SOURCE_DATE_EPOCH=0",
+	"CARGO_PROFILE_TEST_DEBUG=1", "CARGO_PROFILE_DEV_DEBUG=0", "CARGO_INCREMENTAL=0", "SOURCE_DATE_EPOCH=0",
 }
 
 // rustVersion asks one of the toolchain's programs what it calls itself.
@@ -211,7 +212,7 @@ func rustProgram(ctx context.Context, w *workspace, target string) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	found := executables(plan.Bytes())
+	found := executables(plan.Bytes(), false)
 	if len(found) != 1 {
 		return nil, protocol.Errorf(protocol.CodeBadInput, "cargo build: programs %q: want one, src/main.rs", found)
 	}
@@ -245,8 +246,8 @@ func rustModule(ctx context.Context, w *workspace, c cargo) ([]Output, error) {
 // testModuleMax bounds the module of one test binary, which nobody has optimized.
 const testModuleMax = 64 << 20
 
-// rustTest compiles the tests to modules and runs them in wasmhost. Coverage is not
-// measured: the compiler brings nothing for it that runs in WebAssembly.
+// rustTest compiles the tests to modules and runs them in wasmhost, marked where the
+// compiler says that a line of the source begins: so coverage needs no tool of Rust's.
 func rustTest(ctx context.Context, w *workspace, _ string) (tested, error) {
 	c, err := findCargo(ctx)
 	if err != nil {
@@ -256,12 +257,16 @@ func rustTest(ctx context.Context, w *workspace, _ string) (tested, error) {
 	err = w.cargo(ctx, cargoCall{stdout: plan, args: []string{
 		"test", "--no-run", "--locked", "--offline", "--message-format=json-render-diagnostics",
 		"--target", c.target,
-	}})
+	}, keepDead: true})
+	if err != nil {
+		return tested{}, err
+	}
+	lines, err := rustLines(w.tree)
 	if err != nil {
 		return tested{}, err
 	}
 	count := 0
-	for _, binary := range executables(plan.Bytes()) {
+	for _, binary := range executables(plan.Bytes(), true) {
 		rel, err := filepath.Rel(w.inside(w.dir), binary)
 		if err != nil {
 			return tested{}, fmt.Errorf("test: %w", err)
@@ -270,7 +275,11 @@ func rustTest(ctx context.Context, w *workspace, _ string) (tested, error) {
 		if err != nil {
 			return tested{}, err
 		}
-		out, err := w.runTests(ctx, module, ".", "--color=never")
+		marked, ended, err := lines.cover(module)
+		if err != nil {
+			return tested{}, err
+		}
+		out, err := w.runTests(ctx, testRun{module: marked, dir: ".", args: []string{"--color=never"}, ended: ended})
 		if err != nil {
 			return tested{}, err
 		}
@@ -279,19 +288,23 @@ func rustTest(ctx context.Context, w *workspace, _ string) (tested, error) {
 	if count == 0 {
 		return tested{}, fmt.Errorf("the crate has no #[test]: %w", ErrNoTests)
 	}
-	return tested{said: fmt.Sprintf("%d tests passed", count)}, nil
+	return tested{said: fmt.Sprintf("%d tests passed", count), measured: true, coverage: lines.percent()}, nil
 }
 
-// executables reads what cargo says of the programs that it made.
-func executables(said []byte) []string {
+// executables reads what cargo says of the programs that it made, those of tests or the
+// others: for tests in a folder of their own it makes the plugin itself besides.
+func executables(said []byte, tests bool) []string {
 	var out []string
 	lines := bufio.NewScanner(bytes.NewReader(said))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var m struct {
 			Executable string `json:"executable"`
+			Profile    struct {
+				Test bool `json:"test"`
+			} `json:"profile"`
 		}
-		if json.Unmarshal(lines.Bytes(), &m) == nil && m.Executable != "" {
+		if json.Unmarshal(lines.Bytes(), &m) == nil && m.Executable != "" && m.Profile.Test == tests {
 			out = append(out, m.Executable)
 		}
 	}
@@ -303,6 +316,8 @@ type cargoCall struct {
 	args   []string
 	fetch  bool
 	stdout *capped
+	// keepDead leaves in the program what nobody calls, so that it counts as not covered.
+	keepDead bool
 }
 
 func (w *workspace) cargo(ctx context.Context, call cargoCall) error {
@@ -324,10 +339,14 @@ func (w *workspace) cargo(ctx context.Context, call cargoCall) error {
 		argv = append(argv, "--config", `source.crates-io.replace-with="hub"`,
 			"--config", fmt.Sprintf("source.hub.directory=%q", in("vendor")))
 	}
+	flags := "--remap-path-prefix=" + in("") + "=/build"
+	if call.keepDead {
+		flags += "\x1f-Clink-dead-code=yes\x1f-Clink-arg=--no-gc-sections"
+	}
 	env := append([]string{
 		"PATH=" + c.bin + ":/usr/bin:/bin", "RUSTC=" + filepath.Join(c.bin, "rustc"), "HOME=" + in("home"),
 		"CARGO_HOME=" + in("cargo"), "CARGO_TARGET_DIR=" + in("target"), "CARGO_TERM_COLOR=never", "LC_ALL=C",
-		"CARGO_ENCODED_RUSTFLAGS=--remap-path-prefix=" + in("") + "=/build",
+		"CARGO_ENCODED_RUSTFLAGS=" + flags,
 	}, rustProfile...)
 	if call.fetch {
 		env = append(env, proxies()...)

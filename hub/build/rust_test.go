@@ -74,9 +74,59 @@ func TestRust(t *testing.T) {
 		t.Errorf("%d bytes by %+v", len(r.Module), r.Builder)
 	}
 	said, err := b.Test(t.Context(), rust(t, crate))
-	if err != nil || said != "1 tests passed, coverage not measured: not possible in rust" {
+	if err != nil || said != "1 tests passed, coverage 50.0 % of 0.0 %" {
 		t.Errorf("got %q, %v", said, err)
 	}
+}
+
+// M-31: what counts are the lines of the source with code; what nobody calls is among them,
+// and what is for tests is not.
+func TestRustCoverage(t *testing.T) {
+	const program = `fn main() {
+    println!("{}", sign(4));
+}
+
+fn sign(n: i64) -> i64 {
+    if n < 0 {
+        return -1;
+    }
+    1
+}
+
+mod parts;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn positive() {
+        assert_eq!(super::sign(4), 1);
+        assert_eq!(super::parts::half(4), 2);
+    }
+
+    #[test]
+    #[ignore]
+    fn never() {
+        println!("no line of a test counts");
+    }
+}
+`
+	tree := plainCrate.with("src/main.rs", program).with("src/parts.rs",
+		"pub fn half(n: i64) -> i64 {\n    n / 2\n}\n\npub fn nobody(n: i64) -> i64 {\n    n * 2\n}\n").
+		with("tests/other.rs", "#[test]\nfn other() {\n    if std::env::args().count() > 99 {\n        panic!();\n    }\n}\n")
+	// Of main.rs 5, 6, 9 and 10 ran, and 1 as the entry of the tests; 2, 3 and 7 did not. Of
+	// parts.rs 2 and 3 ran; 5, 6 and 7 did not.
+	const want = "2 tests passed, coverage 53.8 % of "
+	req := rust(t, tree)
+	req.TreeDigest = protocol.DigestOf([]byte(t.Name()))
+	req.Manifest.Testing.Coverage = 50
+	said, err := newBuilder(t).Test(t.Context(), req)
+	if err != nil || said != want+"50.0 %" {
+		t.Errorf("got %q, %v", said, err)
+	}
+	req.TreeDigest = protocol.DigestOf([]byte(t.Name() + " again"))
+	req.Manifest.Testing.Coverage = 54
+	_, err = newBuilder(t).Test(t.Context(), req)
+	wantError(t, err, protocol.CodeRefused, "coverage 53.8 %, the manifest wants 54.0 %")
 }
 
 // O-02, U-02: the same source gives the same module from two folders, and what its own
