@@ -279,7 +279,8 @@ func rustTest(ctx context.Context, w *workspace, _ string) (tested, error) {
 		if err != nil {
 			return tested{}, err
 		}
-		out, err := w.runTests(ctx, testRun{module: marked, dir: ".", args: []string{"--color=never"}, ended: ended})
+		run := testRun{module: marked, dir: ".", args: []string{"--color=never"}, ended: ended}
+		out, err := w.runTests(ctx, run)
 		if err != nil {
 			return tested{}, err
 		}
