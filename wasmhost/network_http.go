@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/stavily/stavily/protocol"
@@ -199,7 +200,7 @@ func isToken(name string) bool {
 
 // exchange sends the request and reads the answer.
 func (in *httpArgs) exchange(s *socket, req *http.Request) (map[string]any, error) {
-	if err := req.Write(s.conn); err != nil {
+	if err := sayHTTP(s.conn, req); err != nil {
 		return nil, err
 	}
 	head := &io.LimitedReader{R: s.conn, N: httpHeadMax}
@@ -225,6 +226,31 @@ func (in *httpArgs) exchange(s *socket, req *http.Request) (map[string]any, erro
 	cut := field{"body", in.Base64, bytesRoom - size}.put(out, body)
 	out["truncated"] = truncated || cut
 	return out, nil
+}
+
+// sayHTTP says req. http.Request's own Write would link 100 kB of what is never needed
+// here: chunks, trailers, traces and host names beyond ASCII, which hostOf has refused.
+func sayHTTP(to io.Writer, req *http.Request) error {
+	uri := req.URL.RequestURI()
+	if strings.ContainsFunc(uri, notInHeader) {
+		return protocol.Errorf(protocol.CodeBadInput, "url: a control character in it")
+	}
+	out := bufio.NewWriter(to)
+	first := []string{req.Method, " ", uri, " HTTP/1.1\r\nHost: ", req.Host, "\r\nConnection: close\r\n"}
+	for _, part := range first {
+		_, _ = out.WriteString(part) // Flush has the error
+	}
+	if req.ContentLength > 0 || slices.Contains([]string{"POST", "PUT", "PATCH"}, req.Method) {
+		_, _ = out.WriteString("Content-Length: " + strconv.FormatInt(req.ContentLength, 10) + "\r\n")
+	}
+	for _, name := range slices.Sorted(maps.Keys(req.Header)) {
+		_, _ = out.WriteString(name + ": " + strings.TrimSpace(req.Header.Get(name)) + "\r\n")
+	}
+	_, _ = out.WriteString("\r\n")
+	if _, err := io.Copy(out, req.Body); err != nil {
+		return err
+	}
+	return out.Flush()
 }
 
 // readHeads reads the head of the answer, after those that only say that it will come.

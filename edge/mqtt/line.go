@@ -12,29 +12,23 @@ import (
 const (
 	writePiece = 16 << 10 // each piece has the write timeout for itself
 	frameMax   = 2 + protocol.TopicMax + 2 + protocol.MessageMax
-
-	typeSuback = 9
 )
 
-// errLine is every error of a line. paho takes an error that says "use of closed
-// network connection" for one of its own making and then never cleans up.
+// errLine is every error of a line: the first cause is what why says.
 var errLine = errors.New("the line is down")
 
-// line is the connection that paho gets. It bounds what the hub may send, as paho
-// does not, and lets a long write go on as long as it moves.
+// line is the connection to the hub. It bounds what the hub may send before any of it is
+// kept, and lets a long write go on as long as it moves.
 type line struct {
 	net.Conn
 	timeout time.Duration
 	in      frame
-	asked   atomic.Int32 // filters of the SUBSCRIBE that is under way
-	onFail  func(error)  // told the first cause; set before use
+	onFail  func(error) // told the first cause; set before use
 	cause   atomic.Pointer[error]
 }
 
 func newLine(conn net.Conn, timeout time.Duration) *line {
-	l := &line{Conn: conn, timeout: timeout, onFail: func(error) {}}
-	l.in.suback = func(size int) bool { return size == 2+int(l.asked.Load()) }
-	return l
+	return &line{Conn: conn, timeout: timeout, onFail: func(error) {}}
 }
 
 // Read returns what the hub sent, once its framing was checked.
@@ -66,12 +60,6 @@ func (l *line) Write(p []byte) (int, error) {
 	return done, nil
 }
 
-// SetWriteDeadline does nothing: Write sets its own.
-func (l *line) SetWriteDeadline(time.Time) error { return nil }
-
-// SetDeadline is for reading only.
-func (l *line) SetDeadline(t time.Time) error { return l.SetReadDeadline(t) }
-
 // fail remembers the first cause and closes.
 func (l *line) fail(err error) error {
 	if l.cause.CompareAndSwap(nil, &err) {
@@ -91,8 +79,6 @@ func (l *line) why() error {
 
 // frame follows the fixed headers of a byte stream of MQTT.
 type frame struct {
-	suback func(size int) bool // whether a SUBACK of that size is due
-
 	kind  byte
 	size  int
 	digit int // bytes of the remaining length read; header 0 is the type
@@ -132,10 +118,6 @@ func (f *frame) header(b byte) error {
 	f.begun, f.left = false, f.size
 	if f.size > frameMax {
 		return protocol.Errorf(protocol.CodeLimit, "packet type %d of %d bytes, limit %d", f.kind, f.size, frameMax)
-	}
-	if f.kind == typeSuback && !f.suback(f.size) {
-		// paho answers it with an index out of range.
-		return protocol.Errorf(protocol.CodeBadMessage, "SUBACK of %d bytes: not what was asked", f.size)
 	}
 	return nil
 }

@@ -1,10 +1,9 @@
-// Package mqtt is an agent's link to its hub: MQTT 3.1.1 by paho, over TLS or any
-// net.Conn.
+// Package mqtt is an agent's link to its hub: MQTT 3.1.1 over TLS or any net.Conn.
 //
-// paho is kept to what it does well, one connection. Connecting again, the queue, the
-// filters and the watch over a deaf line are here: link.go has what callers use,
-// run.go one connection after the other, queue.go what has no PUBACK yet, line.go the
-// net.Conn that paho gets.
+// The packets are paho's; what is said with them is here. link.go has what callers use,
+// run.go one connection after the other, connection.go what an agent says on one and
+// read.go what it hears, queue.go what has no PUBACK yet, line.go the net.Conn below. See
+// RATIONALE.md, Why are only paho's packets used?
 package mqtt
 
 import (

@@ -160,19 +160,17 @@ func TestBackoff(t *testing.T) {
 }
 
 func TestFrame(t *testing.T) {
-	asked := func(size int) bool { return size == 3 }
 	for _, c := range []struct {
 		name string
 		in   []byte
 		ok   bool
 	}{
 		{"connack, suback, pingresp", []byte{0x20, 2, 0, 0, 0x90, 3, 0, 1, 1, 0xd0, 0}, true},
-		{"suback with two codes for one filter", []byte{0x90, 4, 0, 1, 1, 1}, false},
 		{"publish of 256 MiB", []byte{0x30, 0xff, 0xff, 0xff, 0x7f}, false},
 		{"length of five bytes", []byte{0x30, 0x80, 0x80, 0x80, 0x80, 1}, false},
 	} {
 		for _, step := range []int{1, 2, len(c.in)} {
-			f := frame{suback: asked}
+			f := frame{}
 			var err error
 			for in := c.in; len(in) > 0 && err == nil; in = in[min(step, len(in)):] {
 				err = f.feed(in[:min(step, len(in))])
@@ -187,7 +185,7 @@ func TestFrame(t *testing.T) {
 func FuzzFrame(f *testing.F) {
 	f.Add([]byte{0x20, 2, 0, 0, 0x90, 3, 0, 1, 1, 0xd0, 0})
 	f.Fuzz(func(t *testing.T, in []byte) {
-		whole := frame{suback: func(int) bool { return true }}
+		whole := frame{}
 		parts := whole
 		want := whole.feed(in)
 		var got error
@@ -202,7 +200,7 @@ func FuzzFrame(f *testing.F) {
 	})
 }
 
-func TestLineHidesClosedErrors(t *testing.T) {
+func TestLineKeepsTheFirstCause(t *testing.T) {
 	a, b := net.Pipe()
 	defer b.Close()
 	l := newLine(a, time.Second)
@@ -216,5 +214,42 @@ func TestLineHidesClosedErrors(t *testing.T) {
 	}
 	if len(told) != 1 || l.why() != first {
 		t.Errorf("told %v, why %v; want the first cause once", told, l.why())
+	}
+}
+
+// What a hub may not answer ends the connection with a cause, and no panic.
+func TestHostileAnswers(t *testing.T) {
+	const connack = "\x20\x02\x00\x00"
+	for _, c := range []struct{ name, said, want string }{
+		{"refused", "\x20\x02\x00\x05", "Not Authorised"},
+		{"two codes for one filter", connack + "\x90\x04\x00\x01\x01\x01", "2 codes for 1 filters"},
+		{"no code", connack + "\x90\x02\x00\x01", "0 codes for 1 filters"},
+		{"filter refused", connack + "\x90\x03\x00\x01\x80", "refused by the hub"},
+		{"two answers", connack + connack + connack, "two answers"},
+		{"QoS 2", connack + "\x34\x05\x00\x01a\x00\x01", "QoS 2"},
+		{"a client's packet", connack + "\xe0\x00", "not for a hub"},
+		{"topic longer than its packet", connack + "\x32\x02\xff\xff", "EOF"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ours, hubs := net.Pipe()
+			defer hubs.Close()
+			go func() { // a hub that answers whatever it hears
+				for b := make([]byte, 4096); ; {
+					if _, err := hubs.Read(b); err != nil {
+						return
+					}
+					if _, err := hubs.Write([]byte(c.said)); err != nil {
+						return
+					}
+				}
+			}()
+			l, err := New(Config{Address: pump, Dial: func(context.Context) (net.Conn, error) { return ours, nil }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err = l.live(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q in it", err, c.want)
+			}
+		})
 	}
 }
