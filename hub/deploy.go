@@ -23,6 +23,7 @@ type deployed struct {
 	File     string            `json:"file"`
 	Text     string            `json:"text"`
 	Releases []protocol.Digest `json:"releases"` // one for each step in order
+	Lock     []api.Locked      `json:"lock"`     // the same, with all that they are
 	At       time.Time         `json:"at"`
 	// Rollout is how far it is where it goes in waves, and Base what the agents have until
 	// it reaches them.
@@ -34,12 +35,22 @@ type deployed struct {
 // agent whose content changed its new revision. All of it happens, or nothing. Errors
 // of the text carry line and column.
 func (h *Hub) Deploy(now time.Time, file string, text []byte) (out *api.Deployed, err error) {
-	w, err := workflow.Parse(file, text)
+	return h.DeployAs(now, api.Deploy{File: file, Text: string(text)})
+}
+
+// DeployAs is Deploy that says how the workflow may leave the releases that it is locked to,
+// and may be a dry run: then it says what each agent would get, load and need, and leaves books
+// and agents as they are.
+func (h *Hub) DeployAs(now time.Time, in api.Deploy) (out *api.Deployed, err error) {
+	w, err := workflow.Parse(in.File, []byte(in.Text))
 	if err != nil {
 		return nil, err
 	}
+	if in.DryRun {
+		return h.dryRun(now, w, in)
+	}
 	err = h.Operate(func(tx *store.Tx) error {
-		out, err = h.deploy(tx, now, file, w)
+		out, err = h.deploy(tx, now, w, in)
 		return err
 	})
 	if err != nil {
@@ -48,9 +59,9 @@ func (h *Hub) Deploy(now time.Time, file string, text []byte) (out *api.Deployed
 	return out, nil
 }
 
-func (h *Hub) deploy(tx *store.Tx, now time.Time, file string, w *workflow.Workflow) (*api.Deployed, error) {
+func (h *Hub) deploy(tx *store.Tx, now time.Time, w *workflow.Workflow, in api.Deploy) (*api.Deployed, error) {
 	out := &api.Deployed{Workflow: w.Name, At: now}
-	d, err := h.resolve(tx, w, out)
+	d, err := h.resolve(tx, w, in.Moves, out)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +72,7 @@ func (h *Hub) deploy(tx *store.Tx, now time.Time, file string, w *workflow.Workf
 	if err := deploy.Check(d, planned(agents)); err != nil {
 		return nil, err
 	}
-	if err := keepDeployment(tx, now, file, d); err != nil {
+	if err := keepDeployment(tx, now, d, &deployed{File: in.File, Lock: out.Locked}); err != nil {
 		return nil, err
 	}
 	if out.Agents, err = h.plan(tx, now, agents, w.Name); err != nil || w.Rollout == nil {
@@ -80,23 +91,6 @@ func (h *Hub) Undeploy(now time.Time, name protocol.WorkflowName) (changes []api
 		return err
 	})
 	return changes, err
-}
-
-func (h *Hub) resolve(tx *store.Tx, w *workflow.Workflow, out *api.Deployed) (*deploy.Deployment, error) {
-	d := &deploy.Deployment{Workflow: w}
-	for _, step := range w.StepsInOrder() {
-		r, err := registry.Resolve(tx, step.Plugin.String())
-		if err != nil {
-			return nil, w.Errorf(step.Path+".plugin", "%v", err)
-		}
-		release, err := h.release(r.Digest)
-		if err != nil {
-			return nil, w.Errorf(step.Path+".plugin", "%v", err)
-		}
-		d.Releases = append(d.Releases, release)
-		out.Releases = append(out.Releases, release.Manifest.String())
-	}
-	return d, nil
 }
 
 // release reads a sealed release back, checked by the hub's own keyring.
@@ -135,25 +129,21 @@ func (h *Hub) release(digest protocol.Digest) (deploy.Release, error) {
 }
 
 // keepDeployment keeps d, in waves when it is to go so.
-func keepDeployment(tx *store.Tx, now time.Time, file string, d *deploy.Deployment) error {
-	kept := deployed{File: file, Text: string(d.Workflow.Text), At: now}
+func keepDeployment(tx *store.Tx, now time.Time, d *deploy.Deployment, kept *deployed) error {
+	kept.Text, kept.At = string(d.Workflow.Text), now
 	for _, r := range d.Releases {
 		kept.Releases = append(kept.Releases, r.Ref.Digest)
 	}
 	if d.Workflow.Rollout != nil {
-		if err := inWaves(tx, now, d.Workflow.Name, &kept); err != nil {
+		if err := inWaves(tx, now, d.Workflow.Name, kept); err != nil {
 			return err
 		}
 	}
-	return putDeployed(tx, d.Workflow.Name, &kept)
+	return putDeployed(tx, d.Workflow.Name, kept)
 }
 
 func putDeployed(tx *store.Tx, name protocol.WorkflowName, kept *deployed) error {
-	value, err := json.Marshal(kept)
-	if err != nil {
-		return fmt.Errorf("keep workflow %s: %w", name, err)
-	}
-	return tx.PutEntry(store.Entry{Book: bookDeployments, Key: string(name), Value: value})
+	return putJSON(tx, bookDeployments, string(name), kept)
 }
 
 // Workflows returns what is deployed, by name.
@@ -172,6 +162,9 @@ func (h *Hub) Workflows(tx *store.Tx) ([]api.Workflow, error) {
 				return nil, fmt.Errorf("workflow %s: %w", e.Key, err)
 			}
 			w.Releases = append(w.Releases, string(r.Plugin)+"@"+r.Version)
+		}
+		if w.Lock, err = kept.shown(tx); err != nil {
+			return nil, fmt.Errorf("workflow %s: %w", e.Key, err)
 		}
 		out = append(out, w)
 	}

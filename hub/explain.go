@@ -17,20 +17,19 @@ import (
 // errDryRun ends a deployment that was to be looked at only: nothing of it is kept.
 var errDryRun = errors.New("dry run")
 
-// DryRun is Deploy without a deployment: it says what each agent would get, load and
-// need, and leaves books and agents as they are.
+// DryRun is Deploy without a deployment.
 func (h *Hub) DryRun(now time.Time, file string, text []byte) (out *api.Deployed, err error) {
-	w, err := workflow.Parse(file, text)
-	if err != nil {
-		return nil, err
-	}
+	return h.DeployAs(now, api.Deploy{File: file, Text: string(text), DryRun: true})
+}
+
+func (h *Hub) dryRun(now time.Time, w *workflow.Workflow, in api.Deploy) (out *api.Deployed, err error) {
 	w.Rollout = nil // what it comes to when all have it
 	err = h.Operate(func(tx *store.Tx) error {
 		held, err := h.held(tx)
 		if err != nil {
 			return err
 		}
-		if out, err = h.deploy(tx, now, file, w); err != nil {
+		if out, err = h.deploy(tx, now, w, in); err != nil {
 			return err
 		}
 		if err := h.costs(tx, held, out.Agents); err != nil {

@@ -104,6 +104,9 @@ func (s *server) routes() http.Handler {
 	handle("GET", api.PathWorkflow, s.showWorkflow)
 	handle("DELETE", api.PathWorkflow, s.removeWorkflow)
 	handle("GET", api.PathExplain, s.explain)
+	handle("POST", api.PathUpdate, s.updateWorkflow)
+	handle("POST", api.PathWithdraw, s.withdraw)
+	handle("GET", api.PathNotices, s.listNotices)
 	handle("GET", api.PathRollouts, s.listRollouts)
 	handle("GET", api.PathRollout, s.showRollout)
 	handle("POST", api.PathRollout, s.steerRollout)
@@ -293,11 +296,7 @@ func (s *server) deployWorkflow(r *http.Request) (out any, err error) {
 		return nil, err
 	}
 	err = s.ask(r.Context(), func(now time.Time) (err error) {
-		if in.DryRun {
-			out, err = s.hub.DryRun(now, in.File, []byte(in.Text))
-		} else {
-			out, err = s.hub.Deploy(now, in.File, []byte(in.Text))
-		}
+		out, err = s.hub.DeployAs(now, in)
 		return err
 	})
 	return out, err

@@ -9,6 +9,7 @@ import (
 	"github.com/stavily/stavily/hub/api"
 	"github.com/stavily/stavily/hub/deploy"
 	"github.com/stavily/stavily/hub/fleet"
+	"github.com/stavily/stavily/hub/registry"
 	"github.com/stavily/stavily/hub/rollout"
 	"github.com/stavily/stavily/hub/store"
 	"github.com/stavily/stavily/hub/workflow"
@@ -117,6 +118,10 @@ func (h *Hub) plan(tx *store.Tx, now time.Time, agents []fleet.Agent, name proto
 	if all != nil {
 		agents = withOthers(all, agents)
 	}
+	revoked, err := registry.Revocations(tx)
+	if err != nil {
+		return nil, err
+	}
 	known := make(map[protocol.Address]*fleet.Agent, len(agents))
 	for i := range agents {
 		known[agents[i].Address] = &agents[i]
@@ -124,6 +129,7 @@ func (h *Hub) plan(tx *store.Tx, now time.Time, agents []fleet.Agent, name proto
 	var out []api.AgentChange
 	contents := deploy.Plan(deploy.Input{
 		Deployments: deployments, Agents: planned(agents), Approve: h.cfg.Approve,
+		Revoked: revoked,
 	})
 	for i := range contents {
 		change, err := h.revise(tx, now, known[contents[i].Address], &contents[i])

@@ -39,6 +39,7 @@ type Manifest struct {
 	Permissions   Permissions   `cbor:"10,keyasint,omitzero" json:"permissions"`          // M-26, M-27
 	Configuration Configuration `cbor:"11,keyasint,omitzero" json:"configuration"`        // M-28, M-29
 	Testing       Testing       `cbor:"12,keyasint,omitzero" json:"testing"`              // M-30, M-31
+	State         StateFormat   `cbor:"13,keyasint,omitzero" json:"state"`                // O-04
 }
 
 // PluginInfo is who a plugin is (M-01 to M-05).

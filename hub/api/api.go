@@ -90,6 +90,7 @@ type Deploy struct {
 	Text string `json:"text"`
 	// DryRun asks what it would mean and changes nothing.
 	DryRun bool `json:"dry_run,omitempty"`
+	Moves
 }
 
 // Deployed is what a deployment did.
@@ -99,6 +100,9 @@ type Deployed struct {
 	Releases []string              `json:"releases"` // name@version of each step, in order
 	Agents   []AgentChange         `json:"agents"`
 	Rollout  *Rollout              `json:"rollout,omitempty"` // where it goes in waves
+	Locked   []Locked              `json:"locked"`            // the same as Releases, with all that they are
+	Moved    []Moved               `json:"moved,omitempty"`   // from what it was locked to before
+	Warnings []string              `json:"warnings,omitempty"`
 }
 
 // Rollout is how a workflow's change goes through the fleet.
@@ -161,6 +165,7 @@ type Workflow struct {
 	File     string                `json:"file"`
 	Text     string                `json:"text"`
 	Releases []string              `json:"releases"`
+	Lock     []Locked              `json:"lock"`
 	At       time.Time             `json:"at"`
 }
 

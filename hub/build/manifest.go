@@ -57,6 +57,7 @@ func ParseManifest(name string, text []byte) (*protocol.Manifest, []string, erro
 	c := &checker{doc: doc, m: &m}
 	for _, check := range []func(){
 		c.identity, c.language, c.libraries, c.platforms, c.limits, c.sandbox, c.native, c.permissions, c.files,
+		c.state,
 	} {
 		if check(); c.err != nil {
 			return nil, nil, c.err
@@ -226,6 +227,17 @@ func (c *checker) files() {
 	}
 	t := c.m.Testing.Coverage
 	c.want(t >= 0 && t <= 100, "testing.coverage_threshold", "%v, want 0 to 100", t)
+}
+
+// state holds what a release says of the state that it and older ones leave (O-04).
+func (c *checker) state() {
+	s := &c.m.State
+	c.want(!c.doc.Has("state.format") || s.Format > 0, "state.format", "0, want 1 or more")
+	c.want(len(s.Older) <= protocol.StateFormatsMax, "state.reads", "%d formats, want at most %d", len(s.Older),
+		protocol.StateFormatsMax)
+	for i, n := range s.Older {
+		c.want(n > 0 && n < s.Number(), fmt.Sprintf("state.reads[%d]", i), "%d, want a format below %d", n, s.Number())
+	}
 }
 
 // ReadSchema reads the JSON Schema that m names, nil when it names none.

@@ -46,7 +46,7 @@ func Root(version string, more ...*cobra.Command) *cobra.Command {
 		"the hub's API address instead of its socket, such as http://127.0.0.1:8080")
 	root.PersistentFlags().StringVarP(&c.output, "output", "o", "table", "table or json")
 	root.SetFlagErrorFunc(usage)
-	root.AddCommand(statusCommand(c), pluginCommand(c), deployCommand(c), explainCommand(c),
+	root.AddCommand(statusCommand(c), pluginCommand(c), deployCommand(c), explainCommand(c), noticesCommand(c),
 		rolloutCommand(c), workflowCommand(c),
 		agentCommand(c), runCommand(c), doctorCommand(c))
 	root.AddCommand(secretCommand(c))

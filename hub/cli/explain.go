@@ -17,6 +17,8 @@ import (
 // showDryRun prints what a deployment would do.
 func showDryRun(w io.Writer, d api.Deployed) {
 	row(w, "would deploy", d.Workflow, strings.Join(d.Releases, " -> "))
+	showMoved(w, d)
+	showLock(w, "  ", d.Locked)
 	if len(d.Agents) == 0 {
 		row(w, "no agent", "is named by it now")
 		return

@@ -20,6 +20,7 @@ func pluginCommand(c *connection) *cobra.Command {
 		pluginRemove(c), pluginConform(c), pluginRecord(c), pluginReplay(c), pluginNew(),
 		attesting(c, pluginBuild(c)), pluginRun(c),
 		pluginTest(c), pluginInspect(c), pluginSign(c), pluginSDK())
+	cmd.AddCommand(withdrawCommands(c)...)
 	return cmd
 }
 

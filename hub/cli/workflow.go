@@ -18,6 +18,7 @@ import (
 func deployCommand(c *connection) *cobra.Command {
 	var checkOnly, dry bool
 	var conditions string
+	var moves api.Moves
 	cmd := &cobra.Command{
 		Use:   "deploy WORKFLOW.yaml",
 		Short: "Check a workflow and send it to its agents",
@@ -37,7 +38,7 @@ func deployCommand(c *connection) *cobra.Command {
 			if conditions != "" {
 				return rehearse(cmd, args[0], conditions)
 			}
-			in := api.Deploy{File: args[0], Text: string(text), DryRun: dry}
+			in := api.Deploy{File: args[0], Text: string(text), DryRun: dry, Moves: moves}
 			show := showDeployed
 			if dry {
 				show = showDryRun
@@ -49,6 +50,9 @@ func deployCommand(c *connection) *cobra.Command {
 	cmd.Flags().StringVar(&conditions, "simulate", "",
 		"rehearse it on the hub's own fleet under this scenario; nothing is sent")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "say who would get what and what it costs; nothing is sent")
+	cmd.Flags().BoolVar(&moves.Update, "update", false,
+		"move to the newest releases that its ranges take, and not keep those that it holds")
+	cmd.Flags().BoolVar(&moves.Downgrade, "downgrade", false, "a version below the one that it holds is meant")
 	return cmd
 }
 
@@ -63,6 +67,7 @@ func readDocument(path string) ([]byte, error) {
 
 func showDeployed(w io.Writer, d api.Deployed) {
 	row(w, "deployed", d.Workflow, strings.Join(d.Releases, " -> "))
+	showMoved(w, d)
 	if d.Rollout != nil {
 		row(w, "in waves", d.Rollout.Progress.Where,
 			fmt.Sprintf("follow it with \"stavily rollout show %s\"", d.Workflow))
@@ -106,8 +111,9 @@ func workflowCommand(c *connection) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q := question{http.MethodGet, api.Path(api.PathWorkflow, args[0]), nil}
 			return ask(cmd, c, q, func(w io.Writer, x api.Workflow) {
-				fmt.Fprintf(w, "# %s, deployed %s: %s\n%s", clean(x.File), when(x.At),
-					strings.Join(x.Releases, " -> "), clean(x.Text))
+				fmt.Fprintf(w, "# %s, deployed %s: %s\n", clean(x.File), when(x.At), strings.Join(x.Releases, " -> "))
+				showLock(w, "# ", x.Lock)
+				fmt.Fprint(w, clean(x.Text))
 			})
 		},
 	}
@@ -121,6 +127,6 @@ func workflowCommand(c *connection) *cobra.Command {
 			})
 		},
 	}
-	cmd.AddCommand(list, show, remove)
+	cmd.AddCommand(list, show, remove, workflowUpdate(c, complete))
 	return cmd
 }

@@ -76,8 +76,9 @@ type Agent struct {
 type Input struct {
 	Deployments []Deployment
 	Agents      []Agent
-	Fleet       []Agent          // every agent, where Agents are only some; nil: they are all
-	Approve     []protocol.Grant // what the operator allows any plugin
+	Fleet       []Agent           // every agent, where Agents are only some; nil: they are all
+	Approve     []protocol.Grant  // what the operator allows any plugin
+	Revoked     []protocol.Digest // of sealed releases, ascending: agents stop and forget them
 	Settings    protocol.Settings
 }
 
@@ -89,6 +90,7 @@ type Content struct {
 	Assignments []protocol.Assignment
 	Hosts       []protocol.Host
 	Settings    protocol.Settings
+	Revoked     []protocol.Digest
 	// Excluded says which workflows name this agent and why they do not run on it.
 	Excluded []Exclusion
 }
@@ -131,7 +133,7 @@ func (c *Content) encode() []byte { return protocol.MustMarshal(c.Desired(0, 0, 
 
 // Empty reports whether the content asks nothing, as before an agent was sent any.
 func (c *Content) Empty() bool {
-	return c.Digest() == (&Content{Address: c.Address}).Digest()
+	return c.Digest() == (&Content{Address: c.Address, Revoked: c.Revoked}).Digest()
 }
 
 // Desired completes the content to the document that is sealed.
@@ -139,11 +141,12 @@ func (c *Content) Desired(epoch, revision uint64, issued int64) protocol.Desired
 	return protocol.Desired{
 		Address: c.Address, Epoch: epoch, Revision: revision, Issued: issued,
 		Releases: c.Releases, Assignments: c.Assignments, Settings: c.Settings, Hosts: c.Hosts,
+		Revoked: c.Revoked,
 	}
 }
 
 func contentFor(a *Agent, deployments []Deployment, in *Input) Content {
-	c := Content{Address: a.Address, Settings: in.Settings}
+	c := Content{Address: a.Address, Settings: in.Settings, Revoked: in.Revoked}
 	for i := range deployments {
 		d := deployments[i].For(a.Address.Agent)
 		if d == nil {

@@ -1,0 +1,43 @@
+package hub
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/stavily/stavily/hub/api"
+	"github.com/stavily/stavily/hub/store"
+	"github.com/stavily/stavily/protocol"
+)
+
+func (s *server) updateWorkflow(r *http.Request) (out any, err error) {
+	in, err := body[api.Update](r)
+	if err != nil {
+		return nil, err
+	}
+	err = s.ask(r.Context(), func(now time.Time) (err error) {
+		out, err = s.hub.UpdateWorkflow(now, protocol.WorkflowName(r.PathValue("x")), in)
+		return err
+	})
+	return out, err
+}
+
+func (s *server) withdraw(r *http.Request) (out any, err error) {
+	in, err := body[api.Withdraw](r)
+	if err != nil {
+		return nil, err
+	}
+	err = s.ask(r.Context(), func(now time.Time) (err error) {
+		out, err = s.hub.Withdraw(now, protocol.PluginName(r.PathValue("x")), in)
+		return err
+	})
+	return out, err
+}
+
+func (s *server) listNotices(r *http.Request) (any, error) {
+	limit, err := strconv.Atoi(r.URL.Query().Get("limit"))
+	if err != nil || limit < 1 {
+		limit = 50
+	}
+	return listed(view(s, r, func(tx *store.Tx) ([]api.Notice, error) { return s.hub.Notices(tx, limit) }))
+}
