@@ -36,6 +36,9 @@ func (a *Agent) Boot(now time.Time) error {
 	if err := a.readRuns(); err != nil {
 		return err
 	}
+	if err := a.readStorms(); err != nil {
+		return err
+	}
 	if err := a.readGuests(); err != nil {
 		return err
 	}

@@ -182,6 +182,11 @@ func checkAssignment(of *protocol.Assignment, listed map[protocol.Digest]bool) e
 	if of.CatchUp > protocol.CatchUpAll {
 		return protocol.Errorf(protocol.CodeIncompatible, "catch-up %d is not known here", of.CatchUp)
 	}
+	for _, err := range []error{of.Limit.Check(), of.Once.Check()} {
+		if err != nil {
+			return err
+		}
+	}
 	if of.Trigger.Place != nil {
 		return protocol.Errorf(protocol.CodeBadMessage, "step %q: a trigger elsewhere", of.Trigger.Name)
 	}

@@ -80,8 +80,12 @@ func (a *Agent) order(w *work, r *run, s *protocol.Step) []protocol.Address {
 		w.turns++
 		return append(members[first:], members[:first]...)
 	case protocol.PickRendezvous:
+		seed := r.Event.Run.String()
+		if key, err := keyOf(w.of.Once, r.Event.Data); err == nil && w.of.Once != nil {
+			seed = string(key[:]) // runs that mean the same go to the same member
+		}
 		weight := func(m protocol.Address) string {
-			sum := sha256.Sum256([]byte(r.Event.Run.String() + "/" + m.String()))
+			sum := sha256.Sum256([]byte(seed + "/" + m.String()))
 			return string(sum[:])
 		}
 		slices.SortFunc(members, func(m, n protocol.Address) int { return strings.Compare(weight(n), weight(m)) })
@@ -268,7 +272,13 @@ func (a *Agent) isBusy(h *away, p *part) {
 // member when all are to run it.
 func (a *Agent) came(h *away, p *part, res *protocol.Result) {
 	p.done = res
-	if h.step.Place.Pick != protocol.PickAll {
+	others := func(q part) bool { return q.done == nil || q.done.Status != protocol.StatusSkipped }
+	all := h.step.Place.Pick == protocol.PickAll
+	if res.Status == protocol.StatusSkipped && (!all || !slices.ContainsFunc(h.parts, others)) {
+		a.repeated(h, p)
+		return
+	}
+	if !all {
 		usage := wasmhost.Usage{TookUS: res.TookUS}
 		a.over(h, wasmhost.Answer{Data: res.Data, Error: errorOf(res), Usage: usage}, p.at)
 		return
@@ -299,6 +309,7 @@ func (h *away) together() (out wasmhost.Answer) {
 		switch {
 		case p.done == nil:
 			failed = append(failed, p.at.String()+": did not begin it in time")
+		case p.done.Status == protocol.StatusSkipped:
 		case p.done.Status != protocol.StatusOK:
 			failed = append(failed, p.at.String()+": "+errorOf(p.done).Text)
 		case len(p.done.Data) > 0:
@@ -331,9 +342,14 @@ func (a *Agent) expired(h *away) {
 
 // over ends a step that was away. Members let their results go when its end is on the disk.
 func (a *Agent) over(h *away, ans wasmhost.Answer, by protocol.Address) {
-	a.aways = slices.DeleteFunc(a.aways, func(o *away) bool { return o == h })
 	h.run.by = by
 	a.ended(h.work, h.run, ans)
+	a.release(h)
+}
+
+// release forgets a step that was away, and lets its members do the same.
+func (a *Agent) release(h *away) {
+	a.aways = slices.DeleteFunc(a.aways, func(o *away) bool { return o == h })
 	a.atOnce()
 	for i := range h.parts {
 		if p := &h.parts[i]; p.done != nil || p.took != 0 {

@@ -37,6 +37,7 @@ type hosting struct {
 	ran     uint64
 	failed  uint64
 	waiting int // steps that run or are queued up
+	seen    seen
 }
 
 // guest is one step of one run of another agent.
@@ -72,6 +73,9 @@ func (a *Agent) assignHosts(gen *generation) {
 			continue
 		}
 		h := &hosting{of: of, digest: digest, load: gen.load(of.Step)}
+		if old != nil {
+			h.seen = old.seen
+		}
 		h.load.Step.Grants, _ = a.cfg.Policy.Cut(of.Step.Grants)
 		h.filling, _ = readFilling(&of.Step) // opening the document has read it once
 		hosts = append(hosts, h)
@@ -213,6 +217,9 @@ func (a *Agent) begins(g *guest, in *protocol.Hop) {
 		return
 	}
 	h := g.host
+	if a.repeats(g, h, in.Event) {
+		return
+	}
 	req := &wasmhost.Request{
 		Kind: wasmhost.Run, Now: a.stamp(), Event: in.Event, Results: in.Results,
 		Key: in.Run.String() + "/" + string(in.Step), TimeoutMS: h.of.Step.Timeout,
@@ -237,9 +244,8 @@ func (a *Agent) begins(g *guest, in *protocol.Hop) {
 // and then to that agent, which asks for it again until it has it.
 func (a *Agent) guestEnded(h *hosting, g *guest, ans wasmhost.Answer) {
 	h.waiting--
-	key := guestKey(g.Result.Run, g.Result.Step)
 	if ans.Error != nil && ans.Error.Code == protocol.CodeUnavailable {
-		delete(a.guests, key) // it was not asked: no try
+		delete(a.guests, guestKey(g.Result.Run, g.Result.Step)) // it was not asked: no try
 		return
 	}
 	h.ran++
@@ -253,9 +259,14 @@ func (a *Agent) guestEnded(h *hosting, g *guest, ans wasmhost.Answer) {
 		h.failed++
 		res.Status, res.Error, res.Data = protocol.StatusError, protocol.AsError(ans.Error), nil
 	}
+	a.keepGuest(g)
+}
+
+// keepGuest puts how a guest ended on the disk, and tells.
+func (a *Agent) keepGuest(g *guest) {
 	a.nonce++
 	g.call, g.over, g.Order = 0, true, a.boot<<32|a.nonce
-	a.put(key, g.savedGuest)
+	a.put(guestKey(g.Result.Run, g.Result.Step), g.savedGuest)
 	a.sayDone(g)
 }
 
@@ -383,6 +394,8 @@ func checkHosts(d *protocol.Desired, listed map[protocol.Digest]bool) error {
 		case h.Type != protocol.Action && h.Type != protocol.Output:
 			return protocol.Errorf(protocol.CodeBadMessage, "desired: workflow %q: step %q: type %q is not hosted",
 				h.Workflow, clip(string(h.Step.Name)), clip(string(h.Type)))
+		case h.Once.Check() != nil:
+			return h.Once.Check()
 		case h.Step.Place != nil || h.Step.Timeout <= 0:
 			return protocol.Errorf(protocol.CodeBadMessage,
 				"desired: workflow %q: step %q: hosted elsewhere, or without end", h.Workflow, clip(string(h.Step.Name)))

@@ -34,6 +34,8 @@ type savedRun struct {
 	Tries   uint32            `cbor:"6,keyasint"` // of the next step
 	// Depth counts the local messages that led to the event.
 	Depth uint8 `cbor:"7,keyasint,omitempty"`
+	// Repeated says that another run means the same: nothing more of it is run.
+	Repeated bool `cbor:"8,keyasint,omitempty"`
 }
 
 // step asks the next step of the first run that waits, and with it of those behind it
@@ -170,6 +172,9 @@ func (r *run) past(res *protocol.Result) {
 // wants reports whether the next step is to be run: an action while none failed, an
 // output as its When says.
 func (r *run) wants(w *work) bool {
+	if r.Repeated {
+		return false
+	}
 	n := int(r.Next) + 1
 	if slotOf(&w.of, n) == protocol.Action {
 		return !r.failed()

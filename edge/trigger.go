@@ -43,6 +43,7 @@ type work struct {
 	// filtered counts the events that the workflow's condition let go by.
 	filtered uint64
 	trial    trialSoFar
+	storm    storm
 	blocked  uint64 // wakes held back because too many runs wait
 	held     bool   // a wake is being held back
 	turns    uint64 // steps that went round a pool
@@ -130,6 +131,7 @@ func (a *Agent) assign(gen *generation) {
 // erase ends a workflow that is no longer assigned here.
 func (a *Agent) erase(w *work) {
 	a.remove(keyTrigger + string(w.of.Workflow))
+	a.eraseStorm(w)
 	a.abandon(w, w.runs, "workflow is no longer assigned here")
 	err := a.store.Scan(KeyKV(w.of.Workflow), "", func(key string, _ []byte) bool {
 		a.remove(key)
@@ -167,6 +169,7 @@ func (a *Agent) newWork(gen *generation, of protocol.Assignment, digest protocol
 // runs whose steps are still the same ones.
 func (a *Agent) inherit(w, old *work) {
 	w.fired, w.failed, w.filtered, w.blocked = old.fired, old.failed, old.filtered, old.blocked
+	a.inheritStorm(w, old)
 	if w.triggerDigest == old.triggerDigest {
 		w.trigger.state = old.trigger.state
 	} else {
@@ -350,6 +353,7 @@ func (a *Agent) advance() {
 				a.load(w)
 			}
 		default:
+			a.fireLatest(w)
 			a.wake(w)
 			a.step(w)
 		}
@@ -368,7 +372,7 @@ func (w *work) due(runsMax int) time.Time {
 	if len(w.runs) > 0 && w.asked == 0 {
 		t = sooner(t, w.runs[0].at)
 	}
-	return t
+	return sooner(t, w.storm.due(len(w.runs) < runsMax))
 }
 
 // wake wakes a trigger whose time has come, unless too many of its runs wait.
@@ -524,7 +528,14 @@ func (a *Agent) fire(w *work, data protocol.Raw) {
 		w.filtered++
 		return
 	}
-	ev := protocol.Event{Workflow: w.of.Workflow, Time: a.stamp(), Data: data}
+	if f := (&fired{Data: data, Depth: w.trigger.depth(), unclear: unclear}); a.admit(w, f) {
+		a.beginRun(w, f)
+	}
+}
+
+// beginRun makes the run of an event that was admitted.
+func (a *Agent) beginRun(w *work, f *fired) {
+	ev := protocol.Event{Workflow: w.of.Workflow, Time: a.stamp(), Data: f.Data}
 	if a.held != nil {
 		ev.Revision = a.held.desired.Revision
 	}
@@ -541,11 +552,16 @@ func (a *Agent) fire(w *work, data protocol.Raw) {
 		return
 	}
 	w.fired++
-	r := &run{savedRun: savedRun{Event: ev, Mark: mark, Shape: w.shape, Depth: w.trigger.depth()}, at: a.now}
+	r := &run{savedRun: savedRun{Event: ev, Mark: mark, Shape: w.shape, Depth: f.Depth}, at: a.now}
 	w.runs = append(w.runs, r)
-	if unclear != nil {
-		a.move(w, r, a.unclear(w, r, unclear))
+	if f.unclear != nil {
+		a.move(w, r, a.unclear(w, r, f.unclear))
 		return
 	}
+	a.remember(&w.storm.seen, w.of.Once, Instance{w.of.Workflow, w.steps[0].Name},
+		sighting{key: f.key, run: ev.Run})
 	a.move(w, r, nil)
+	if f.at.After(r.at) {
+		r.at = f.at
+	}
 }

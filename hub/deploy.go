@@ -72,6 +72,13 @@ func (h *Hub) deploy(tx *store.Tx, now time.Time, w *workflow.Workflow, in api.D
 	if err := deploy.Check(d, planned(agents)); err != nil {
 		return nil, err
 	}
+	held, err := h.deployments(tx)
+	if err != nil {
+		return nil, err
+	}
+	if err := deploy.CheckCircle(d, held, planned(agents), h.cfg.Approve); err != nil {
+		return nil, err
+	}
 	if err := keepDeployment(tx, now, d, &deployed{File: in.File, Lock: out.Locked}); err != nil {
 		return nil, err
 	}
@@ -150,12 +157,17 @@ func putDeployed(tx *store.Tx, name protocol.WorkflowName, kept *deployed) error
 func (h *Hub) Workflows(tx *store.Tx) ([]api.Workflow, error) {
 	entries, err := tx.Entries(bookDeployments)
 	out := make([]api.Workflow, 0, len(entries))
+	if err != nil || len(entries) == 0 {
+		return out, err
+	}
+	limited, repeated, err := suppressed(tx)
 	for _, e := range entries {
 		var kept deployed
 		if err := json.Unmarshal(e.Value, &kept); err != nil {
 			return nil, fmt.Errorf("workflow %s: %w", e.Key, err)
 		}
 		w := api.Workflow{Workflow: protocol.WorkflowName(e.Key), File: kept.File, Text: kept.Text, At: kept.At}
+		w.Limited, w.Repeated = limited[w.Workflow], repeated[w.Workflow]
 		for _, digest := range kept.Releases {
 			r, err := registry.ReleaseOf(tx, digest)
 			if err != nil {
@@ -169,4 +181,20 @@ func (h *Hub) Workflows(tx *store.Tx) ([]api.Workflow, error) {
 		out = append(out, w)
 	}
 	return out, err
+}
+
+// suppressed counts the events that became no run, by workflow, as the agents reported.
+func suppressed(tx *store.Tx) (limited, repeated map[protocol.WorkflowName]uint64, err error) {
+	limited, repeated = map[protocol.WorkflowName]uint64{}, map[protocol.WorkflowName]uint64{}
+	agents, err := fleet.List(tx)
+	for i := range agents {
+		if agents[i].Reported == nil {
+			continue
+		}
+		for _, s := range agents[i].Reported.Assignments {
+			limited[s.Workflow] += s.Limited
+			repeated[s.Workflow] += s.Repeated
+		}
+	}
+	return limited, repeated, err
 }

@@ -45,6 +45,10 @@ type Assignment struct {
 	// If is an encoded condition.Tree over the event: only an event for which it holds
 	// becomes a run. None means every event.
 	If Raw `cbor:"6,keyasint,omitempty" json:"-"`
+	// Limit bounds how many events become runs; nil does not.
+	Limit *RunLimit `cbor:"7,keyasint,omitempty" json:"limit,omitempty"`
+	// Once has several events that mean the same make one run; nil does not.
+	Once *Once `cbor:"8,keyasint,omitempty" json:"once,omitempty"`
 }
 
 // Step is one place in an assignment: which release runs, with what, and under which

@@ -27,6 +27,8 @@ type Host struct {
 	Workflow WorkflowName `cbor:"1,keyasint" json:"workflow"`
 	Type     PluginType   `cbor:"2,keyasint" json:"type"` // action or output
 	Step     Step         `cbor:"3,keyasint" json:"step"`
+	// Once has the runs of several agents that mean the same take the step once; nil does not.
+	Once *Once `cbor:"4,keyasint,omitempty" json:"once,omitempty"`
 }
 
 // Hop is one word between two agents about one step of one run. It goes up to whoever

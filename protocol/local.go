@@ -68,3 +68,9 @@ func FilterWithin(scope, filter string) bool {
 	both, some := commonFilter(scope, filter)
 	return some && both == filter
 }
+
+// FiltersMeet reports whether some topic is matched by both filters.
+func FiltersMeet(a, b string) bool {
+	_, some := commonFilter(a, b)
+	return some
+}

@@ -47,6 +47,8 @@ type Device struct {
 	Labels map[string]string `cbor:"7,keyasint,omitempty" json:"labels,omitempty"`
 	// Native is what it has for native artifacts; nil when it runs none.
 	Native *Native `cbor:"8,keyasint,omitempty" json:"native,omitempty"`
+	// StorageMB is what its disk has for artifacts and for what plugins put by; 0: not known.
+	StorageMB uint32 `cbor:"10,keyasint,omitempty" json:"storage_mb,omitempty"`
 }
 
 // Phase is how far an assignment is.
@@ -95,6 +97,10 @@ type AssignmentStatus struct {
 	// not hold: they became no run.
 	Filtered uint64 `cbor:"6,keyasint,omitempty" json:"filtered,omitempty"`
 	Trial    Trial  `cbor:"7,keyasint,omitzero" json:"trial,omitzero"`
+	// Limited counts the events that the workflow's limit let go by, and Repeated those that
+	// meant what another had, since the workflow came to this agent: they became no run.
+	Limited  uint64 `cbor:"8,keyasint,omitempty" json:"limited,omitempty"`
+	Repeated uint64 `cbor:"9,keyasint,omitempty" json:"repeated,omitempty"`
 }
 
 // Trial is how an assignment fares since it last changed or the agent booted, by the

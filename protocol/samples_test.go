@@ -80,7 +80,9 @@ func sampleElsewhere() Desired {
 	d.Assignments[0].Actions[0] = Step{Name: "act", Timeout: 30_000, Place: &Place{
 		Members: []Address{{Site: "berlin", Agent: "gw-2"}, {Site: "oslo", Agent: "gw-1"}}, Pick: PickLeastLoaded, WithinMS: 60_000,
 	}}
-	d.Hosts = []Host{{Workflow: "other", Type: Output, Step: sampleStep("tell")}}
+	d.Assignments[0].Limit = &RunLimit{Runs: 10, PerMS: 60_000, Burst: 20, Over: OverQueue}
+	d.Assignments[0].Once = &Once{Fields: []string{"sensor", "at.rack"}, WithinMS: 300_000}
+	d.Hosts = []Host{{Workflow: "other", Type: Output, Step: sampleStep("tell"), Once: &Once{WithinMS: 60_000}}}
 	return d
 }
 

@@ -167,6 +167,10 @@ type Workflow struct {
 	Releases []string              `json:"releases"`
 	Lock     []Locked              `json:"lock"`
 	At       time.Time             `json:"at"`
+	// Limited and Repeated are the events that became no run on its agents, as they reported:
+	// over its limit, and for what another event had meant.
+	Limited  uint64 `json:"limited,omitempty"`
+	Repeated uint64 `json:"repeated,omitempty"`
 }
 
 // Adopt makes the hub's word hold for agents that hold what its books do not know, as after

@@ -235,8 +235,13 @@ func portOf(address string) string { return address[strings.LastIndexByte(addres
 // fired says what became of the events of one assignment.
 func fired(s *protocol.AssignmentStatus) string {
 	text := fmt.Sprintf("%d fired, %d failed", s.Fired, s.Failed)
-	if s.Filtered > 0 {
-		text += fmt.Sprintf(", %d filtered", s.Filtered)
+	for _, more := range []struct {
+		n    uint64
+		what string
+	}{{s.Filtered, "filtered"}, {s.Limited, "limited"}, {s.Repeated, "repeated"}} {
+		if more.n > 0 {
+			text += fmt.Sprintf(", %d %s", more.n, more.what)
+		}
 	}
 	return text
 }

@@ -113,6 +113,10 @@ func workflowCommand(c *connection) *cobra.Command {
 			return ask(cmd, c, q, func(w io.Writer, x api.Workflow) {
 				fmt.Fprintf(w, "# %s, deployed %s: %s\n", clean(x.File), when(x.At), strings.Join(x.Releases, " -> "))
 				showLock(w, "# ", x.Lock)
+				if x.Limited+x.Repeated > 0 {
+					fmt.Fprintf(w, "# events that became no run: %d over its limit, %d that meant what another had\n",
+						x.Limited, x.Repeated)
+				}
 				fmt.Fprint(w, clean(x.Text))
 			})
 		},

@@ -190,7 +190,7 @@ func (d *Deployment) hosts(a *Agent, approve []protocol.Grant) (out []protocol.H
 		step := stepOn(s, &d.Releases[i], a, approve)
 		step.When, step.If, step.Retry = 0, nil, protocol.Retry{} // the run's own agent sees to them
 		step.Timeout = timeoutOf(&step)
-		out = append(out, protocol.Host{Workflow: d.Workflow.Name, Type: s.Type, Step: step})
+		out = append(out, protocol.Host{Workflow: d.Workflow.Name, Type: s.Type, Step: step, Once: d.Workflow.Once})
 		of = append(of, &d.Releases[i])
 	}
 	return out, of

@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -128,7 +129,64 @@ func (w *Workflow) rollout(in *writtenRollout) (*Rollout, error) {
 	if err := w.waves(r, in.Waves); err != nil {
 		return nil, err
 	}
-	return r, w.windows(r, in.Windows)
+	if err := w.windows(r, in.Windows); err != nil {
+		return nil, err
+	}
+	return r, w.agree(r)
+}
+
+// agree refuses waves, windows and timeout of which each is sound and that cannot go together.
+func (w *Workflow) agree(r *Rollout) error {
+	for i := range r.Waves {
+		if soak := r.Waves[i].Soak; soak >= r.Timeout {
+			return w.Errorf(fmt.Sprintf("rollout.waves[%d].soak", i), "%v, but the rollout waits for a person after "+
+				"its timeout of %v: no wave would ever be done", soak, r.Timeout)
+		}
+	}
+	for i := range r.Windows {
+		for k := range i {
+			if reflect.DeepEqual(r.Windows[i], r.Windows[k]) {
+				return w.Errorf(fmt.Sprintf("rollout.windows[%d]", i), "the same as windows[%d]: one of them is meant "+
+					"otherwise", k)
+			}
+		}
+	}
+	if shut := closed(r.Windows); shut >= r.Timeout {
+		return w.Errorf("rollout.windows", "they are closed for %v on end, but the rollout waits for a person after "+
+			"its timeout of %v: let it be longer", shut, r.Timeout)
+	}
+	return nil
+}
+
+// closed returns for how long no window is open, at the longest, as if all hung at one clock.
+func closed(windows []Window) time.Duration {
+	const day, week = 24 * 60, 7 * 24 * 60
+	var open [week]bool
+	for _, window := range windows {
+		for d := range 7 {
+			if len(window.Days) > 0 && !slices.Contains(window.Days, time.Weekday(d)) {
+				continue
+			}
+			length := window.To - window.From
+			if length <= 0 {
+				length += day
+			}
+			for m := range length {
+				open[(d*day+window.From+m)%week] = true
+			}
+		}
+	}
+	longest, since := 0, 0
+	for m := range 2 * week {
+		if since++; open[m%week] {
+			since = 0
+		}
+		longest = max(longest, since)
+	}
+	if longest >= week { // no window, which is always open
+		return 0
+	}
+	return time.Duration(longest) * time.Minute
 }
 
 func (w *Workflow) waves(r *Rollout, in []writtenWave) error {

@@ -24,7 +24,11 @@ type Workflow struct {
 	Rollout *Rollout     // nil: a change goes to all at once
 	// Automatic: the hub moves it to newer releases by itself, as far as its ranges allow.
 	Automatic bool
-	Text      []byte // as written
+	Limit     *protocol.RunLimit
+	Once      *protocol.Once
+	// Circle says that it may be part of a circle of workflows that trigger each other.
+	Circle bool
+	Text   []byte // as written
 
 	doc *document.Document
 }
@@ -98,6 +102,9 @@ type written struct {
 	CatchUp  string          `json:"catch-up"`
 	Rollout  *writtenRollout `json:"rollout"`
 	Update   string          `json:"update"`
+	Limit    *writtenLimit   `json:"limit"`
+	Once     *writtenOnce    `json:"once"`
+	Circle   bool            `json:"allow-circle"`
 }
 
 type writtenStep struct {
@@ -144,6 +151,9 @@ func Parse(name string, text []byte) (*Workflow, error) {
 	}
 	if w.Automatic = in.Update == "automatic"; !w.Automatic && in.Update != "" && in.Update != "manual" {
 		return nil, w.Errorf("update", "%q: want manual or automatic", in.Update)
+	}
+	if err := w.storm(&in); err != nil {
+		return nil, err
 	}
 	if err := w.steps(&in); err != nil {
 		return nil, err
