@@ -59,6 +59,7 @@ type Ask struct {
 	Results []protocol.Result
 	Widen   bool          // with keys that nobody knows
 	Within  time.Duration // 0: the suite's timeout
+	Config  string        // JSON: another configuration, told before; passed over where the plugin takes none
 	Calls   []Call        // that must be made, in order
 
 	Result string        // JSON of the result that must come; empty for none
@@ -204,6 +205,14 @@ func (s *suite) tryAsk(ctx context.Context, one *session, a *Ask) error {
 		return err
 	}
 	one.desk.script, one.desk.fault = s.script(a), nil
+	if a.Config != "" {
+		if !one.hello.Reinit {
+			return nil
+		}
+		if err := s.tell(ctx, one, a); err != nil {
+			return err
+		}
+	}
 	if a.Within > 0 {
 		defer func(usual time.Duration) { one.timeout = usual }(one.timeout)
 		one.timeout = a.Within
@@ -222,6 +231,24 @@ func (s *suite) tryAsk(ctx context.Context, one *session, a *Ask) error {
 		return fmt.Errorf("host call %s was not made", one.desk.script[0].Name)
 	}
 	return s.compare(a, got)
+}
+
+// tell gives the plugin another configuration.
+func (s *suite) tell(ctx context.Context, one *session, a *Ask) error {
+	setup := s.opening().setup
+	setup.Limits = protocol.DefaultLimits()
+	var err error
+	if setup.Config, err = wasmhost.FromJSON([]byte(a.Config)); err != nil {
+		return fmt.Errorf("the case's config: %w", err)
+	}
+	one.within(ctx, func() { err = one.talk.SetUp(setup) })
+	if err == nil {
+		err = because(one.settled("speaks before it is asked"))
+	}
+	if err != nil {
+		return fmt.Errorf("another configuration: %w", err)
+	}
+	return nil
 }
 
 // script is the host calls that must be made for an ask.

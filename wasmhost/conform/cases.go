@@ -17,6 +17,7 @@ func Cases() []Case {
 	}
 	out = append(out, asked...)
 	out = append(out, calling...)
+	out = append(out, configurations...)
 	out = append(out, triggers...)
 	out = append(out, works...)
 	return append(out, batches...)
@@ -111,6 +112,25 @@ var asked = []Case{
 			`"max_file_descriptors":16,"max_network_connections":0},"grants":[{"capability":"kv","scopes":[]},` +
 			`{"capability":"process.execute","scopes":["uptime","/bin/x"]}],"workflow":"conform","step":"plugin"}`}},
 	},
+}
+
+// configured is the result of "init" with a value in the configuration, and no grants.
+func configured(value string) string {
+	return `{"config":{"value":` + value + `},"limits":{"max_memory_mb":64,"max_cpu_cores":0.5,` +
+		`"max_execution_time_seconds":30,"max_file_descriptors":16,"max_network_connections":0},` +
+		`"grants":[],"workflow":"conform","step":"plugin"}`
+}
+
+// configurations are cases of a plugin that is told another configuration between two requests.
+var configurations = []Case{
+	{Name: "another configuration", Config: `{"value":1}`, Asks: []Ask{
+		{Do: `{"do":"init"}`, Result: configured("1")},
+		{Do: `{"do":"init"}`, Config: `{"value":["x",2.5]}`, Result: configured(`["x",2.5]`)},
+		{Do: `{"do":"init"}`, Config: `{}`, Result: configured("null")},
+		{Do: echo("7"), Config: `{"value":3}`, Result: "7"},
+		{Do: `{"do":"count"}`, Config: `{"value":4}`, Result: "1"},
+		{Do: `{"do":"count"}`, Config: `{"value":5}`, Result: "2"}, // in the same instance
+	}},
 }
 
 // triggers are cases of what only a trigger has.

@@ -32,7 +32,7 @@ func Example() {
 		`{"id":1,"run":{"event":{"data":null}}}` + "\n")
 	fmt.Println(plugin.Serve(host, os.Stdout))
 	// Output:
-	// {"hello":{"abi":1,"type":"action","plugin":"hello","sdk":"go/0.1.0","batch":256}}
+	// {"hello":{"abi":1,"type":"action","plugin":"hello","sdk":"go/0.1.0","batch":256,"reinit":true}}
 	// {"ready":{}}
 	// {"id":1,"answer":{"data":"hello, Ada"}}
 	// <nil>
@@ -43,7 +43,7 @@ func ExamplePlugin_Config() {
 	plugin := stavily.Output("hello", func(*stavily.Context, stavily.Delivery) error { return nil })
 	_ = plugin.Config(new(greeting)).Serve(strings.NewReader(`{"init":{"config":{}}}`+"\n"), os.Stdout)
 	// Output:
-	// {"hello":{"abi":1,"type":"output","plugin":"hello","sdk":"go/0.1.0","batch":256}}
+	// {"hello":{"abi":1,"type":"output","plugin":"hello","sdk":"go/0.1.0","batch":256,"reinit":true}}
 	// {"error":{"code":"plugin","text":"config: name: want one"}}
 }
 

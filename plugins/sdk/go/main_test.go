@@ -39,7 +39,7 @@ func TestMainTakesTheStreams(t *testing.T) {
 		return stdout.String(), stderr.String(), err
 	}
 	stdout, stderr, err := run(start + `{"id":1,"run":{}}` + "\n")
-	want := `{"hello":{"abi":1,"type":"action","plugin":"a","sdk":"go/0.1.0","batch":256}}` + "\n" +
+	want := `{"hello":{"abi":1,"type":"action","plugin":"a","sdk":"go/0.1.0","batch":256,"reinit":true}}` + "\n" +
 		`{"ready":{}}` + "\n" + `{"id":1,"answer":{"data":"done"}}` + "\n"
 	if err != nil || stdout != want || !strings.Contains(stderr, "printed\n") {
 		t.Errorf("got %v, stdout\n%sstderr %q", err, stdout, stderr)

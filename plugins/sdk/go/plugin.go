@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 )
 
@@ -21,6 +22,7 @@ type Plugin struct {
 	batch   func(*Context, []Run) []Outcome
 	check   func(*Context) error
 	config  any
+	unset   reflect.Value // what config points to before it was filled
 }
 
 // Trigger makes a trigger: wake is called at start, and again after the time that its
@@ -43,7 +45,9 @@ func Output(name string, deliver func(*Context, Delivery) error) *Plugin {
 
 // Config says where the step's configuration goes: a pointer to a struct, filled before
 // the first request. A key that the struct does not have is refused. When the pointer
-// has a method Validate() error, that is asked too; it may also fill in defaults.
+// has a method Validate() error, that is asked too; it may also fill in defaults. A workflow
+// may fill the configuration from each event: then it is another one in the next request,
+// made of what the struct held at first.
 func (p *Plugin) Config(into any) *Plugin {
 	p.config = into
 	return p
@@ -77,7 +81,7 @@ func (p *Plugin) Main() {
 	}
 }
 
-// init fills the configuration from what the host sent.
+// init fills the configuration from what the host sent. Nothing of one before is left.
 func (p *Plugin) init(config json.RawMessage) error {
 	if len(config) == 0 || string(config) == "null" {
 		config = json.RawMessage("{}")
@@ -86,6 +90,7 @@ func (p *Plugin) init(config json.RawMessage) error {
 	if into == nil {
 		into = &struct{}{}
 	}
+	p.reset(into)
 	d := json.NewDecoder(bytes.NewReader(config))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
@@ -100,6 +105,38 @@ func (p *Plugin) init(config json.RawMessage) error {
 		}
 	}
 	return nil
+}
+
+// reset makes of a configuration what it was before it was filled first.
+func (p *Plugin) reset(config any) {
+	v := reflect.ValueOf(config)
+	if v.Kind() != reflect.Pointer || v.IsNil() {
+		return // encoding/json says so
+	}
+	if !p.unset.IsValid() {
+		p.unset = reflect.New(v.Type().Elem()).Elem()
+		p.unset.Set(v.Elem())
+	}
+	v.Elem().Set(p.unset)
+	for i := 0; v.Elem().Kind() == reflect.Struct && i < v.Elem().NumField(); i++ {
+		if f := v.Elem().Field(i); f.CanSet() {
+			own(f)
+		}
+	}
+}
+
+// own makes what is filled in place another one than that of the default.
+func own(f reflect.Value) {
+	switch {
+	case f.Kind() == reflect.Slice && !f.IsNil():
+		f.Set(reflect.AppendSlice(reflect.MakeSlice(f.Type(), 0, f.Len()), f))
+	case f.Kind() == reflect.Map && !f.IsNil():
+		m := reflect.MakeMap(f.Type())
+		for _, k := range f.MapKeys() {
+			m.SetMapIndex(k, f.MapIndex(k))
+		}
+		f.Set(m)
+	}
 }
 
 // plain says a JSON error in the words of the one who wrote the configuration.

@@ -15,26 +15,24 @@ func (p *Plugin) Serve(in io.Reader, out io.Writer) error {
 	if err := c.send(`{"hello":`, p.hello(), `}`); err != nil {
 		return err
 	}
-	first, err := c.next()
-	if err != nil {
-		return ended(err)
-	}
-	if first.Init == nil {
-		return errors.New("read: first message: want init")
-	}
-	if err := p.init(first.Init.Config); err != nil {
-		return c.send(`{"error":`, &Error{Code: CodePlugin, Text: clip(err.Error())}, `}`)
-	}
-	if err := c.send(`{"ready":`, struct{}{}, `}`); err != nil {
-		return err
-	}
-	s := &server{plugin: p, conversation: c, initial: first.Init}
+	s := &server{plugin: p, conversation: c}
 	for {
 		m, err := c.next()
-		if err != nil {
+		switch {
+		case err != nil:
 			return ended(err)
+		case m.Init != nil:
+			if bad := p.init(m.Init.Config); bad != nil {
+				return c.send(`{"error":`, &Error{Code: CodePlugin, Text: clip(bad.Error())}, `}`)
+			}
+			s.initial = m.Init
+			err = c.send(`{"ready":`, struct{}{}, `}`)
+		case s.initial == nil:
+			return errors.New("read: first message: want init")
+		default:
+			err = s.serve(m)
 		}
-		if err := s.serve(m); err != nil {
+		if err != nil {
 			return ended(err)
 		}
 	}
@@ -46,12 +44,13 @@ type hello struct {
 	Plugin string `json:"plugin"`
 	SDK    string `json:"sdk"`
 	Batch  int    `json:"batch,omitempty"`
+	Reinit bool   `json:"reinit,omitempty"`
 }
 
 func (p *Plugin) hello() hello {
 	h := hello{ABI: abiVersion, Type: p.kind, Plugin: p.name, SDK: sdkName}
 	if p.asks() != "" {
-		h.Batch = batchMax
+		h.Batch, h.Reinit = batchMax, true
 	}
 	return h
 }
@@ -73,8 +72,8 @@ type server struct {
 
 // serve answers one request. Its error is one of the conversation, never the plugin's.
 func (s *server) serve(m *message) error {
-	if m.Init != nil || m.Reply != nil {
-		return errors.New("read: message: want a request, got init or reply")
+	if m.Reply != nil {
+		return errors.New("read: message: want a request, got a reply")
 	}
 	err := guard(func() error { return s.ask(m) })
 	if s.err != nil {

@@ -26,6 +26,28 @@ func serve(t *testing.T, p *Plugin, lines ...string) ([]string, error) {
 	return said[2:], err
 }
 
+// TestReinit: another configuration has nothing of the one before, and the defaults again.
+func TestReinit(t *testing.T) {
+	config := struct {
+		Name string            `json:"name"`
+		List []int             `json:"list"`
+		Map  map[string]string `json:"map"`
+	}{"none", []int{7}, map[string]string{"a": "b"}}
+	p := action(func(*Context, Run) (any, error) { return config, nil }).Config(&config)
+	ask := func(id int) string { return fmt.Sprintf(`{"id":%d,"run":{"event":{"data":null}}}`, id) }
+	said, err := serve(t, p, `{"init":{"config":{"name":"x","list":[1,2],"map":{"c":"d"}}}}`, ask(1),
+		`{"init":{"config":{"list":[3]}}}`, ask(2), `{"init":{}}`, ask(3), `{"init":{"config":{"no":1}}}`, ask(4))
+	want := []string{
+		`{"ready":{}}`, `{"id":1,"answer":{"data":{"name":"x","list":[1,2],"map":{"a":"b","c":"d"}}}}`,
+		`{"ready":{}}`, `{"id":2,"answer":{"data":{"name":"none","list":[3],"map":{"a":"b"}}}}`,
+		`{"ready":{}}`, `{"id":3,"answer":{"data":{"name":"none","list":[7],"map":{"a":"b"}}}}`,
+		`{"error":{"code":"plugin","text":"config: unknown key \"no\""}}`,
+	}
+	if err != nil || strings.Join(said, "\n") != strings.Join(want, "\n") {
+		t.Errorf("%v\ngot  %s\nwant %s", err, strings.Join(said, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 // TestBatches: several events in one request, each with its own outcome.
 func TestBatches(t *testing.T) {
 	const ask = `{"id":1,"batch":{"kind":"run","deadline_ms":1000,"now_ms":5,"items":[` +
@@ -158,8 +180,7 @@ func TestContractBreaks(t *testing.T) {
 		"no kind":       {`{}`, "want one kind that this SDK knows, got 0"},
 		"unknown kind":  {`{"dance":{}}`, "want one kind that this SDK knows, got 0"},
 		"two kinds":     {`{"id":1,"run":{},"check":{}}`, "got 2"},
-		"second init":   {`{"init":{}}`, "want a request, got init or reply"},
-		"lonely reply":  {`{"reply":{"n":1}}`, "want a request, got init or reply"},
+		"lonely reply":  {`{"reply":{"n":1}}`, "want a request, got a reply"},
 		"long":          {`{"id":1,"run":"` + strings.Repeat("x", LineMax) + `"}`, "message over 131072 bytes"},
 		"wrong reply":   {`{"id":1,"run":{}}` + "\n" + `{"reply":{"n":2,"ok":{}}}`, "want the reply to call 1"},
 		"no reply":      {`{"id":1,"run":{}}` + "\n" + `{"id":2,"run":{}}`, "want the reply to call 1"},

@@ -22,17 +22,19 @@ export class Session {
 	constructor(plugin, io) {
 		this.#plugin = plugin;
 		this.#io = io;
-		const batch = plugin.type in asks ? batchMax : undefined;
-		io.write(stringify({ hello: { abi, type: plugin.type, plugin: plugin.name, sdk, batch } }));
+		const works = plugin.type in asks;
+		const batch = works ? batchMax : undefined;
+		const reinit = works ? true : undefined;
+		io.write(stringify({ hello: { abi, type: plugin.type, plugin: plugin.name, sdk, batch, reinit } }));
 	}
 
 	// take does what a line wants. It returns a promise when the plugin's function did.
 	take(line) {
 		const m = this.#read(line);
-		if (this.initial === undefined) {
+		if (this.initial === undefined || m.init !== undefined) {
 			return this.#init(m);
 		}
-		if (m.init !== undefined || m.reply !== undefined || m.id === undefined) {
+		if (m.reply !== undefined || m.id === undefined) {
 			throw this.broken("want a request");
 		}
 		let made;
@@ -56,6 +58,7 @@ export class Session {
 		return m;
 	}
 
+	// init takes the configuration, and later another one: of it, nothing of the first is left.
 	#init(m) {
 		if (m.init === undefined) {
 			throw this.broken("want init");

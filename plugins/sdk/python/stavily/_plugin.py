@@ -138,15 +138,16 @@ class Session:
         hello = {"abi": ABI, "type": plugin.kind, "plugin": plugin.name, "sdk": SDK}
         if plugin.kind in _BATCHES:
             hello["batch"] = _batch.BATCH_MAX
+            hello["reinit"] = True
         say(self.line({"hello": hello}))
 
     def take(self, line: bytes) -> None:
         """Does what a line of the host wants."""
         message = json.loads(line)
-        if self.initial is None:
+        if self.initial is None or "init" in message:
             return self._init(message)
         number = message.get("id")
-        if number is None or "init" in message or "reply" in message:
+        if number is None or "reply" in message:
             raise self.broken("want a request")
         try:
             said = self._answer(number, message)
@@ -168,6 +169,7 @@ class Session:
         return answered(error)
 
     def _init(self, message: dict[str, Any]) -> None:
+        """Takes the configuration, and later another one: of it, nothing of the first is left."""
         if "init" not in message:
             raise self.broken("want init")
         try:

@@ -153,7 +153,11 @@ impl<C: Config + 'static> Plugin<C> {
             }
         }
         while let Some(message) = talk.hear()? {
-            self.request(message, &mut talk)?;
+            if message.get("init").is_none() {
+                self.request(message, &mut talk)?;
+            } else if !self.begin(message, &mut talk)? {
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -164,7 +168,8 @@ impl<C: Config + 'static> Plugin<C> {
             .with("type", self.kind())
             .with("plugin", self.name.as_str())
             .with("sdk", SDK);
-        let hello = if self.asks().is_empty() { hello } else { hello.with("batch", BATCH_MAX) };
+        let hello =
+            if self.asks().is_empty() { hello } else { hello.with("batch", BATCH_MAX).with("reinit", true) };
         Value::map().with("hello", hello)
     }
 
@@ -185,7 +190,8 @@ impl<C: Config + 'static> Plugin<C> {
         }
     }
 
-    /// Takes the init and says ready, or why not; false when the plugin refuses.
+    /// Takes the init, the first or another one, and says ready, or why not; false when the plugin
+    /// refuses.
     pub(crate) fn begin(&mut self, mut first: Value, talk: &mut dyn Talk) -> std::result::Result<bool, Broken> {
         let init = first.take("init");
         if init.is_null() {
