@@ -32,6 +32,9 @@ type Config struct {
 	LaneBytes [protocol.LaneEnd]int64
 	// BatchBytes bounds one batch of records on the wire.
 	BatchBytes int
+	// Gather is how long the first record that waits for the hub waits for others, in all
+	// lanes, so that what belongs together leaves together. 0: it leaves at once.
+	Gather time.Duration
 	// FetchAhead is how many chunks are asked for before they arrived.
 	FetchAhead uint32
 
@@ -61,6 +64,7 @@ func DefaultConfig() Config {
 		RunsMax:    1024,
 		RunsAtOnce: 64,
 		BatchBytes: 64 << 10,
+		Gather:     50 * time.Millisecond,
 		FetchAhead: 4,
 		AckWait:    20 * time.Second,
 		FetchWait:  20 * time.Second,
@@ -107,6 +111,8 @@ func (c *Config) Validate() error {
 		}
 	}
 	switch {
+	case c.Gather < 0 || c.Gather > time.Minute:
+		return protocol.Errorf(protocol.CodeBadInput, "config: Gather %s: want 0 to 1m", c.Gather)
 	case c.Metrics < 0:
 		return protocol.Errorf(protocol.CodeBadInput, "config: Metrics %s: below 0", c.Metrics)
 	case c.PauseMax < c.PauseMin:

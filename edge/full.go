@@ -45,7 +45,8 @@ func (a *Agent) shed() bool {
 		changes := a.pen.changes
 		a.pen.changes = nil
 		dropped := uint64(0)
-		err := a.eachRecord(of, func(key string, m protocol.Mark, n int64) bool {
+		err := a.eachRecord(of, func(key string, m protocol.Mark, value []byte) bool {
+			n := int64(len(key) + len(value))
 			a.discard(l, entry{key, m, n})
 			dropped++
 			wanted -= n

@@ -20,7 +20,9 @@ const (
 // outbox keeps what the hub has not acknowledged yet, in lanes. Records are on the
 // disk only; here are the lanes' accounts.
 type outbox struct {
-	lanes [protocol.LaneEnd]lane
+	lanes  [protocol.LaneEnd]lane
+	leaves time.Time // when the records leave that are gathered now
+	packed []byte    // of the batch that is being made; used again
 }
 
 // account is what is known of a lane without reading its records: opening an outbox
@@ -38,9 +40,16 @@ type lane struct {
 	touched  bool   // account differs from the disk
 	waiting  bool   // there may be records to send
 
-	sent protocol.Mark // last record of the batch under way; zero: none
-	at   time.Time     // when that batch goes again
-	try  int
+	sent   protocol.Mark // last record of the batch under way; zero: none
+	flying []flown       // the records up to sent that are still here, oldest first
+	at     time.Time     // when that batch goes again, or the next one at the earliest
+	try    int
+}
+
+// flown is a record of a batch under way.
+type flown struct {
+	mark protocol.Mark
+	size int64
 }
 
 // record adds a record to a lane and returns its mark. When the lane is over its
@@ -49,13 +58,8 @@ type lane struct {
 // holds something that came from a plugin.
 func (a *Agent) record(of protocol.Lane, body any) (protocol.Mark, error) {
 	l := &a.out.lanes[of]
-	mark := protocol.Mark{Boot: a.boot, Sequence: l.sequence + 1}
-	raw, err := protocol.Marshal(body)
-	if err != nil {
-		return mark, protocol.Errorf(protocol.CodeContract, "record: %w", err)
-	}
-	rec := protocol.Record{Mark: mark, Time: a.stamp(), Body: raw}
-	value, err := rec.Encode()
+	mark, at := protocol.Mark{Boot: a.boot, Sequence: l.sequence + 1}, a.stamp()
+	value, err := protocol.EncodeRecord(mark, at, body)
 	if err != nil {
 		return mark, err
 	}
@@ -63,12 +67,26 @@ func (a *Agent) record(of protocol.Lane, body any) (protocol.Mark, error) {
 	size := int64(len(key) + len(value))
 	a.makeRoom(of, size)
 	a.pen.changes = append(a.pen.changes, Change{Key: key, Value: value})
-	a.prove(rec.Time.UnixMS)
+	a.prove(at.UnixMS)
 	l.sequence++
 	l.Count++
 	l.Bytes += size
+	if !l.waiting {
+		a.collect(l)
+	}
 	l.touched, l.waiting = true, true
 	return mark, nil
+}
+
+// collect has the first record of a lane that waits leave together with what comes within
+// Config.Gather after it, in any lane.
+func (a *Agent) collect(l *lane) {
+	if !a.now.Before(a.out.leaves) {
+		a.out.leaves = a.now.Add(a.cfg.Gather)
+	}
+	if l.at.Before(a.out.leaves) {
+		l.at = a.out.leaves
+	}
 }
 
 // makeRoom drops the oldest records of a lane until size bytes fit. Records of the
@@ -80,7 +98,8 @@ func (a *Agent) makeRoom(of protocol.Lane, size int64) {
 		return
 	}
 	dropped := uint64(0)
-	err := a.eachRecord(of, func(key string, m protocol.Mark, n int64) bool {
+	err := a.eachRecord(of, func(key string, m protocol.Mark, value []byte) bool {
+		n := int64(len(key) + len(value))
 		a.discard(l, entry{key, m, n})
 		l.Dropped++
 		dropped++
@@ -96,7 +115,7 @@ func (a *Agent) makeRoom(of protocol.Lane, size int64) {
 }
 
 // eachRecord yields the records of a lane on the disk from its head on.
-func (a *Agent) eachRecord(of protocol.Lane, yield func(key string, m protocol.Mark, size int64) bool) error {
+func (a *Agent) eachRecord(of protocol.Lane, yield func(key string, m protocol.Mark, value []byte) bool) error {
 	return a.store.Scan(lanePrefix(of), a.out.lanes[of].head, func(key string, value []byte) bool {
 		mark, err := markOf(of, key)
 		if err != nil {
@@ -104,7 +123,7 @@ func (a *Agent) eachRecord(of protocol.Lane, yield func(key string, m protocol.M
 			a.remove(key)
 			return true
 		}
-		return yield(key, mark, int64(len(key)+len(value)))
+		return yield(key, mark, value)
 	})
 }
 
@@ -123,10 +142,16 @@ func (a *Agent) discard(l *lane, e entry) {
 	l.Bytes = max(0, l.Bytes-e.size)
 	l.head = e.key + "\x00"
 	l.touched = true
+	for len(l.flying) > 0 && !l.flying[0].mark.After(e.mark) {
+		l.flying = l.flying[1:]
+	}
 	if !l.sent.After(e.mark) {
-		l.sent, l.at, l.try = protocol.Mark{}, time.Time{}, 0
+		l.landed()
 	}
 }
+
+// landed ends the batch under way.
+func (l *lane) landed() { l.sent, l.flying, l.at, l.try = protocol.Mark{}, nil, time.Time{}, 0 }
 
 // ack lets go of what the hub has in its store. An acknowledgement of more than was
 // sent counts only for what was sent; one of less, or from another life, for nothing.
@@ -147,18 +172,17 @@ func (a *Agent) ack(payload []byte) error {
 		upTo = l.sent
 	}
 	moved := upTo == l.sent
-	err := a.eachRecord(in.Lane, func(key string, m protocol.Mark, size int64) bool {
-		if m.After(upTo) {
-			return false
+	for _, f := range l.flying {
+		if f.mark.After(upTo) {
+			break
 		}
-		a.discard(l, entry{key, m, size})
+		a.discard(l, entry{recordKey(in.Lane, f.mark), f.mark, f.size})
 		moved = true
-		return true
-	})
-	if moved { // perhaps by a part: the rest goes in a new batch
-		l.sent, l.try, l.at = protocol.Mark{}, 0, time.Time{}
 	}
-	return err
+	if moved { // perhaps by a part: the rest goes in a new batch
+		l.landed()
+	}
+	return nil
 }
 
 // sayRecords sends the next batch of each lane that has none under way, lower lanes
@@ -169,21 +193,21 @@ func (a *Agent) sayRecords() {
 		if !l.waiting || a.now.Before(l.at) {
 			continue
 		}
-		batch, err := a.batch(of)
+		payload, last, err := a.batch(of)
 		if err != nil {
 			a.log.Error("lane not read", slog.String("lane", of.String()), slog.String("error", err.Error()))
 			l.at = a.now.Add(a.cfg.PauseMax)
 			continue
 		}
-		if len(batch.Records) == 0 {
+		if payload == nil {
 			a.nothing(of)
 			continue
 		}
-		if !a.send(protocol.UpRecords, protocol.MustMarshal(batch)) {
+		if !a.send(protocol.UpRecords, payload) {
 			a.out.pause(of, a.now.Add(a.cfg.PauseMin))
 			return
 		}
-		l.sent = batch.Records[len(batch.Records)-1].Mark
+		l.sent = last
 		l.at = a.now.Add(doubled(a.cfg.AckWait, l.try, max(a.cfg.AckWait, a.cfg.PauseMax)))
 		l.try++
 	}
@@ -193,7 +217,7 @@ func (a *Agent) sayRecords() {
 // not there is corrected: the flash has lost them.
 func (a *Agent) nothing(of protocol.Lane) {
 	l := &a.out.lanes[of]
-	l.sent = protocol.Mark{}
+	l.sent, l.flying = protocol.Mark{}, nil
 	if l.at = a.syncAt; !l.at.IsZero() || a.pen.stuck {
 		return // some are on their way to the disk
 	}
@@ -218,27 +242,48 @@ func (o *outbox) pause(of protocol.Lane, until time.Time) {
 	}
 }
 
-// batch reads the oldest records of a lane: those of the batch under way, or as many
-// as fit a new one.
-func (a *Agent) batch(of protocol.Lane) (protocol.Batch, error) {
+// batch reads the oldest records of a lane: those of the batch under way, or as many as fit
+// a new one. It returns them as they are sent, and the last one's mark; nil for none.
+func (a *Agent) batch(of protocol.Lane) (payload []byte, last protocol.Mark, err error) {
 	l := &a.out.lanes[of]
-	b := protocol.Batch{Epoch: a.cfg.Epoch, Lane: of}
-	size := 0
-	err := a.store.Scan(lanePrefix(of), l.head, func(key string, value []byte) bool {
-		var rec protocol.Record
-		if err := protocol.Unmarshal(value, &rec); err != nil {
-			a.log.Warn("record not readable: passed over", slog.String("key", key), slog.String("error", err.Error()))
-			return true
-		}
-		size += len(value)
-		full := len(b.Records) == protocol.BatchMax || len(b.Records) > 0 && size > a.cfg.BatchBytes
-		if full || l.sent != (protocol.Mark{}) && rec.Mark.After(l.sent) {
+	l.flying = nil
+	n, packed := 0, a.out.packed[:0]
+	err = a.eachRecord(of, func(key string, m protocol.Mark, value []byte) bool {
+		full := n == protocol.BatchMax || n > 0 && len(packed)+len(value) > a.cfg.BatchBytes
+		if full || l.sent != (protocol.Mark{}) && m.After(l.sent) {
 			return false
 		}
-		b.Records = append(b.Records, rec)
+		l.flying = append(l.flying, flown{m, int64(len(key) + len(value))})
+		if !a.readable(key, m, value) {
+			return true
+		}
+		n, last, packed = n+1, m, append(packed, value...)
 		return true
 	})
-	return b, err
+	if a.out.packed = packed; cap(packed) > 2*a.cfg.BatchBytes {
+		a.out.packed = nil
+	}
+	if n == 0 {
+		return nil, last, err
+	}
+	return protocol.EncodeBatch(a.cfg.Epoch, of, n, packed), last, err
+}
+
+// readable reports whether a record can stand in a batch. One of this boot was made by this
+// program, and the store keeps what it was given; an older one may be of another program.
+func (a *Agent) readable(key string, m protocol.Mark, value []byte) bool {
+	if m.Boot == a.boot {
+		return true
+	}
+	var rec protocol.Record
+	err := protocol.Unmarshal(value, &rec)
+	if err == nil && rec.Mark != m {
+		err = protocol.Errorf(protocol.CodeBadMessage, "record of another mark")
+	}
+	if err != nil {
+		a.log.Warn("record not readable: passed over", slog.String("key", key), slog.String("error", err.Error()))
+	}
+	return err == nil
 }
 
 // resend has every lane begin at its oldest record at once: the line is new.
@@ -291,9 +336,9 @@ func (o *outbox) open(a *Agent) error {
 func (a *Agent) count(of protocol.Lane) error {
 	l := &a.out.lanes[of]
 	l.account = account{}
-	return a.eachRecord(of, func(_ string, _ protocol.Mark, size int64) bool {
+	return a.eachRecord(of, func(key string, _ protocol.Mark, value []byte) bool {
 		l.Count++
-		l.Bytes += size
+		l.Bytes += int64(len(key) + len(value))
 		l.touched = true
 		return true
 	})

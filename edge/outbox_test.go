@@ -19,7 +19,7 @@ func backlog(t *testing.T, n int) *world {
 	w.hub.deploy(w.hub.desired(1, w.hub.workflow("w")))
 	w.boot()
 	w.online()
-	w.pass(time.Millisecond)
+	w.pass(w.cfg.Gather + time.Millisecond)
 	w.offline()
 	w.pass(time.Hour)
 	if got := w.agent.Status().Pending; got < uint64(3*n-3) {
@@ -65,6 +65,29 @@ func TestAckBounds(t *testing.T) {
 				t.Fatalf("%d records pend in the end", got)
 			}
 		})
+	}
+}
+
+// What comes of one event leaves together, and at once where nothing is to wait.
+func TestGatherRecords(t *testing.T) {
+	for _, c := range []struct {
+		gather    time.Duration
+		soon, all int
+	}{{0, 3, 3}, {50 * time.Millisecond, 0, 2}} {
+		w := newWorld(t)
+		w.cfg.Gather = c.gather
+		w.hub.standard()
+		w.plugins.answers["w/when"] = fires(1)
+		w.hub.deploy(w.hub.desired(1, w.hub.workflow("w")))
+		w.boot()
+		w.online()
+		w.pass(8 * time.Millisecond)
+		soon := len(w.hub.batches)
+		w.pass(time.Second)
+		if all := len(w.hub.batches); soon != c.soon || all != c.all || len(w.hub.results) != 2 {
+			t.Errorf("gather %s: %d batches soon, %d in all, %d results: want %d, %d, 2",
+				c.gather, soon, all, len(w.hub.results), c.soon, c.all)
+		}
 	}
 }
 

@@ -38,6 +38,44 @@ type savedRun struct {
 	Repeated bool `cbor:"8,keyasint,omitempty"`
 }
 
+// encode returns what protocol.Marshal does, without reflection: it is written twice for
+// every event.
+func (r *savedRun) encode() []byte {
+	n, size := 5, 128+len(r.Event.Data)
+	for i := range r.Results {
+		size += 96 + len(r.Results[i].Data)
+	}
+	if len(r.Results) > 0 {
+		n++
+	}
+	if r.Depth > 0 {
+		n++
+	}
+	b := append(protocol.AppendMap(make([]byte, 0, size), n), 1)
+	b = append(r.Event.AppendCBOR(b), 2)
+	b = append(r.Mark.AppendCBOR(b), 3)
+	b = append(r.Shape.AppendCBOR(b), 4)
+	b = protocol.AppendUint(b, uint64(r.Next))
+	if len(r.Results) > 0 {
+		b = protocol.AppendArray(append(b, 5), len(r.Results))
+		for i := range r.Results {
+			b = r.Results[i].AppendCBOR(b)
+		}
+	}
+	b = protocol.AppendUint(append(b, 6), uint64(r.Tries))
+	if r.Depth > 0 {
+		b = protocol.AppendUint(append(b, 7), uint64(r.Depth))
+	}
+	return b
+}
+
+// save writes how far a run is with the input's other changes.
+func (a *Agent) save(r *run) {
+	a.pen.changes = append(a.pen.changes, Change{Key: r.key(), Value: r.encode()})
+}
+
+func (r *run) key() string { return keyRun + r.Event.Run.String() }
+
 // step asks the next step of the first run that waits, and with it of those behind it
 // that have come as far and are due too: a queue is worked off together. Nothing more is
 // asked before all of them are answered, so that no run gets ahead of the first by more
@@ -102,7 +140,7 @@ func (a *Agent) ended(w *work, r *run, ans wasmhost.Answer) {
 	if ans.Error != nil && ans.Error.Code == protocol.CodeRetryable && r.Tries <= s.Retry.Times {
 		wait := time.Duration(min(s.Retry.WaitMS, time.Hour.Milliseconds())) * time.Millisecond
 		r.at = a.now.Add(doubled(wait, int(min(r.Tries-1, 32)), time.Hour))
-		a.put(keyRun+r.Event.Run.String(), r.savedRun)
+		a.save(r)
 		return
 	}
 	res := a.result(w, r, protocol.StatusOK)
@@ -147,15 +185,25 @@ func (a *Agent) move(w *work, r *run, res *protocol.Result) {
 	}
 	r.at = a.now
 	if !over {
-		a.put(keyRun+r.Event.Run.String(), r.savedRun)
+		a.save(r)
 		return
 	}
-	a.remove(keyRun + r.Event.Run.String())
+	a.remove(r.key())
 	if r.failed() {
 		w.failed++
 	}
 	w.trial.ended(r)
-	if at := slices.Index(w.runs, r); at >= 0 { // nearly always the first
+	w.dismiss(r)
+}
+
+// dismiss takes a run that is over out of those that wait: nearly always the first, and then
+// without moving the rest.
+func (w *work) dismiss(r *run) {
+	switch at := slices.Index(w.runs, r); {
+	case at == 0:
+		w.runs[0] = nil
+		w.runs = w.runs[1:]
+	case at > 0:
 		w.runs = slices.Delete(w.runs, at, at+1)
 	}
 }
@@ -199,7 +247,7 @@ func (r *run) failed() bool {
 // recordResult puts a result on its way to the hub. Data that no hub could read is
 // the plugin's fault and leaves the result without it.
 func (a *Agent) recordResult(w *work, res protocol.Result) {
-	_, err := a.record(protocol.LaneResult, res)
+	_, err := a.record(protocol.LaneResult, &res)
 	if err == nil {
 		return
 	}
@@ -209,7 +257,7 @@ func (a *Agent) recordResult(w *work, res protocol.Result) {
 	if res.Status == protocol.StatusOK {
 		res.Status = protocol.StatusError
 	}
-	if _, err := a.record(protocol.LaneResult, res); err != nil {
+	if _, err := a.record(protocol.LaneResult, &res); err != nil {
 		a.log.Error("result lost", slog.String("run", res.Run.String()), slog.String("error", err.Error()))
 	}
 }
@@ -225,7 +273,7 @@ func (a *Agent) abandon(w *work, runs []*run, why string) {
 			res.Last = int(r.Next)+1 == len(w.steps)
 			a.recordResult(w, res)
 		}
-		a.remove(keyRun + r.Event.Run.String())
+		a.remove(r.key())
 	}
 }
 

@@ -544,7 +544,7 @@ func (a *Agent) beginRun(w *work, f *fired) {
 		w.failed++
 		return
 	}
-	mark, err := a.record(protocol.LaneEvent, ev)
+	mark, err := a.record(protocol.LaneEvent, &ev)
 	if err != nil {
 		a.log.Warn("event dropped", slog.String("workflow", string(w.of.Workflow)),
 			slog.String("error", err.Error()))

@@ -1,0 +1,35 @@
+package edge
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// What a run leaves on the disk is what Marshal makes of it, and is read as that.
+func TestSavedRunEncoding(t *testing.T) {
+	event := protocol.Event{
+		Run: protocol.RunID{1, 2, 3}, Workflow: "w", Revision: 300, Data: protocol.MustMarshal("data"),
+		Time: protocol.Stamp{UnixMS: 1_790_000_000_000, Quality: protocol.QualityClock},
+	}
+	result := protocol.Result{Run: event.Run, Workflow: "w", Step: "do", Type: protocol.Action, Tries: 1, Time: event.Time}
+	failed := result
+	failed.Status, failed.Error = protocol.StatusError, &protocol.Error{Code: protocol.CodePlugin, Text: "no"}
+	failed.By = protocol.Address{Site: "site", Agent: "agent"}
+	for _, r := range []savedRun{
+		{},
+		{Event: event},
+		{Event: event, Mark: protocol.Mark{Boot: 1, Sequence: 1 << 40}, Shape: protocol.Digest{9}},
+		{Event: event, Next: 2, Results: []protocol.Result{result, failed}, Tries: 3, Depth: 200},
+	} {
+		got := r.encode()
+		if want := protocol.MustMarshal(r); !bytes.Equal(got, want) {
+			t.Errorf("%+v: got %x, want %x", r, got, want)
+		}
+		var again savedRun
+		if err := protocol.UnmarshalExact(got, &again); err != nil {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+}

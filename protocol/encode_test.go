@@ -1,0 +1,91 @@
+package protocol
+
+import (
+	"bytes"
+	"math"
+	"testing"
+)
+
+// FuzzEncodeRecord: what is written without reflection is what Marshal writes, and is refused
+// exactly when that is.
+func FuzzEncodeRecord(f *testing.F) {
+	f.Add([]byte{0x01}, "flow", uint64(7), int64(1_790_000_000_000), uint8(0xff))
+	f.Add([]byte{}, "", uint64(0), int64(-1), uint8(0))
+	f.Add([]byte{0x00, 0x81}, "a-name-of-more-than-twenty-three-bytes", uint64(math.MaxUint64), int64(math.MinInt64), uint8(5))
+	f.Add([]byte{0xa1, 0x01}, "x", uint64(24), int64(255), uint8(1))
+	f.Add([]byte{0xf6}, "x", uint64(256), int64(65536), uint8(2))
+	for _, depth := range []int{11, 12, 13, 14} {
+		f.Add(append(bytes.Repeat([]byte{0x81}, depth), 0x01), "deep", uint64(1), int64(1), uint8(8))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, name string, n uint64, i int64, with uint8) {
+		mark, at := Mark{Boot: n, Sequence: n >> 7}, Stamp{UnixMS: i, Quality: Quality(with)}
+		e := Event{Workflow: WorkflowName(name), Revision: n, Time: at, Data: data}
+		r := Result{
+			Workflow: e.Workflow, Step: StepName(name), Type: PluginType(name), Status: Status(with), Time: at,
+			TookUS: i, Tries: uint32(n), Data: data, Last: with&1 > 0,
+		}
+		for b := range e.Run {
+			e.Run[b], r.Run[b] = byte(b), byte(b)
+		}
+		if with&2 > 0 {
+			r.Error = &Error{Code: Code(with), Text: name}
+		}
+		if with&4 > 0 {
+			r.By = Address{Site: Site(name), Agent: "agent-0"}
+		}
+		if with&8 > 0 {
+			e.Data, r.Data = nil, nil
+		}
+		sameRecord(t, mark, at, &e)
+		sameRecord(t, mark, at, &r)
+	})
+}
+
+func sameRecord(t *testing.T, mark Mark, at Stamp, body any) {
+	t.Helper()
+	got, err := EncodeRecord(mark, at, body)
+	want, bad := encodeAny(mark, at, body)
+	if (err == nil) != (bad == nil) || CodeOf(err) != CodeOf(bad) {
+		t.Fatalf("%T: got %v, Marshal says %v", body, err, bad)
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatalf("%T: got %x, want %x", body, got, want)
+	}
+	if err != nil {
+		return
+	}
+	var records []byte
+	var rec Record
+	if err := Unmarshal(got, &rec); err != nil {
+		return // Marshal takes text that no receiver does
+	}
+	whole := Batch{Epoch: mark.Boot, Lane: LaneResult}
+	for range 30 {
+		records, whole.Records = append(records, got...), append(whole.Records, rec)
+		if one := EncodeBatch(whole.Epoch, whole.Lane, len(whole.Records), records); !bytes.Equal(one, MustMarshal(whole)) {
+			t.Fatalf("batch of %d: got %x, want %x", len(whole.Records), one, MustMarshal(whole))
+		}
+	}
+}
+
+// A body that is too long is refused by its own name.
+func TestEncodeRecordTooLong(t *testing.T) {
+	long := MustMarshal(string(bytes.Repeat([]byte{'x'}, RecordMax)))
+	for _, body := range []any{&Event{Data: long}, &Result{Data: long}, LogLine{Text: string(long[3:])}} {
+		if _, err := EncodeRecord(Mark{}, Stamp{}, body); CodeOf(err) != CodeLimit {
+			t.Errorf("%T: got %v, want %s", body, err, CodeLimit)
+		}
+	}
+}
+
+func BenchmarkEncodeRecord(b *testing.B) {
+	e := Event{
+		Workflow: "bench", Revision: 1, Time: sampleTime, Data: MustMarshal(map[string]any{"value": 81.5}),
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := EncodeRecord(Mark{Boot: 1, Sequence: 2}, sampleTime, &e); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
