@@ -114,8 +114,12 @@ func (a *Agent) makeRoom(of protocol.Lane, size int64) {
 	a.report.touch(a.now)
 }
 
+// recordTaker takes a record of the disk, which is its own only until it returns, and says
+// whether it wants the next.
+type recordTaker func(key string, m protocol.Mark, value []byte) bool
+
 // eachRecord yields the records of a lane on the disk from its head on.
-func (a *Agent) eachRecord(of protocol.Lane, yield func(key string, m protocol.Mark, value []byte) bool) error {
+func (a *Agent) eachRecord(of protocol.Lane, yield recordTaker) error {
 	return a.store.Scan(lanePrefix(of), a.out.lanes[of].head, func(key string, value []byte) bool {
 		mark, err := markOf(of, key)
 		if err != nil {
