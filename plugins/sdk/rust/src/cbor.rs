@@ -1,20 +1,45 @@
 //! CBOR as far as the conversation has it: no byte strings, no tags, no indefinite lengths.
 
 use crate::codec::{Codec, Fault, DEPTH_MAX};
+use crate::request::Request;
 use crate::value::Value;
 
 pub(crate) struct Cbor;
 
 impl Codec for Cbor {
-    fn encode(&self, message: &Value, out: &mut Vec<u8>) {
-        put(message, out);
-    }
-
     fn decode(&self, input: &[u8]) -> Result<(Value, usize), Fault> {
         let mut d = Decoder { input, at: 0 };
         let value = d.value(0)?;
         Ok((value, d.at))
     }
+
+    fn request(&self, input: &[u8]) -> Result<Option<(Request, usize)>, Fault> {
+        crate::asked::request(Decoder { input, at: 0 })
+    }
+
+    fn value(&self, value: &Value, out: &mut Vec<u8>) {
+        put(value, out);
+    }
+
+    fn map(&self, n: usize, out: &mut Vec<u8>) {
+        head(out, 5, n as u64);
+    }
+
+    fn key(&self, _: usize, key: &str, out: &mut Vec<u8>) {
+        put_text(key, out);
+    }
+
+    fn end_map(&self, _: &mut Vec<u8>) {}
+
+    fn list(&self, n: usize, out: &mut Vec<u8>) {
+        head(out, 4, n as u64);
+    }
+
+    fn comma(&self, _: usize, _: &mut Vec<u8>) {}
+
+    fn end_list(&self, _: &mut Vec<u8>) {}
+
+    fn end(&self, _: &mut Vec<u8>) {}
 }
 
 fn head(out: &mut Vec<u8>, major: u8, n: u64) {
@@ -74,13 +99,14 @@ fn put_text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-struct Decoder<'a> {
+/// Stands in a message. What it returns of it is borrowed.
+pub(crate) struct Decoder<'a> {
     input: &'a [u8],
-    at: usize,
+    pub(crate) at: usize,
 }
 
-impl Decoder<'_> {
-    fn take(&mut self, n: usize) -> Result<&[u8], Fault> {
+impl<'a> Decoder<'a> {
+    pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8], Fault> {
         let end = self.at.checked_add(n).ok_or(Fault::Bad("a length beyond all bounds"))?;
         let bytes = self.input.get(self.at..end).ok_or(Fault::More)?;
         self.at = end;
@@ -88,7 +114,7 @@ impl Decoder<'_> {
     }
 
     /// Reads a head: its major type, its low bits, and the number that they stand for.
-    fn head(&mut self) -> Result<(u8, u8, u64), Fault> {
+    pub(crate) fn head(&mut self) -> Result<(u8, u8, u64), Fault> {
         let first = self.take(1)?[0];
         let low = first & 31;
         let n = match low {
@@ -102,7 +128,7 @@ impl Decoder<'_> {
         Ok((first >> 5, low, n))
     }
 
-    fn value(&mut self, depth: usize) -> Result<Value, Fault> {
+    pub(crate) fn value(&mut self, depth: usize) -> Result<Value, Fault> {
         if depth > DEPTH_MAX {
             return Err(Fault::Bad("values within values too deep"));
         }
@@ -138,14 +164,14 @@ impl Decoder<'_> {
     }
 
     /// How many values to make room for: no more than there are bytes.
-    fn count(&self, n: u64) -> Result<usize, Fault> {
+    pub(crate) fn count(&self, n: u64) -> Result<usize, Fault> {
         if n > 4096 {
             return Err(Fault::Bad("too many values"));
         }
         Ok((n as usize).min(self.input.len() - self.at))
     }
 
-    fn text(&mut self, n: u64) -> Result<String, Fault> {
+    pub(crate) fn text(&mut self, n: u64) -> Result<String, Fault> {
         let n = usize::try_from(n).map_err(|_| Fault::Bad("a length beyond all bounds"))?;
         let bytes = self.take(n)?;
         match std::str::from_utf8(bytes) {

@@ -1,3 +1,4 @@
+use crate::codec::Codec;
 use crate::conversation::{Broken, Talk};
 use crate::error::{clip, Error, Result};
 use crate::request::{milliseconds, Grant, Init, Limits};
@@ -81,6 +82,11 @@ impl<'a> Context<'a> {
     /// not move while the plugin works.
     pub fn now_ms(&self) -> i64 {
         self.now_ms
+    }
+
+    /// How the conversation is written.
+    pub(crate) fn codec(&self) -> &'static dyn Codec {
+        self.talk.codec()
     }
 
     /// The name of the workflow that the plugin stands in.

@@ -6,14 +6,45 @@ use crate::value::Value;
 pub(crate) struct Json;
 
 impl Codec for Json {
-    fn encode(&self, message: &Value, out: &mut Vec<u8>) {
-        put(message, out);
-        out.push(b'\n');
-    }
-
     fn decode(&self, input: &[u8]) -> Result<(Value, usize), Fault> {
         let end = input.iter().position(|b| *b == b'\n').ok_or(Fault::More)?;
         Ok((parse(&input[..end])?, end + 1))
+    }
+
+    fn value(&self, value: &Value, out: &mut Vec<u8>) {
+        put(value, out);
+    }
+
+    fn map(&self, _: usize, out: &mut Vec<u8>) {
+        out.push(b'{');
+    }
+
+    fn key(&self, i: usize, key: &str, out: &mut Vec<u8>) {
+        self.comma(i, out);
+        put_text(key, out);
+        out.push(b':');
+    }
+
+    fn end_map(&self, out: &mut Vec<u8>) {
+        out.push(b'}');
+    }
+
+    fn list(&self, _: usize, out: &mut Vec<u8>) {
+        out.push(b'[');
+    }
+
+    fn comma(&self, i: usize, out: &mut Vec<u8>) {
+        if i > 0 {
+            out.push(b',');
+        }
+    }
+
+    fn end_list(&self, out: &mut Vec<u8>) {
+        out.push(b']');
+    }
+
+    fn end(&self, out: &mut Vec<u8>) {
+        out.push(b'\n');
     }
 }
 

@@ -45,6 +45,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod answer;
+mod asked;
 mod batch;
 mod cbor;
 mod codec;

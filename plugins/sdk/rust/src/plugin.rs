@@ -1,9 +1,10 @@
-use crate::batch::{Batch, Worker, BATCH_MAX};
+use crate::answer::Answer;
+use crate::batch::{self, Worker, BATCH_MAX};
 use crate::codec::Codec;
 use crate::context::{refused, said, too_long, Context};
-use crate::conversation::{Broken, Conversation, Talk};
+use crate::conversation::{Broken, Conversation, Heard, Talk};
 use crate::error::{code, Error, Result};
-use crate::request::{Fired, Init, Run, Wake, Why};
+use crate::request::{Asked, Fired, Init, Request, Run, Wake};
 use crate::value::{FromValue, IntoValue, Value};
 use std::io::{Read, Write};
 
@@ -51,6 +52,15 @@ enum Job<C> {
 }
 
 impl<C> Job<C> {
+    /// The kind of request that the plugin works on; empty for a trigger.
+    fn asks(&self) -> &'static str {
+        match self {
+            Job::Trigger(_) => "",
+            Job::Action(_) => "run",
+            Job::Output(_) => "deliver",
+        }
+    }
+
     /// Works on one event of a batch.
     fn one(&mut self, context: &mut Context<'_>, config: &C, run: Run) -> Result<Value> {
         match self {
@@ -152,11 +162,17 @@ impl<C: Config + 'static> Plugin<C> {
                 }
             }
         }
-        while let Some(message) = talk.hear()? {
-            if message.get("init").is_none() {
-                self.request(message, &mut talk)?;
-            } else if !self.begin(message, &mut talk)? {
-                return Ok(());
+        while let Some(heard) = talk.next()? {
+            match heard {
+                Heard::Request(request) => self.request(request, &mut talk)?,
+                Heard::Message(message) if message.get("init").is_none() => {
+                    self.request(Request::of(message)?, &mut talk)?;
+                }
+                Heard::Message(message) => {
+                    if !self.begin(message, &mut talk)? {
+                        return Ok(());
+                    }
+                }
             }
         }
         Ok(())
@@ -169,7 +185,7 @@ impl<C: Config + 'static> Plugin<C> {
             .with("plugin", self.name.as_str())
             .with("sdk", SDK);
         let hello =
-            if self.asks().is_empty() { hello } else { hello.with("batch", BATCH_MAX).with("reinit", true) };
+            if self.job.asks().is_empty() { hello } else { hello.with("batch", BATCH_MAX).with("reinit", true) };
         Value::map().with("hello", hello)
     }
 
@@ -178,15 +194,6 @@ impl<C: Config + 'static> Plugin<C> {
             Job::Trigger(_) => "trigger",
             Job::Action(_) => "action",
             Job::Output(_) => "output",
-        }
-    }
-
-    /// The kind of request that the plugin works on.
-    fn asks(&self) -> &'static str {
-        match self.job {
-            Job::Trigger(_) => "",
-            Job::Action(_) => "run",
-            Job::Output(_) => "deliver",
         }
     }
 
@@ -214,13 +221,10 @@ impl<C: Config + 'static> Plugin<C> {
     }
 
     /// Answers one request. Its error is one of the conversation, never the plugin's.
-    pub(crate) fn request(&mut self, mut message: Value, talk: &mut dyn Talk) -> std::result::Result<(), Broken> {
-        let id = match message.take("id").read::<u64>() {
-            Ok(id) if id > 0 => id,
-            _ => return Err(Broken("read: message: want a request".to_string())),
-        };
-        let failed = match self.answer(message, talk)? {
-            Ok(answer) => match talk.say(&Value::map().with("id", id).with("answer", answer))? {
+    pub(crate) fn request(&mut self, request: Request, talk: &mut dyn Talk) -> std::result::Result<(), Broken> {
+        let id = request.id;
+        let failed = match self.answer(request, talk)? {
+            Ok(answer) => match talk.answer(id, answer)? {
                 None => return Ok(()),
                 Some(size) => Error::new(format!("answer: {}", too_long(size))),
             },
@@ -231,48 +235,32 @@ impl<C: Config + 'static> Plugin<C> {
     }
 
     /// Calls the plugin's function for a request.
-    fn answer(&mut self, mut message: Value, talk: &mut dyn Talk) -> std::result::Result<Result<Value>, Broken> {
+    fn answer(&mut self, request: Request, talk: &mut dyn Talk) -> std::result::Result<Result<Answer>, Broken> {
         let config = match &self.config {
             Some(config) => config,
             None => return Err(Broken("read: message: want init first".to_string())),
         };
-        let (kind, body) = match kind_of(&mut message) {
-            Some(found) => found,
-            None => return Ok(Err(self.not_mine("a kind that this plugin does not know"))),
-        };
-        let now_ms = body.get("now_ms").and_then(|n| n.read().ok()).unwrap_or(0);
-        if kind == "batch" && body.get("kind").and_then(Value::as_str) != Some(self.asks()) {
-            return Ok(Err(self.not_mine("batch")));
-        }
-        let mut context = Context::new(talk, &self.init, now_ms);
-        let answer = match (kind, &mut self.job) {
-            ("wake", Job::Trigger(wake)) => {
-                wake(&mut context, config, wake_of(body, now_ms)).map(Fired::into_answer)
-            }
-            ("run", Job::Action(run)) => match body.read() {
-                Ok(r) => run(&mut context, config, r).map(|data| Value::map().with("data", data)),
-                Err(e) => return Err(Broken(format!("read: run: {}", e))),
-            },
-            ("deliver", Job::Output(deliver)) => match body.read() {
-                Ok(r) => deliver(&mut context, config, r).map(|()| Value::map()),
-                Err(e) => return Err(Broken(format!("read: deliver: {}", e))),
-            },
-            ("batch", job) => {
-                let (silent, codec) = (matches!(job, Job::Output(_)), self.codec);
+        let mut context = Context::new(talk, &self.init, request.now_ms);
+        let answer = match (request.asked, &mut self.job) {
+            (Asked::Wake(w), Job::Trigger(wake)) => wake(&mut context, config, w).map(Answer::Fired),
+            (Asked::Run(r), Job::Action(run)) => run(&mut context, config, r).map(Answer::Data),
+            (Asked::Deliver(r), Job::Output(deliver)) => deliver(&mut context, config, r).map(|()| Answer::Done),
+            (Asked::Batch(many), job) if !job.asks().is_empty() && many.kind == job.asks() => {
+                let silent = matches!(job, Job::Output(_));
                 let mut one = |x: &mut Context<'_>, run| job.one(x, config, run);
                 match &mut self.together {
-                    None => Batch { worker: Worker::Singly(&mut one), silent, codec }.answer(&mut context, body),
+                    None => batch::answer(Worker::Singly(&mut one), silent, &mut context, many),
                     Some(f) => {
                         let mut all = |x: &mut Context<'_>, work| f(x, config, work);
-                        Batch { worker: Worker::Together(&mut all), silent, codec }.answer(&mut context, body)
+                        batch::answer(Worker::Together(&mut all), silent, &mut context, many)
                     }
                 }
             }
-            ("check", _) => match &mut self.check {
-                Some(check) => check(&mut context, config).map(|()| Value::map()),
-                None => Ok(Value::map()),
+            (Asked::Check, _) => match &mut self.check {
+                Some(check) => check(&mut context, config).map(|()| Answer::Done),
+                None => Ok(Answer::Done),
             },
-            _ => return Ok(Err(self.not_mine(kind))),
+            (asked, _) => Err(self.not_mine(asked.kind())),
         };
         match context.broken.take() {
             Some(broken) => Err(broken),
@@ -283,31 +271,6 @@ impl<C: Config + 'static> Plugin<C> {
     fn not_mine(&self, kind: &str) -> Error {
         Error::new(format!("request: {}: not one for {} {:?}", kind, self.kind(), self.name))
     }
-}
-
-/// Takes the body of a request out of its message.
-fn kind_of(message: &mut Value) -> Option<(&'static str, Value)> {
-    for kind in ["run", "deliver", "wake", "batch", "check"] {
-        let body = message.take(kind);
-        if !body.is_null() {
-            return Some((kind, body));
-        }
-    }
-    None
-}
-
-fn wake_of(mut body: Value, now_ms: i64) -> Wake {
-    let why = match body.get("why").and_then(Value::as_str) {
-        Some("start") => Why::Start,
-        Some("message") => Why::Message,
-        _ => Why::Timer,
-    };
-    let mut said = body.take("message");
-    let message = match said.take("topic") {
-        Value::Text(topic) => Some((topic, said.take("data"))),
-        _ => None,
-    };
-    Wake { why, now_ms, state: body.take("state"), message }
 }
 
 /// Reads the configuration and asks it whether it is good.

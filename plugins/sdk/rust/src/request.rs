@@ -1,3 +1,4 @@
+use crate::conversation::Broken;
 use crate::error::{Error, Result};
 use crate::record;
 use crate::value::{FromValue, IntoValue, Value};
@@ -122,6 +123,113 @@ record! {
         /// The host's time, milliseconds since 1970.
         pub now_ms: i64,
     }
+}
+
+impl Run {
+    pub(crate) fn empty() -> Run {
+        Run { event: Event::default(), results: Vec::new(), key: String::new(), deadline_ms: 0, now_ms: 0 }
+    }
+}
+
+/// A request.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) id: u64,
+    /// The host's time.
+    pub(crate) now_ms: i64,
+    pub(crate) asked: Asked,
+}
+
+/// What is asked.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    Wake(Wake),
+    Run(Run),
+    Deliver(Run),
+    Batch(Many),
+    Check,
+    /// What came after this crate.
+    Unknown,
+}
+
+impl Asked {
+    /// What it is called.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Asked::Wake(_) => "wake",
+            Asked::Run(_) => "run",
+            Asked::Deliver(_) => "deliver",
+            Asked::Batch(_) => "batch",
+            Asked::Check => "check",
+            Asked::Unknown => "a kind that this plugin does not know",
+        }
+    }
+}
+
+/// Several events in one request.
+#[derive(Debug, Default)]
+pub(crate) struct Many {
+    /// What is asked of each: run or deliver.
+    pub(crate) kind: String,
+    pub(crate) deadline_ms: i64,
+    pub(crate) items: Vec<Run>,
+}
+
+impl Request {
+    /// Takes a message apart.
+    pub(crate) fn of(mut message: Value) -> std::result::Result<Request, Broken> {
+        let id = match message.take("id").read::<u64>() {
+            Ok(id) if id > 0 => id,
+            _ => return Err(Broken("read: message: want a request".to_string())),
+        };
+        let (kind, mut body) = match kind_of(&mut message) {
+            Some(found) => found,
+            None => return Ok(Request { id, now_ms: 0, asked: Asked::Unknown }),
+        };
+        let now_ms = whole(&body, "now_ms");
+        let broken = |e: Error| Broken(format!("read: {}: {}", kind, e));
+        let asked = match kind {
+            "run" => Asked::Run(body.read().map_err(broken)?),
+            "deliver" => Asked::Deliver(body.read().map_err(broken)?),
+            "wake" => Asked::Wake(wake_of(body, now_ms)),
+            "batch" => Asked::Batch(Many {
+                kind: body.get("kind").and_then(Value::as_str).unwrap_or("").to_string(),
+                deadline_ms: whole(&body, "deadline_ms"),
+                items: body.take("items").read().map_err(broken)?,
+            }),
+            _ => Asked::Check,
+        };
+        Ok(Request { id, now_ms, asked })
+    }
+}
+
+fn whole(body: &Value, key: &str) -> i64 {
+    body.get(key).and_then(|n| n.read().ok()).unwrap_or(0)
+}
+
+/// Takes the body of a request out of its message.
+fn kind_of(message: &mut Value) -> Option<(&'static str, Value)> {
+    for kind in ["run", "deliver", "wake", "batch", "check"] {
+        let body = message.take(kind);
+        if !body.is_null() {
+            return Some((kind, body));
+        }
+    }
+    None
+}
+
+fn wake_of(mut body: Value, now_ms: i64) -> Wake {
+    let why = match body.get("why").and_then(Value::as_str) {
+        Some("start") => Why::Start,
+        Some("message") => Why::Message,
+        _ => Why::Timer,
+    };
+    let mut said = body.take("message");
+    let message = match said.take("topic") {
+        Value::Text(topic) => Some((topic, said.take("data"))),
+        _ => None,
+    };
+    Wake { why, now_ms, state: body.take("state"), message }
 }
 
 record! {

@@ -16,12 +16,13 @@
 //!
 //! What it has no map for, `http.request` and `tcp.*`, a test answers by [`Desk::answer`].
 
+use crate::answer;
 use crate::cbor::Cbor;
 use crate::codec::{Codec, MESSAGE_MAX};
 use crate::conversation::{Broken, Talk};
 use crate::error::{code, Error, Result};
 use crate::plugin::{Config, Plugin};
-use crate::request::{Event, Grant, Run};
+use crate::request::{Event, Grant, Request, Run};
 use crate::value::{IntoValue, Value};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::{Deref, DerefMut};
@@ -248,7 +249,8 @@ impl<C: Config + 'static> Host<C> {
         self.id += 1;
         let message = carried(&Value::map().with("id", self.id).with(kind, body)).ok_or("test: request too long")?;
         self.desk.said.clear();
-        self.plugin.request(message, &mut self.desk).map_err(|e| Error::new(e.0))?;
+        let request = Request::of(message).map_err(|e| Error::new(e.0))?;
+        self.plugin.request(request, &mut self.desk).map_err(|e| Error::new(e.0))?;
         let mut said = self.desk.said.pop().ok_or("test: no answer")?;
         match said.take("error") {
             Value::Null => Ok(said.take("answer")),
@@ -377,16 +379,34 @@ impl Talk for Desk {
         self.replies.push_back(Value::map().with("reply", reply));
         Ok(None)
     }
+
+    fn answer(&mut self, id: u64, answer: answer::Answer) -> std::result::Result<Option<usize>, Broken> {
+        let mut bytes = Vec::new();
+        answer.encode(&Cbor, id, &mut bytes);
+        match read(&bytes) {
+            Some(message) => self.said.push(message),
+            None => return Ok(Some(bytes.len())),
+        }
+        Ok(None)
+    }
+
+    fn codec(&self) -> &'static dyn Codec {
+        &Cbor
+    }
 }
 
 /// A message as the other side gets it; none when it is too long.
 fn carried(message: &Value) -> Option<Value> {
     let mut bytes = Vec::new();
     Cbor.encode(message, &mut bytes);
+    read(&bytes)
+}
+
+fn read(bytes: &[u8]) -> Option<Value> {
     if bytes.len() > MESSAGE_MAX {
         return None;
     }
-    Cbor.decode(&bytes).ok().map(|(value, _)| value)
+    Cbor.decode(bytes).ok().map(|(value, _)| value)
 }
 
 fn error_of(e: &Value) -> Error {

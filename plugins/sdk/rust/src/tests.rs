@@ -3,6 +3,7 @@ use crate::codec::{Codec, Fault};
 use crate::json::{parse, put, Json};
 use crate::network::{decode64, encode64, handle};
 use crate::prelude::*;
+use crate::request::Request;
 use crate::testing::Host;
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -80,6 +81,7 @@ fn any_bytes() {
     for _ in 0..20_000 {
         let bytes: Vec<u8> = (0..random() % 24).map(|_| random()).collect();
         for codec in [&Cbor as &dyn Codec, &Json] {
+            let _ = codec.request(&bytes);
             if let Ok((value, _)) = codec.decode(&bytes) {
                 let mut out = Vec::new();
                 codec.encode(&value, &mut out);
@@ -87,6 +89,71 @@ fn any_bytes() {
             }
         }
     }
+}
+
+/// What is read without a tree is what the tree says, and no part of it is taken for the whole.
+#[test]
+fn requests_without_a_tree() {
+    let event = "{\"run\":\"00\",\"workflow\":\"w\",\"time_ms\":5,\"data\":{\"a\":[1,2.5,null],\"b\":\"\u{fc}\"}}";
+    let results = "[{\"step\":\"s\",\"status\":\"ok\",\"data\":true},{\"step\":\"t\",\"status\":\"ok\",\"data\":null}]";
+    let run = format!("{{\"event\":{},\"results\":{},\"key\":\"k\",\"deadline_ms\":70000,\"now_ms\":7}}", event, results);
+    let item = format!("{{\"event\":{},\"results\":[],\"key\":\"k\"}}", event);
+    for (text, known) in [
+        (format!("{{\"id\":1,\"run\":{}}}", run), true),
+        (format!("{{\"id\":300,\"deliver\":{}}}", run), true),
+        ("{\"run\":{},\"id\":1}".to_string(), true),
+        (format!("{{\"id\":9,\"batch\":{{\"kind\":\"run\",\"deadline_ms\":1,\"now_ms\":2,\"items\":[{0},{0}]}}}}", item), true),
+        ("{\"id\":1,\"run\":{\"new\":1}}".to_string(), false),
+        ("{\"id\":1,\"run\":{\"results\":null}}".to_string(), false),
+        ("{\"id\":1,\"run\":{\"results\":[{\"error\":{\"code\":\"c\",\"text\":\"t\"}}]}}".to_string(), false),
+        ("{\"id\":1,\"wake\":{\"why\":\"timer\",\"now_ms\":3}}".to_string(), false),
+        ("{\"id\":1,\"check\":{\"now_ms\":3}}".to_string(), false),
+        ("{\"id\":1,\"later\":{}}".to_string(), false),
+    ] {
+        let mut bytes = Vec::new();
+        Cbor.encode(&json(&text), &mut bytes);
+        for cut in 0..bytes.len() {
+            assert!(!matches!(Cbor.request(&bytes[..cut]), Ok(Some(_))), "{} cut to {} is read", text, cut);
+        }
+        let tree = Request::of(json(&text)).unwrap();
+        match Cbor.request(&bytes).unwrap() {
+            Some((request, size)) => assert_eq!((format!("{:?}", request), size, known), (format!("{:?}", tree), bytes.len(), true)),
+            None => assert!(!known, "{} is not read", text),
+        }
+    }
+    for none in ["{\"id\":0,\"run\":{}}", "{\"run\":{}}", "{\"id\":1}", "{\"id\":1,\"run\":{},\"deliver\":{}}", "[]"] {
+        let mut bytes = Vec::new();
+        Cbor.encode(&json(none), &mut bytes);
+        assert!(Cbor.request(&bytes).unwrap().is_none(), "{} is read", none);
+    }
+}
+
+/// A writer that counts what it is asked.
+#[derive(Default)]
+struct Counted(Vec<Vec<u8>>);
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.push(bytes.to_vec());
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Each message is one write, the line ends in its bytes too.
+#[test]
+fn one_write_for_a_message() {
+    let mut input = Vec::new();
+    for message in ["{\"init\":{}}", "{\"id\":10,\"run\":{\"event\":{\"data\":\"\\n\\n\"}}}"] {
+        Cbor.encode(&json(message), &mut input);
+    }
+    let mut out = Counted::default();
+    let mut plugin = Plugin::action("a", |_, _: &(), run| Ok(run.event.data.clone()));
+    plugin.serve(&input[..], &mut out).unwrap();
+    assert_eq!(out.0.len(), 3);
+    assert_eq!(Cbor.decode(&out.0[2]).unwrap().0, json("{\"id\":10,\"answer\":{\"data\":\"\\n\\n\"}}"));
 }
 
 record! {
