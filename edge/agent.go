@@ -62,7 +62,8 @@ type Agent struct {
 
 	held     *generation // nil: nothing deployed
 	previous *generation
-	newest   uint64 // highest revision ever held in this epoch
+	revoked  map[protocol.Digest]bool // releases that no generation runs
+	newest   uint64                   // highest revision ever held in this epoch
 	next     *candidate
 	unsealed *protocol.Hint // of the revision that was refused for its seal
 	fetch    *fetch

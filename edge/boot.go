@@ -70,6 +70,7 @@ func (a *Agent) readGenerations() {
 	if a.readKey(keyNewest, &top) && top.Epoch == a.cfg.Epoch {
 		a.newest = top.Revision
 	}
+	a.readRevoked()
 	for _, key := range []string{keyCurrent, keyPrevious} {
 		var d protocol.Digest
 		if !a.readKey(key, &d) {
@@ -111,7 +112,8 @@ func (a *Agent) openGeneration(d protocol.Digest) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, ref := range gen.desired.Releases {
+	gen.revoked = a.revoked
+	for _, ref := range gen.wanted() {
 		if err := a.openRelease(gen, ref); err != nil {
 			return nil, err
 		}

@@ -21,6 +21,7 @@ type generation struct {
 	digest   protocol.Digest
 	desired  protocol.Desired
 	releases map[protocol.Digest]*opened
+	revoked  map[protocol.Digest]bool // releases that do not run, whatever the document says
 }
 
 // opened is a release with the artifact of it that this device loads.
@@ -167,10 +168,13 @@ func (a *Agent) gather(c *candidate) (done bool, err error) {
 		if err != nil {
 			return false, err
 		}
+		if a.repairs(c) {
+			gen.revoked = a.revoked
+		}
 		c.gen = gen
 		a.report.touch(a.now)
 	}
-	for _, ref := range c.gen.desired.Releases {
+	for _, ref := range c.gen.wanted() {
 		if here, err := a.need(file{digest: ref.Digest, size: ref.Size}); err != nil || !here {
 			return false, err
 		}
@@ -306,6 +310,7 @@ func (a *Agent) swap(c *candidate) {
 	}
 	a.put(keyCurrent, gen.digest)
 	a.put(keyNewest, newest{gen.desired.Epoch, gen.desired.Revision})
+	a.revoke(gen)
 	a.prove(gen.desired.Issued)
 	if r := a.report.refused; r != nil && r.Revision <= gen.desired.Revision {
 		a.report.refused = nil

@@ -22,6 +22,7 @@ func (a *Agent) openDesired(d protocol.Digest) (*generation, error) {
 	if err := protocol.UnmarshalExact(payload, &gen.desired); err != nil {
 		return nil, err
 	}
+	gen.revoked = digestSet(gen.desired.Revoked)
 	if gen.desired.Address != a.cfg.Address {
 		return nil, protocol.Errorf(protocol.CodeNotMine, "desired: for %s, this is %s",
 			gen.desired.Address, a.cfg.Address)
@@ -92,18 +93,25 @@ type localStep struct {
 	slot     protocol.PluginType
 }
 
-// local returns the steps that this agent runs, in the order of the document.
+// local returns the steps that this agent runs, in the order of the document: not those of
+// assignments that stand still.
 func (gen *generation) local() (out []localStep) {
 	for i := range gen.desired.Assignments {
 		of := &gen.desired.Assignments[i]
-		for n, s := range stepsOf(of) {
+		steps := stepsOf(of)
+		if gen.barred(steps...) != nil {
+			continue
+		}
+		for n, s := range steps {
 			if s.Place == nil {
 				out = append(out, localStep{s, of.Workflow, slotOf(of, n)})
 			}
 		}
 	}
 	for _, h := range gen.desired.Hosts {
-		out = append(out, localStep{h.Step, h.Workflow, h.Type})
+		if gen.barred(h.Step) == nil {
+			out = append(out, localStep{h.Step, h.Workflow, h.Type})
+		}
 	}
 	return out
 }
@@ -148,6 +156,10 @@ func checkDesired(d *protocol.Desired) error {
 	if len(d.Assignments) > protocol.AssignmentsMax {
 		return protocol.Errorf(protocol.CodeLimit, "desired: %d assignments, limit AssignmentsMax %d",
 			len(d.Assignments), protocol.AssignmentsMax)
+	}
+	if len(d.Revoked) > protocol.RevokedMax {
+		return protocol.Errorf(protocol.CodeLimit, "desired: %d revoked releases, limit RevokedMax %d",
+			len(d.Revoked), protocol.RevokedMax)
 	}
 	listed := map[protocol.Digest]bool{}
 	for _, ref := range d.Releases {
@@ -263,7 +275,7 @@ func (gen *generation) artifacts() []file {
 // files returns the digests of all that the generation stands on.
 func (gen *generation) files() []protocol.Digest {
 	out := []protocol.Digest{gen.digest}
-	for _, ref := range gen.desired.Releases {
+	for _, ref := range gen.wanted() {
 		out = append(out, ref.Digest)
 	}
 	for _, f := range gen.artifacts() {

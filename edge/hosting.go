@@ -32,6 +32,7 @@ type hosting struct {
 	filling *filling
 	phase   protocol.Phase
 	err     *protocol.Error
+	barred  *protocol.Error // why it stands still: its release is revoked; nil: it may run
 	tries   int
 	loadAt  time.Time // when to load again; zero: not
 	ran     uint64
@@ -68,15 +69,19 @@ func (a *Agent) assignHosts(gen *generation) {
 	var hosts []*hosting
 	for _, of := range gen.desired.Hosts {
 		old, digest := a.host(of.Workflow, of.Step.Name), protocol.DigestOf(protocol.MustMarshal(of))
-		if old != nil && old.digest == digest {
+		barred := gen.barred(of.Step)
+		if old != nil && old.digest == digest && (old.barred == nil) == (barred == nil) {
 			hosts = append(hosts, old)
 			continue
 		}
-		h := &hosting{of: of, digest: digest, load: gen.load(of.Step)}
+		h := &hosting{of: of, digest: digest, barred: barred}
 		if old != nil {
 			h.seen = old.seen
 		}
-		h.load.Step.Grants, _ = a.cfg.Policy.Cut(of.Step.Grants)
+		if barred == nil {
+			h.load = gen.load(of.Step)
+			h.load.Step.Grants, _ = a.cfg.Policy.Cut(of.Step.Grants)
+		}
 		h.filling, _ = readFilling(&of.Step) // opening the document has read it once
 		hosts = append(hosts, h)
 	}
@@ -128,7 +133,12 @@ func (a *Agent) leave(h *hosting) {
 func (h *hosting) instance() Instance { return Instance{h.of.Workflow, h.of.Step.Name} }
 
 func (a *Agent) loadHost(h *hosting) {
-	h.phase, h.loadAt, h.err = protocol.PhaseLoading, time.Time{}, nil
+	h.phase, h.loadAt, h.err = protocol.PhaseLoading, time.Time{}, h.barred
+	if h.err != nil {
+		h.phase = protocol.PhaseFailed
+		a.report.touch(a.now)
+		return
+	}
 	a.startLoad(&call{kind: forHostLoad, host: h, instance: h.instance()}, h.load)
 	a.report.touch(a.now)
 }

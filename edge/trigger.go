@@ -32,9 +32,10 @@ type work struct {
 	fillings   []*filling // one for each step
 	phase      protocol.Phase
 	err        *protocol.Error
-	loading    int       // loads not answered yet
-	tries      int       // loads of the whole assignment that went wrong in a row
-	loadAt     time.Time // when to load again; zero: not
+	barred     *protocol.Error // why it stands still: a release of it is revoked; nil: it may run
+	loading    int             // loads not answered yet
+	tries      int             // loads of the whole assignment that went wrong in a row
+	loadAt     time.Time       // when to load again; zero: not
 	trigger    trigger
 	runs       []*run // some of the first are under way
 	asked      int    // how many of them
@@ -102,7 +103,8 @@ func (a *Agent) assign(gen *generation) {
 	var works []*work
 	for _, of := range gen.desired.Assignments {
 		old, digest := a.work(of.Workflow), protocol.DigestOf(protocol.MustMarshal(of))
-		if old != nil && old.digest == digest {
+		barred := gen.barred(stepsOf(&of)...)
+		if old != nil && old.digest == digest && (old.barred == nil) == (barred == nil) {
 			works = append(works, old)
 			continue
 		}
@@ -145,10 +147,15 @@ func (a *Agent) erase(w *work) {
 // newWork prepares an assignment: what its steps load, under this device's policy.
 func (a *Agent) newWork(gen *generation, of protocol.Assignment, digest protocol.Digest) *work {
 	w := &work{of: of, digest: digest, steps: stepsOf(&of), trial: trialSoFar{revision: gen.desired.Revision}}
+	w.barred = gen.barred(w.steps...)
 	w.conditions, _ = readConditions(&of) // opening the document has read them once
 	for _, s := range w.steps {
 		f, _ := readFilling(&s) // as the conditions
 		w.fillings = append(w.fillings, f)
+		if w.barred != nil {
+			w.loads = append(w.loads, Load{})
+			continue
+		}
 		if s.Place != nil {
 			w.loads = append(w.loads, Load{Step: s}) // it is loaded elsewhere
 			continue
@@ -161,7 +168,7 @@ func (a *Agent) newWork(gen *generation, of protocol.Assignment, digest protocol
 		}
 		w.loads = append(w.loads, l)
 	}
-	w.triggerDigest, w.shape = w.nameTrigger(), w.nameSteps()
+	w.triggerDigest, w.shape = w.nameTrigger(gen.ref(of.Trigger.Release).Plugin), w.nameSteps()
 	return w
 }
 
@@ -212,9 +219,9 @@ func (a *Agent) work(name protocol.WorkflowName) *work {
 }
 
 // nameTrigger names the trigger by plugin and configuration.
-func (w *work) nameTrigger() protocol.Digest {
+func (w *work) nameTrigger(plugin protocol.PluginName) protocol.Digest {
 	return protocol.DigestOf(protocol.MustMarshal(
-		[]any{w.loads[0].Manifest.Plugin.Name, w.of.Trigger.Name, w.of.Trigger.Config}))
+		[]any{plugin, w.of.Trigger.Name, w.of.Trigger.Config}))
 }
 
 // nameSteps names the steps of a run in order.
@@ -229,7 +236,11 @@ func (w *work) nameSteps() protocol.Digest {
 // load begins to load every step of w.
 func (a *Agent) load(w *work) {
 	w.phase, w.loadAt, w.loading = protocol.PhaseLoading, time.Time{}, 0
-	w.err = nil
+	if w.err = w.barred; w.err != nil {
+		w.phase = protocol.PhaseFailed
+		a.report.touch(a.now)
+		return
+	}
 	for i, l := range w.loads {
 		if w.steps[i].Place != nil {
 			continue
