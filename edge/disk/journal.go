@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -42,7 +43,9 @@ type journal struct {
 
 	mu       sync.Mutex // guards the fields below
 	small    map[string]*content
-	keys     []string // of small, ascending
+	keys     []string // of small, ascending; some of them are gone
+	fresh    []string // of small, not among keys yet, in no order
+	odd      int      // keys of small that begin as those of records do
 	lanes    [lanesMax]lane
 	segments []*segment // ascending; the last is being written
 	out      file       // the last segment
@@ -331,9 +334,14 @@ func (j *journal) set(key, value []byte) {
 		return
 	}
 	k := string(key)
-	at, _ := slices.BinarySearch(j.keys, k)
-	j.keys = slices.Insert(j.keys, at, k)
+	j.fresh = append(j.fresh, k)
 	j.small[k] = &content{append([]byte{}, value...)}
+	if isOdd(k) {
+		j.odd++
+	}
+	if len(j.fresh) > 2*len(j.small)+freshKept {
+		j.sorted()
+	}
 }
 
 func (j *journal) unset(key []byte) {
@@ -341,8 +349,28 @@ func (j *journal) unset(key []byte) {
 		return
 	}
 	delete(j.small, string(key))
-	at, _ := slices.BinarySearch(j.keys, string(key))
-	j.keys = slices.Delete(j.keys, at, at+1)
+	if isOdd(string(key)) {
+		j.odd--
+	}
+}
+
+// freshKept is how many keys may wait for their order besides.
+const freshKept = 256
+
+// isOdd reports whether a key begins as those of records do.
+func isOdd(key string) bool { return strings.HasPrefix(key, keyOut) }
+
+// sorted returns the keys of small in ascending order. Runs come and go all the time and
+// are looked for at a start only, so that their order is made when it is asked for.
+func (j *journal) sorted() []string {
+	if len(j.fresh) == 0 && len(j.keys) == len(j.small) {
+		return j.keys
+	}
+	all := append(j.keys, j.fresh...)
+	all = slices.DeleteFunc(all, func(key string) bool { return j.small[key] == nil })
+	slices.Sort(all)
+	j.keys, j.fresh = slices.Compact(all), j.fresh[:0]
+	return j.keys
 }
 
 var errClosed = errors.New("journal is closed")

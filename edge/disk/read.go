@@ -267,8 +267,12 @@ func (j *journal) scan(prefix, from string, yield func(key string, value []byte)
 func (j *journal) smallFrom(prefix, from string) (all []edge.Change) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	at, _ := slices.BinarySearch(j.keys, from)
-	for _, key := range j.keys[at:] {
+	if isOdd(prefix) && j.odd == 0 {
+		return nil
+	}
+	keys := j.sorted()
+	at, _ := slices.BinarySearch(keys, from)
+	for _, key := range keys[at:] {
 		if !strings.HasPrefix(key, prefix) {
 			break
 		}

@@ -37,8 +37,9 @@ func (j *journal) appendSnapshot(b []byte) []byte {
 			b = binary.AppendUvarint(appendMark(b, s.lanes[i].last), uint64(s.lanes[i].bytes))
 		}
 	}
-	b = binary.AppendUvarint(b, uint64(len(j.keys)))
-	for _, key := range j.keys {
+	keys := j.sorted()
+	b = binary.AppendUvarint(b, uint64(len(keys)))
+	for _, key := range keys {
 		b = appendBytes(appendBytes(b, key), j.small[key].bytes)
 	}
 	return b
@@ -78,6 +79,12 @@ func (j *journal) readSnapshot(s *segment) int64 {
 		return 0
 	}
 	j.lanes, j.segments, j.keys, j.small = into.lanes, into.segments, into.keys, into.small
+	j.fresh, j.odd = nil, 0
+	for _, key := range j.keys {
+		if isOdd(key) {
+			j.odd++
+		}
+	}
 	return headerSize + int64(len(payload))
 }
 
