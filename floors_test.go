@@ -63,6 +63,12 @@ var floors = []floor{
 		"mochi stays behind one door, and a gateway has the same door as the hub",
 	},
 	{
+		"protocol/delta",
+		[]string{"protocol"},
+		[]string{"net/http", wazero, paho, mochi, goGit},
+		"a difference is made for any file and applied on the smallest device",
+	},
+	{
 		"firmware-targets", nil,
 		[]string{wazero, paho, mochi, goGit},
 		"a table of platforms needs nothing",
@@ -92,7 +98,7 @@ var floors = []floor{
 	},
 	{
 		"edge",
-		[]string{"protocol", "protocol/condition", "wasmhost"},
+		[]string{"protocol", "protocol/condition", "protocol/delta", "wasmhost"},
 		[]string{paho, gopsutil, celGo, anyHub},
 		"an agent is the same on a device and in the simulator",
 	},
@@ -247,7 +253,7 @@ var floors = []floor{
 	{
 		"hub",
 		[]string{
-			"protocol", "broker", "wasmhost", "edge", "edge/mqtt",
+			"protocol", "protocol/delta", "broker", "wasmhost", "edge", "edge/mqtt",
 			"hub/api", "hub/cases", "hub/document", "hub/source", "hub/store", "hub/build", "hub/workflow",
 			"hub/registry", "hub/fleet", "hub/runs", "hub/secret", "hub/deploy", "hub/rollout", "hub/console",
 			"hub/version",

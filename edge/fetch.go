@@ -18,12 +18,15 @@ type file struct {
 	digest protocol.Digest
 	size   int64
 	chunks []protocol.Digest
+	kin    string // equal for the versions of one file; empty: it has none
 }
 
 // fetch is the one file under way. The device sets the pace: it asks for a few chunks,
 // keeps them wherever they belong and asks on for what is missing.
 type fetch struct {
-	file  file
+	of    file // what is wanted
+	file  file // what is asked for: that, or a difference that makes it
+	patch patch
 	have  protocol.Bitmap
 	asked protocol.Bitmap // for these, and they are not here
 	at    time.Time       // when what was asked for is late
@@ -40,15 +43,16 @@ func (a *Agent) need(f file) (here bool, err error) {
 		return false, protocol.Errorf(protocol.CodeStorage, "fetch %s: %w", f.digest.Short(), err)
 	}
 	if whole {
-		if a.fetch != nil && a.fetch.file.digest == f.digest {
+		if a.fetch != nil && a.fetch.of.digest == f.digest {
 			a.fetch = nil
 		}
 		return true, nil
 	}
-	if a.fetch == nil || a.fetch.file.digest != f.digest {
-		a.fetch = &fetch{file: f, have: have}
+	lost := a.fetch != nil && a.fetch.patch.offer == nil && a.fetch.full() // the disk's loss
+	if a.fetch == nil || a.fetch.of.digest != f.digest || lost {
+		a.fetch = &fetch{of: f, file: f, have: have, patch: patch{bases: a.bases(f, have)}}
 	}
-	return false, nil
+	return false, a.rebuild()
 }
 
 // refetch has the fetch under way ask again at once: the line is new.
@@ -60,6 +64,9 @@ func (a *Agent) refetch() {
 
 // wait has the fetch ask again for what is missing, after a while.
 func (f *fetch) wait(until time.Time) { f.asked, f.hold = nil, until }
+
+// full reports whether every chunk of what is asked for was kept.
+func (f *fetch) full() bool { return f.have.Count() == protocol.ChunkCount(f.file.size) }
 
 func (f *fetch) due() time.Time {
 	if f.asked.Count() == 0 {
@@ -86,6 +93,13 @@ func (a *Agent) sayFetch() {
 	req, wanted := f.request(a.cfg.FetchAhead - ahead)
 	if req.Count == 0 {
 		return
+	}
+	if f.patch.bases != nil {
+		if ahead > 0 {
+			return // the answer says how to go on
+		}
+		wanted = protocol.Bitmap{}.Set(req.First)
+		req.Count, req.Skip, req.Bases = 1, 0, f.patch.bases
 	}
 	if !a.send(protocol.UpFetch, protocol.MustMarshal(req)) {
 		f.wait(a.now.Add(a.cfg.PauseMin))
@@ -134,6 +148,10 @@ func (a *Agent) chunk(payload []byte) error {
 		a.chunkRefused(in.Error)
 		return nil //nolint:nilerr // what the hub lacks is no fault of this message
 	}
+	if in.Offer != nil {
+		return a.offerCame(in.Offer)
+	}
+	f.patch.bases = nil // chunks it is
 	if f.have.Has(in.Index) {
 		return nil
 	}
@@ -145,6 +163,10 @@ func (a *Agent) chunk(payload []byte) error {
 	case protocol.CodeOK:
 	case protocol.CodeDigest:
 		f.have = nil // nothing was kept
+		if f.patch.offer != nil {
+			a.unpatch(err)
+			return nil
+		}
 		return a.badChunk(err)
 	default:
 		f.wait(a.now.Add(a.pause(f.tries)))
@@ -155,8 +177,7 @@ func (a *Agent) chunk(payload []byte) error {
 	f.asked.Clear(in.Index)
 	f.tries = 0
 	f.at = a.now.Add(a.cfg.FetchWait)
-	if f.have.Count() == protocol.ChunkCount(f.file.size) {
-		a.fetch = nil
+	if f.full() {
 		a.next.ready, a.next.came = true, true
 	}
 	return nil
@@ -182,6 +203,10 @@ func (f *file) check(c *protocol.Chunk) error {
 func (a *Agent) badChunk(err error) error {
 	f := a.fetch
 	f.bad++
+	if f.bad >= badMax && f.patch.offer != nil {
+		a.unpatch(err)
+		return nil
+	}
 	if f.bad >= badMax {
 		a.giveUp(a.next, protocol.Errorf(protocol.CodeDigest, "fetch %s: %d bad chunks: %w",
 			f.file.digest.Short(), f.bad, err))
@@ -199,6 +224,10 @@ func (a *Agent) chunkRefused(no *protocol.Error) {
 		f.wait(a.now.Add(a.pause(f.tries)))
 		f.tries++
 		a.log.Info("hub busy", slog.String("digest", f.file.digest.Short()))
+		return
+	}
+	if f.patch.offer != nil {
+		a.unpatch(no)
 		return
 	}
 	a.giveUp(a.next, protocol.Errorf(no.Code, "fetch %s: hub: %w", f.file.digest.Short(), no))

@@ -262,14 +262,22 @@ func (gen *generation) artifacts() []file {
 		if o == nil {
 			continue
 		}
-		for _, f := range o.artifact.Files() {
+		for i, f := range o.artifact.Files() {
 			if !seen[f.Digest] {
 				seen[f.Digest] = true
-				out = append(out, file{f.Digest, f.Size, f.Chunks})
+				out = append(out, file{f.Digest, f.Size, f.Chunks, o.kin(i)})
 			}
 		}
 	}
 	return out
+}
+
+// kin names what the n-th file of the artifact is in every version of it.
+func (o *opened) kin(n int) string {
+	if n == 0 {
+		return "plugin " + string(o.release.Manifest.Plugin.Name) + " " + o.artifact.Platform
+	}
+	return fmt.Sprintf("engine %s %d", o.artifact.Engine.Name, n)
 }
 
 // files returns the digests of all that the generation stands on.

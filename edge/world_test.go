@@ -15,6 +15,7 @@ import (
 	"github.com/stavily/stavily/edge"
 	"github.com/stavily/stavily/edge/storetest"
 	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/protocol/delta"
 	"github.com/stavily/stavily/wasmhost"
 )
 
@@ -251,8 +252,10 @@ type hubSide struct {
 	batches  []protocol.Batch
 	wishes   []protocol.SecretsWish
 	parts    []protocol.RecordPart
+	sent     int                            // bytes of chunks
 	deaf     bool                           // acknowledges nothing
 	spoil    func(*protocol.Chunk)          // changes chunks on their way
+	offer    func(*protocol.Offer)          // makes differences, and changes what is said of them
 	shuffle  bool                           // the chunks of a request come backwards
 	release  map[string]protocol.ReleaseRef // by plugin
 	art      map[protocol.PluginName]protocol.Artifact
@@ -403,6 +406,17 @@ func (h *hubSide) serve(req protocol.FetchRequest) {
 		h.say(protocol.DownChunk, protocol.Chunk{Digest: req.Digest, Index: req.First, Error: no})
 		return
 	}
+	if h.offer != nil && len(req.Bases) > 0 {
+		base := req.Bases[0]
+		d, err := delta.Make(h.files[base], b)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		o := &protocol.Offer{Digest: h.put(d), Size: int64(len(d)), Base: base}
+		h.offer(o)
+		h.say(protocol.DownChunk, protocol.Chunk{Digest: req.Digest, Index: req.First, Offer: o})
+		return
+	}
 	for i := req.First; i < req.First+req.Count && int(i)*protocol.ChunkSize < len(b); i++ {
 		if !req.Wants(i) {
 			continue
@@ -413,6 +427,7 @@ func (h *hubSide) serve(req protocol.FetchRequest) {
 		if h.spoil != nil {
 			h.spoil(&c)
 		}
+		h.sent += len(c.Data)
 		h.say(protocol.DownChunk, c)
 		if h.shuffle && len(h.out) > 1 {
 			h.out[len(h.out)-2], h.out[len(h.out)-1] = h.out[len(h.out)-1], h.out[len(h.out)-2]

@@ -87,7 +87,11 @@ func (c Config) Validate() error {
 // The layout of a home. Everything that the hub keeps lies under these.
 func (c Config) booksPath() string { return filepath.Join(c.Home, "books.db") }
 func (c Config) filesDir() string  { return filepath.Join(c.Home, "files") }
-func (c Config) keysDir() string   { return filepath.Join(c.Home, "keys") }
+
+// differencesDir has what can be made again.
+func (c Config) differencesDir() string { return filepath.Join(c.Home, "differences") }
+
+func (c Config) keysDir() string { return filepath.Join(c.Home, "keys") }
 
 func (c Config) cacheDir() string {
 	if c.Cache != "" {

@@ -29,6 +29,15 @@ func (h *Hub) fetch(from protocol.Address, req protocol.FetchRequest) error {
 	if err != nil {
 		return refuse(err)
 	}
+	if len(req.Bases) > 0 {
+		switch offer, err := h.offer(&req); {
+		case err != nil:
+			return refuse(err)
+		case offer != nil:
+			h.send(from, protocol.DownChunk, protocol.Chunk{Digest: req.Digest, Index: req.First, Offer: offer})
+			return nil
+		}
+	}
 	for i := req.First; i < req.First+req.Count; i++ {
 		if !req.Wants(i) {
 			continue
@@ -55,6 +64,9 @@ func (h *Hub) shelf(a protocol.Address, d protocol.Digest) (chunk chunks, err er
 	}
 	if h.files.Has(d) {
 		return func(i uint32) ([]byte, int64, error) { return h.files.Chunk(d, i) }, nil
+	}
+	if h.diffs.files.Has(d) {
+		return func(i uint32) ([]byte, int64, error) { return h.diffs.files.Chunk(d, i) }, nil
 	}
 	err = h.write(func(tx *store.Tx) error {
 		agent, err := known(tx, a)

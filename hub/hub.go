@@ -46,6 +46,7 @@ type Hub struct {
 	prune   time.Time
 	look    time.Time // at the rollouts
 	still   bool      // there are none that could go on
+	diffs   differences
 	// read holds what deployments reads from the books, by workflow; see there.
 	read map[string]read
 }
@@ -61,6 +62,11 @@ type Deps struct {
 	// Intake is what outlives the hub together with books in memory; nil for books that
 	// last.
 	Intake *runs.Intake
+	// Differences keeps differences of artifacts; nil: in memory.
+	Differences *registry.Files
+	// Later runs work beside the loop that calls the hub, and then done in it; false when
+	// too much waits. Nil: both at once.
+	Later func(work, done func()) bool
 }
 
 // New returns a hub over its books.
@@ -69,6 +75,13 @@ func New(cfg Config, d Deps) *Hub {
 		cfg: cfg, log: d.Log, books: d.Books, files: d.Files, keys: d.Keys, ca: d.CA,
 		link: d.Link, intake: d.Intake, waiting: waitingMax, epochs: map[protocol.Address]uint64{},
 		carries: newCarries(), read: map[string]read{},
+	}
+	h.diffs = differences{files: d.Differences, later: d.Later, known: map[pair]*difference{}}
+	if d.Differences == nil {
+		h.diffs.files = registry.MemoryFiles()
+	}
+	if d.Later == nil {
+		h.diffs.later = func(work, done func()) bool { work(); done(); return true }
 	}
 	if h.intake == nil {
 		h.intake, h.waiting = runs.NewIntake(), 0

@@ -26,6 +26,7 @@ import (
 const (
 	inboxSize = 4096 // jobs; an agent has few messages under way, so this is slack
 	batchSize = 256  // jobs that one commit makes durable
+	tasksMax  = 16   // differences that wait to be made
 	socketMax = 103  // bytes of a socket's path, by the least that any system takes
 )
 
@@ -40,6 +41,7 @@ type server struct {
 	hub     *Hub
 	publish *Publisher
 	inbox   chan job
+	tasks   chan task
 	started time.Time
 	bound   Bound
 	// admitted is who may connect, with the fingerprint of each one's key.
@@ -51,6 +53,9 @@ type job struct {
 	do    func(now time.Time)
 	alone bool
 }
+
+// task is work beside the loop, and what the loop does after it.
+type task struct{ work, done func() }
 
 // Bound is where a hub listens, as host:port with the ports that it really got.
 type Bound struct {
@@ -85,7 +90,8 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (*server, error) {
 	if err := cfg.makeDirs(); err != nil {
 		return nil, err
 	}
-	s := &server{cfg: cfg, log: log, inbox: make(chan job, inboxSize), started: time.Now()}
+	s := &server{cfg: cfg, log: log, inbox: make(chan job, inboxSize), tasks: make(chan task, tasksMax),
+		started: time.Now()}
 	var err error
 	if s.books, err = store.Open(ctx, cfg.booksPath()); err != nil {
 		return nil, err
@@ -107,6 +113,13 @@ func (s *server) openRest() (err error) {
 	if err != nil {
 		return err
 	}
+	if err := os.RemoveAll(s.cfg.differencesDir()); err != nil {
+		return err
+	}
+	differences, err := registry.OpenFiles(s.cfg.differencesDir())
+	if err != nil {
+		return err
+	}
 	if err := s.openBroker(); err != nil {
 		return err
 	}
@@ -119,6 +132,7 @@ func (s *server) openRest() (err error) {
 	}
 	s.hub = New(s.cfg, Deps{
 		Log: s.log, Books: s.books, Files: files, Keys: s.keys, CA: s.ca, Link: s.broker,
+		Differences: differences, Later: s.later,
 	})
 	s.publish = &Publisher{
 		Config: s.cfg, Log: s.log, Keys: s.keys, Files: files, Build: builder, Clock: time.Now, Operate: s.operate,
@@ -176,7 +190,7 @@ func (s *server) run(ctx context.Context, link net.Listener, ready func(Bound)) 
 	if err != nil {
 		return err
 	}
-	parts = append(parts, func(ctx context.Context) error { return s.broker.Serve(ctx, link) })
+	parts = append(parts, s.work, func(ctx context.Context) error { return s.broker.Serve(ctx, link) })
 	var all sync.WaitGroup
 	for _, part := range parts {
 		all.Go(func() {
@@ -203,6 +217,33 @@ func (s *server) deliver(ctx context.Context) func(protocol.Message) {
 		select {
 		case s.inbox <- job{do: func(now time.Time) { s.hub.Handle(now, m) }}:
 		case <-ctx.Done():
+		}
+	}
+}
+
+// later takes work that would hold up the loop.
+func (s *server) later(work, done func()) bool {
+	select {
+	case s.tasks <- task{work, done}:
+		return true
+	default:
+		return false
+	}
+}
+
+// work does one task after the other.
+func (s *server) work(ctx context.Context) error {
+	for {
+		select {
+		case t := <-s.tasks:
+			t.work()
+			select {
+			case s.inbox <- job{do: func(time.Time) { t.done() }}:
+			case <-ctx.Done():
+				return nil
+			}
+		case <-ctx.Done():
+			return nil
 		}
 	}
 }

@@ -8,6 +8,10 @@ type FetchRequest struct {
 	Count  uint32 `cbor:"3,keyasint" json:"count"` // 1 to FetchAheadMax
 	// Skip has a bit for each of the Count chunks that is not wanted, the lowest for First.
 	Skip uint32 `cbor:"4,keyasint,omitempty" json:"skip,omitempty"`
+	// Bases are files that the device has, or could: whoever answers may offer a difference
+	// against one of them instead of the chunks. The zero digest stands for no file at all:
+	// the difference is the file packed. At most BasesMax.
+	Bases []Digest `cbor:"5,keyasint,omitempty" json:"bases,omitempty"`
 }
 
 // Chunk is ChunkSize bytes of a file (fewer in its last), or the reason why there is
@@ -18,6 +22,15 @@ type Chunk struct {
 	Size   int64  `cbor:"3,keyasint" json:"size"` // of the file, bytes
 	Data   []byte `cbor:"4,keyasint,omitempty" json:"-"`
 	Error  *Error `cbor:"5,keyasint,omitempty" json:"error,omitempty"`
+	// Offer is in place of Data: the file can be made of another one.
+	Offer *Offer `cbor:"6,keyasint,omitempty" json:"offer,omitempty"`
+}
+
+// Offer names a difference, which is a file by digest itself; see package delta.
+type Offer struct {
+	Digest Digest `cbor:"1,keyasint" json:"digest"` // of the difference
+	Size   int64  `cbor:"2,keyasint" json:"size"`   // of the difference, bytes
+	Base   Digest `cbor:"3,keyasint" json:"base"`   // zero: it needs no other file
 }
 
 // ChunkCount returns how many chunks a file of size bytes has.

@@ -58,6 +58,8 @@ const (
 	LabelsMax = 64
 	// FetchAheadMax bounds the chunks that one fetch request may ask for.
 	FetchAheadMax = 8
+	// BasesMax bounds the files that one fetch request offers differences against.
+	BasesMax = 4
 )
 
 // The relations that the bounds above must keep. A bound that breaks one does not

@@ -175,6 +175,12 @@ func samples() []sample {
 		{"fetch-request-skip", "two chunks and not the one between them", FetchRequest{
 			Digest: DigestOf([]byte("module")), First: 3, Count: 3, Skip: 2,
 		}},
+		{"fetch-request-bases", "the difference from a file that is here, or the file packed", FetchRequest{
+			Digest: DigestOf([]byte("module")), Count: 1, Bases: []Digest{DigestOf([]byte("old")), {}},
+		}},
+		{"chunk-offer", "a difference instead", Chunk{Digest: DigestOf([]byte("module")), Offer: &Offer{
+			Digest: DigestOf([]byte("difference")), Size: 812, Base: DigestOf([]byte("old")),
+		}}},
 		{"chunk", "a small file whole", Chunk{Digest: DigestOf([]byte("module")), Size: 6, Data: []byte("module")}},
 		{"chunk-error", "no such file", Chunk{Digest: DigestOf([]byte("x")), Error: Errorf(CodeNotFound,
 			"no such file")}},
