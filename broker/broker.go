@@ -31,6 +31,12 @@ type Config struct {
 	// one: a certificate that conn shows has NOT been verified. ctx ends at
 	// Caps.JoinDeadline, when the connection is closed. Nil refuses all joins.
 	Join func(ctx context.Context, conn *tls.Conn)
+	// Tunnel, when set, is given the connections that ask for joining in place of Join, unopened:
+	// conn reads from the first byte that came. ctx ends at Caps.JoinDeadline.
+	Tunnel func(ctx context.Context, conn net.Conn)
+	// Grace is how long after its end an agent's certificate still lets it in. 0, as for a hub,
+	// is not a moment: whoever is over renews.
+	Grace time.Duration
 	// Allowed says whether an agent may connect. It is asked at every handshake,
 	// resumed ones included, and at every login. cert is the one that it came with, nil
 	// on a connection inside the process. Nil allows every certified agent.
@@ -131,7 +137,7 @@ func options(caps Caps) *mqtt.Options {
 
 // SetTLS replaces certificate and CAs for all handshakes from now on.
 func (b *Broker) SetTLS(base *tls.Config) error {
-	c, err := serverTLS(base, b.cfg.Allowed)
+	c, err := serverTLS(base, b.cfg.Allowed, b.cfg.Grace)
 	if err != nil {
 		return err
 	}
@@ -198,7 +204,20 @@ func (b *Broker) serveConn(ctx context.Context, raw net.Conn) {
 	}
 	limited := &budget{Conn: raw}
 	limited.left.Store(int64(b.caps.LoginBytes))
-	conn := tls.Server(limited, b.tls.Load())
+	var plain net.Conn = limited
+	if b.cfg.Tunnel != nil {
+		joins, again, err := peek(limited)
+		if joins {
+			b.tunnel(ctx, again, limited)
+			return
+		}
+		if err != nil {
+			b.deny(protocol.Address{}, raw.RemoteAddr(), fmt.Errorf("handshake: %w", err))
+			return
+		}
+		plain = again
+	}
+	conn := tls.Server(plain, b.tls.Load())
 	if err := b.handshake(ctx, conn); err != nil {
 		b.deny(protocol.Address{}, raw.RemoteAddr(), fmt.Errorf("handshake: %w", err))
 		return
@@ -233,20 +252,29 @@ func (b *Broker) serveJoin(ctx context.Context, conn *tls.Conn, limited *budget)
 		b.deny(protocol.Address{}, conn.RemoteAddr(), errors.New("join: not served here"))
 		return
 	}
-	select {
-	case b.gate.joins <- struct{}{}:
-		defer func() { <-b.gate.joins }()
-	default:
-		b.deny(protocol.Address{}, conn.RemoteAddr(), protocol.Errorf(protocol.CodeLimit,
-			"join: %d at once, limit %d", b.caps.Joins, b.caps.Joins))
+	leave := b.joins(conn)
+	if leave == nil {
 		return
 	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, b.caps.JoinDeadline)
 	defer cancel()
 	defer b.recovered("join", protocol.Address{}, nil)
 	limited.left.Store(2 * protocol.MessageMax) // one request
 	_ = conn.SetDeadline(time.Now().Add(b.caps.JoinDeadline))
 	b.cfg.Join(ctx, conn)
+}
+
+// joins counts a joining connection in and returns what counts it out; nil: there are too many.
+func (b *Broker) joins(conn net.Conn) (leave func()) {
+	select {
+	case b.gate.joins <- struct{}{}:
+		return func() { <-b.gate.joins }
+	default:
+		b.deny(protocol.Address{}, conn.RemoteAddr(), protocol.Errorf(protocol.CodeLimit,
+			"join: %d at once, limit %d", b.caps.Joins, b.caps.Joins))
+		return nil
+	}
 }
 
 // Dial returns the agent's end of a connection inside this process. It is already

@@ -46,7 +46,8 @@ type Agent struct {
 
 	now     time.Time // of the input under way
 	boot    uint64    // counts starts of the agent on this disk; from 1
-	up      bool
+	up      bool      // the hub hears
+	near    bool      // it does not, but a gateway does
 	session uint64    // the link's number of the connection
 	ups     uint64    // counts connections of this boot
 	contact time.Time // last word from the hub
@@ -121,7 +122,7 @@ func New(c Config, d Deps) (*Agent, error) {
 // the disk.
 func (a *Agent) Handle(now time.Time, m protocol.Message) {
 	if !a.begin(now) {
-		if a.relieves(m) {
+		if a.relieves(m) || a.movesUplink(m) {
 			return
 		}
 		a.keepHint(m)
@@ -180,20 +181,26 @@ func (a *Agent) Online(now time.Time, up bool) { a.online(now, up, a.session+1) 
 // online is Online with the link's own number of the connection, which its Will has.
 func (a *Agent) online(now time.Time, up bool, session uint64) {
 	stuck := !a.begin(now)
-	a.up = up
-	if up {
-		a.ups++
-		a.session = max(a.session+1, session)
-		a.contact = now
-		a.report.connected()
-		a.out.resend()
-		a.refetch()
-		a.secrets.ask()
-		a.tape.again()
-	}
+	a.reach(up, session)
 	if !stuck {
 		a.settle()
 	}
+}
+
+// reach takes whether the hub hears this agent from now on.
+func (a *Agent) reach(up bool, session uint64) {
+	a.up, a.near = up, false
+	if !up {
+		return
+	}
+	a.ups++
+	a.session = max(a.session+1, session)
+	a.contact = a.now
+	a.report.connected()
+	a.out.resend()
+	a.refetch()
+	a.secrets.ask()
+	a.tape.again()
 }
 
 // Tick does what is due and returns when it wants to be called next; the zero time
@@ -235,9 +242,11 @@ func (a *Agent) Next() time.Time {
 	if a.up {
 		t = sooner(t, a.out.due())
 		t = sooner(t, a.report.due())
-		t = sooner(t, a.guestsAt)
 		t = sooner(t, a.secrets.due())
 		t = sooner(t, a.tape.due())
+	}
+	if a.heard() {
+		t = sooner(t, a.guestsAt)
 		if a.fetch != nil {
 			t = sooner(t, a.fetch.due())
 		}
@@ -273,6 +282,8 @@ func (a *Agent) take(m protocol.Message) {
 			err = a.secretsCame(m.Payload)
 		case protocol.DownRecord:
 			err = a.recordOrder(m.Payload)
+		case protocol.DownUplink:
+			err = a.uplink(m.Payload)
 		default: // the probe is the link's own, and nothing else comes down
 		}
 	}
@@ -366,12 +377,14 @@ func (a *Agent) unstick() bool {
 
 // speak sends what is due to be sent; all of it is on the disk.
 func (a *Agent) speak() {
+	if a.heard() {
+		a.sayFetch()
+	}
 	if !a.up {
 		return
 	}
 	a.sayReport()
 	a.sayRecords()
-	a.sayFetch()
 	a.sayWish()
 	a.sayRecorded()
 }

@@ -366,7 +366,7 @@ func (a *Agent) say(h protocol.Hop) {
 		switch {
 		case h.To == h.From:
 			a.murmur = append(a.murmur, h)
-		case a.up:
+		case a.heard():
 			a.send(protocol.UpHop, protocol.MustMarshal(h))
 		}
 	})

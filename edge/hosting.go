@@ -293,7 +293,7 @@ func (a *Agent) sayDone(g *guest) {
 
 // tendGuests says again what others have not taken yet. A line that is new is tried at once.
 func (a *Agent) tendGuests() {
-	if a.guestsAt.IsZero() || a.now.Before(a.guestsAt) || !a.up {
+	if a.guestsAt.IsZero() || a.now.Before(a.guestsAt) || !a.heard() {
 		return
 	}
 	a.guestsAt = time.Time{}

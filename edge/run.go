@@ -47,6 +47,7 @@ type Inbox struct {
 
 type lineState struct {
 	up      bool
+	near    bool // though not up, neighbours are reached
 	session uint64
 }
 
@@ -79,7 +80,15 @@ func (i *Inbox) Message(m protocol.Message) {
 func (i *Inbox) Online(up bool, session uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.line = &lineState{up, session}
+	i.line = &lineState{up: up, session: session}
+	i.bell()
+}
+
+// Uplink is Online for a gateway's own agent, which reaches its neighbours at all times.
+func (i *Inbox) Uplink(up bool, session uint64) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.line = &lineState{up, !up, session}
 	i.bell()
 }
 
@@ -236,6 +245,7 @@ func (r *Runner) round() {
 	}
 	if m.line != nil {
 		r.Agent.online(time.Now(), m.line.up, m.line.session)
+		r.Agent.near = m.line.near
 	}
 	r.Agent.answered(time.Now(), m.answers)
 	if len(m.published) > 0 {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/stavily/stavily/protocol"
 )
@@ -14,8 +15,10 @@ import (
 // defaultPort is the hub's port when an address names none.
 const defaultPort = "8883"
 
-// DialTLS returns a Config.Dial that connects to hub, which is host, host:port or
-// mqtts://host:port, by TLS 1.3. A config without NextProtos gets ALPNLink and one
+// DialTLS returns a Config.Dial that connects to hub by TLS 1.3: host, host:port or
+// mqtts://host:port, or several of them with commas between, of which each call takes the
+// first that can be had. A call soon after one that went well begins behind the address of that:
+// its line was lost, or led nowhere. A config without NextProtos gets ALPNLink and one
 // without ServerName gets HubServerName, the name in every hub's certificate: agents
 // trust the hub's CA and not a place in the network. A bad hub is the error of the
 // first call.
@@ -34,24 +37,93 @@ func DialTLS(hub string, config *tls.Config) func(ctx context.Context) (net.Conn
 	if config.ClientSessionCache == nil {
 		config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 	}
-	address, bad := hostPort(hub)
-	// TCP's own keepalive would cost more bytes a day than the pings of MQTT.
-	dialer := &net.Dialer{KeepAlive: -1}
-	return func(ctx context.Context) (net.Conn, error) {
-		if bad != nil {
-			return nil, bad
+	d := &dialer{config: config}
+	d.addresses, d.bad = addresses(hub)
+	return d.dial
+}
+
+// DialPlain connects, without TLS, to the first of hub's addresses that can be had: for who
+// passes on what others say.
+func DialPlain(ctx context.Context, hub string) (net.Conn, error) {
+	d := &dialer{}
+	d.addresses, d.bad = addresses(hub)
+	return d.dial(ctx)
+}
+
+// stay is how long a line must have lasted for its address to come in its turn again.
+const stay = time.Minute
+
+// dialer tries addresses in turn. One caller at a time.
+type dialer struct {
+	addresses []string
+	bad       error
+	config    *tls.Config // nil: no TLS
+	next      int         // where to begin, while at is not long ago
+	at        time.Time   // of the last success
+}
+
+func (d *dialer) dial(ctx context.Context) (conn net.Conn, err error) {
+	if d.bad != nil {
+		return nil, d.bad
+	}
+	if time.Since(d.at) > stay {
+		d.next = 0
+	}
+	var failed error
+	for n := range d.addresses {
+		i := (d.next + n) % len(d.addresses)
+		if conn, err = d.one(ctx, d.addresses[i], len(d.addresses)-n); err == nil {
+			d.next, d.at = i+1, time.Now()
+			return conn, nil
 		}
-		raw, err := dialer.DialContext(ctx, "tcp", address)
+		if failed == nil {
+			failed = err
+		} else {
+			failed = fmt.Errorf("%w; %w", failed, err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, failed
+}
+
+// one tries one address, for its share of the time that is left.
+func (d *dialer) one(ctx context.Context, address string, share int) (net.Conn, error) {
+	if end, bounded := ctx.Deadline(); bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(share))
+		defer cancel()
+	}
+	// TCP's own keepalive would cost more bytes a day than the pings of MQTT.
+	raw, err := (&net.Dialer{KeepAlive: -1}).DialContext(ctx, "tcp", address)
+	if err != nil || d.config == nil {
+		return raw, err
+	}
+	conn := tls.Client(raw, d.config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, fmt.Errorf("handshake with %s: %w", address, err)
+	}
+	return conn, nil
+}
+
+// addressesMax bounds the addresses that are tried.
+const addressesMax = 8
+
+// addresses returns host:port of each address in hub.
+func addresses(hub string) (all []string, err error) {
+	for each := range strings.SplitSeq(hub, ",") {
+		address, err := hostPort(strings.TrimSpace(each))
 		if err != nil {
 			return nil, err
 		}
-		conn := tls.Client(raw, config)
-		if err := conn.HandshakeContext(ctx); err != nil {
-			_ = raw.Close()
-			return nil, fmt.Errorf("handshake with %s: %w", address, err)
-		}
-		return conn, nil
+		all = append(all, address)
 	}
+	if len(all) > addressesMax {
+		return nil, protocol.Errorf(protocol.CodeBadInput, "hub address: %d of them, limit %d", len(all), addressesMax)
+	}
+	return all, nil
 }
 
 // hostPort returns host:port of a hub's address.

@@ -56,7 +56,8 @@ func runAgent(ctx context.Context, o *options, _, logTo io.Writer) error {
 		return err
 	}
 	h := &house{
-		state: o.state, log: log, store: store, enrolment: e, inbox: edge.NewInbox(), clock: &clock{},
+		gatewayAt: o.gateway,
+		state:     o.state, log: log, store: store, enrolment: e, inbox: edge.NewInbox(), clock: &clock{},
 		network:     network,
 		noRecord:    o.noRecord,
 		wantsNative: o.native, nativeNeed: strings.Split(o.nativeNeed, ","), compileHere: o.compileHere,
@@ -80,6 +81,8 @@ type house struct {
 	tidier    *tidier
 	measure   chan struct{} // holds one: read the machine's figures
 	link      *mqtt.Link
+	gatewayAt string  // where neighbours connect; empty: this is no gateway
+	carrier   carrier // of a gateway, else nil
 	agent     *edge.Agent
 	// wantsNative says that native artifacts may run here.
 	wantsNative bool
@@ -120,10 +123,17 @@ func (h *house) live(ctx context.Context, id *disk.Identity) (err error) {
 		return err
 	}
 	h.boot = h.agent.Presence(true).Boot
-	if err := h.link.Listen(protocol.DownFilter(h.enrolment.Address), h.inbox.Message); err != nil {
+	hear := h.inbox.Message
+	if h.carrier != nil {
+		hear = h.carrier.Hear
+	}
+	if err := h.link.Listen(protocol.DownFilter(h.enrolment.Address), hear); err != nil {
 		return err
 	}
 	var all sync.WaitGroup
+	if h.carrier != nil {
+		all.Go(func() { h.carrier.Run(inner) })
+	}
 	all.Go(func() { _ = h.link.Run(inner) })
 	all.Go(func() { credentials.keep(inner, h.inbox) })
 	all.Go(func() { h.tidier.run(inner) })
@@ -170,20 +180,32 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 		Answered: h.inbox.Answered, Audit: h.inbox.Audit, Publish: h.inbox.Publish, Recorded: h.inbox.Recorded,
 		KV: func(i edge.Instance) wasmhost.KV { return h.store.KV(i) },
 	})
-	dial := c.trust(protocol.ALPNLink).config()
+	online, trusted := h.inbox.Online, c.trust(protocol.ALPNLink)
+	if h.gatewayAt != "" { // its own link goes to the hub alone: a gateway carries for no gateway
+		if h.carrier, err = openGateway(h, c, h.gatewayAt); err != nil {
+			return err
+		}
+		online = h.carrier.OnState
+	} else {
+		trusted.site = h.enrolment.Address.Site
+	}
 	h.link, err = mqtt.New(mqtt.Config{
-		Address: h.enrolment.Address, Log: h.log, Dial: mqtt.DialTLS(h.enrolment.Hub, dial), Will: h.will,
-		OnState: func(up bool) { h.inbox.Online(up, h.link.Session()) },
+		Address: h.enrolment.Address, Log: h.log, Dial: mqtt.DialTLS(h.enrolment.Hub, trusted.config()), Will: h.will,
+		OnState: func(up bool) { online(up, h.link.Session()<<sessionBits) },
 	})
 	if err != nil {
 		return err
+	}
+	var link protocol.Link = h.link
+	if h.carrier != nil {
+		link = h.carrier
 	}
 	config, err := h.config()
 	if err != nil {
 		return err
 	}
 	h.agent, err = edge.New(config, edge.Deps{
-		Link: h.link, Store: h.store, Plugins: h.plugins, Random: rand.Reader, Log: h.log, Vault: h.vault,
+		Link: link, Store: h.store, Plugins: h.plugins, Random: rand.Reader, Log: h.log, Vault: h.vault,
 		Measure: func() {
 			select {
 			case h.measure <- struct{}{}:
@@ -235,9 +257,22 @@ func (h *house) config() (edge.Config, error) {
 	return c, err
 }
 
+// sessionBits is the room, within one connection's number, for the times that a gateway comes
+// to reach the hub again, each of which is a session to the agent. The Will ends them all.
+const sessionBits = 16
+
 // will is what the hub says of this agent when connection session is cut.
 func (h *house) will(session uint64) []byte {
-	return protocol.MustMarshal(protocol.Presence{Boot: h.boot, Session: session})
+	return protocol.MustMarshal(protocol.Presence{Boot: h.boot, Session: (session+1)<<sessionBits - 1})
+}
+
+// carrier is what stands between agent and link in a gateway: the agent's link, which carries
+// for neighbours too.
+type carrier interface {
+	protocol.Link
+	OnState(up bool, session uint64)
+	Hear(m protocol.Message)
+	Run(ctx context.Context)
 }
 
 // notify tells the service manager, if there is one.

@@ -39,12 +39,14 @@ type options struct {
 	bytes                  budget
 	roots                  string
 	noRecord               bool
+	gateway                string
 }
 
 func (o *options) flags(name string) *flag.FlagSet {
 	f := flag.NewFlagSet("stavily-edge "+name, flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	f.StringVar(&o.hub, "hub", "", "`address` of the hub, mqtts://host:port")
+	f.StringVar(&o.hub, "hub", "", "`address` of the hub, mqtts://host:port; several, with commas, of hub\n"+
+		"and gateways, are tried in order")
 	f.StringVar(&o.token, "join", "", "join `token`, needed once")
 	f.StringVar(&o.name, "name", "", "`name` of this agent; without it the token's, or the host's")
 	f.StringVar(&o.site, "site", "", "`site` of this agent; without it the token's")
@@ -65,6 +67,8 @@ func (o *options) flags(name string) *flag.FlagSet {
 		"`file` of certificates (PEM) that plugins' TLS trusts besides the system's")
 	f.BoolVar(&o.noRecord, "no-record", false, "refuse to record what plugins are asked and answer,\n"+
 		"whoever asks for it")
+	f.StringVar(&o.gateway, "gateway", "", "`address` such as :8883 at which to carry for the agents of this site\n"+
+		"(stavily-gateway only)")
 	f.BoolVar(&o.again, "again", false, "join although this device has joined before")
 	f.StringVar(&o.logFormat, "log-format", "text", "`format` of the log, text or json")
 	f.BoolVar(&o.verbose, "verbose", false, "log more")

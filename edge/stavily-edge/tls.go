@@ -27,6 +27,9 @@ func (c *clock) now() time.Time {
 	return now
 }
 
+// gatewayGrace is how long after its end a gateway's certificate still serves its neighbours.
+const gatewayGrace = 400 * 24 * time.Hour
+
 // trust is a TLS 1.3 client that believes the hub by its CA and nothing else. isCA says
 // whether a certificate is that CA; the server's chain must hold it, or it is ca.
 type trust struct {
@@ -35,6 +38,7 @@ type trust struct {
 	clock *clock
 	alpn  string
 	own   func() *tls.Certificate // nil: none is shown
+	site  protocol.Site           // whose gateways serve as well as the hub; empty: none do
 }
 
 func (t trust) config() *tls.Config {
@@ -84,8 +88,16 @@ func (t trust) verify(s tls.ConnectionState) error {
 			at = cert.NotBefore
 		}
 	}
+	name := protocol.HubServerName
+	if t.site != "" && leaf.VerifyHostname(name) != nil {
+		name = protocol.GatewayServerName(t.site)
+		// The hub may be away, and a gateway as old as this agent's own certificate.
+		if at.After(leaf.NotAfter) && at.Before(leaf.NotAfter.Add(gatewayGrace)) {
+			at = leaf.NotAfter
+		}
+	}
 	_, err := leaf.Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: between, CurrentTime: at, DNSName: protocol.HubServerName,
+		Roots: roots, Intermediates: between, CurrentTime: at, DNSName: name,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
 	if err != nil {
