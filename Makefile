@@ -22,10 +22,11 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build every package, and the three programs into this folder
+build: ## build every package, and the programs into this folder
 	go build ./...
 	CGO_ENABLED=0 go build -trimpath -o stavily .
 	CGO_ENABLED=0 go build -trimpath -o stavily-edge ./edge/stavily-edge
+	CGO_ENABLED=0 go build -trimpath -tags gateway -o stavily-gateway ./edge/stavily-edge
 	CGO_ENABLED=0 go build -trimpath -o stavily-sim ./sim/stavily-sim
 
 .PHONY: test
@@ -40,6 +41,7 @@ race: ## run the tests again, the long ones left out, under the race detector
 .PHONY: vet
 vet: ## go vet, and the style in numbers
 	go vet ./...
+	go vet -tags gateway ./edge/stavily-edge
 	@for dir in $(PLUGINS); do (cd $$dir && go vet ./...); done
 	go run ./internal/housekeeping sizes
 
@@ -131,4 +133,4 @@ demo: ## a hub and agents on this machine, with a workflow running
 
 .PHONY: clean
 clean: ## remove what the targets above have built
-	rm -rf dist stavily stavily-edge
+	rm -rf dist stavily stavily-edge stavily-gateway

@@ -43,17 +43,43 @@ func edges(out io.Writer, root string) error {
 		fmt.Fprintf(table, "%s\t%.2f\t%.2f\t%s\n",
 			p.Name, float64(size)/1e6, float64(p.EdgeKB)/1e3, verdict)
 	}
+	for _, name := range gatewayPlatforms {
+		size, err := buildGateway(root, name, dir)
+		if err != nil {
+			bad = append(bad, fmt.Errorf("gateway of %s: %w", name, err))
+		}
+		fmt.Fprintf(table, "%s, gateway\t%.2f\n", name, float64(size)/1e6)
+	}
 	return errors.Join(table.Flush(), errors.Join(bad...))
 }
 
-// buildEdge builds the agent for p into file, an absolute path, and returns its size
-// in bytes.
-func buildEdge(root string, p platform.Platform, file string) (int64, error) {
+// gatewayPlatforms are those for which the program of a gateway is built: the agent with a
+// broker in it. gatewayKB is what that may weigh beyond the agent's own budget.
+var gatewayPlatforms = []string{"linux-amd64", "linux-arm64", "linux-armv7"}
+
+const gatewayKB = 2300
+
+func buildGateway(root, name, dir string) (int64, error) {
+	p, ok := platform.Lookup(name)
+	if !ok {
+		return 0, errors.New("no such platform")
+	}
+	size, err := buildEdge(root, p, filepath.Join(dir, "stavily-gateway-"+name), "-tags=gateway")
+	if most := int64(p.EdgeKB+gatewayKB) * 1000; err == nil && size > most {
+		err = fmt.Errorf("want at most %d bytes, got %d", most, size)
+	}
+	return size, err
+}
+
+// buildEdge builds the agent for p into file, an absolute path, with more flags, and returns
+// its size in bytes.
+func buildEdge(root string, p platform.Platform, file string, flags ...string) (int64, error) {
 	// Without the old file the linker surely runs, and says what it linked.
 	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return 0, err
 	}
 	args := append([]string{"build"}, platform.BuildFlags()...)
+	args = append(args, flags...)
 	args = append(args, "-ldflags=-s -w -buildid= -dumpdep", "-o", file, edgePackage)
 	cmd := exec.Command("go", args...)
 	cmd.Dir = root
