@@ -33,7 +33,7 @@ func (h *Hub) loads(tx *store.Tx, agent fleet.Agent, only protocol.WorkflowName)
 	return out, nil
 }
 
-// noteLoads says of each agent of a dry run what it would load.
+// noteLoads says of each agent of a dry run what it would load, and with which configurations.
 func (h *Hub) noteLoads(tx *store.Tx, out *api.Deployed) error {
 	for i := range out.Agents {
 		agent, err := fleet.Get(tx, out.Agents[i].Agent)
@@ -41,6 +41,16 @@ func (h *Hub) noteLoads(tx *store.Tx, out *api.Deployed) error {
 			return err
 		}
 		if out.Agents[i].Loads, err = h.loads(tx, agent, out.Workflow); err != nil {
+			return err
+		}
+		if agent.Desired.Revision == 0 {
+			continue
+		}
+		doc, err := h.document(tx, agent.Address.Agent)
+		if err != nil {
+			return err
+		}
+		if out.Agents[i].Configs, err = deploy.Configs(&doc, out.Workflow); err != nil {
 			return err
 		}
 	}

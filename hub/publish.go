@@ -12,6 +12,7 @@ import (
 
 	"github.com/stavily/stavily/hub/api"
 	"github.com/stavily/stavily/hub/build"
+	"github.com/stavily/stavily/hub/deploy"
 	"github.com/stavily/stavily/hub/registry"
 	"github.com/stavily/stavily/hub/source"
 	"github.com/stavily/stavily/hub/store"
@@ -282,6 +283,9 @@ func (p *Publisher) manifest(_ context.Context, c *candidate) (string, error) {
 	}
 	if err := checkExamples(c.tree, m, c.release.Schema); err != nil {
 		return "", err
+	}
+	if _, beyond := deploy.DeviceSchema(c.release.Schema); len(beyond) > 0 {
+		warnings = append(warnings, m.Configuration.Schema+": checked at the hub only: "+strings.Join(beyond, ", "))
 	}
 	return strings.Join(append([]string{m.String() + ", " + string(m.Plugin.Type)}, warnings...), "; "), err
 }

@@ -141,6 +141,9 @@ type AgentChange struct {
 	Cost     *Cost              `json:"cost,omitempty"` // of a dry run, where Changed
 	// Loads are the artifacts that its steps would load; of a dry run, where Assigned.
 	Loads []deploy.Load `json:"loads,omitempty"`
+	// Configs are the configurations of its steps, filled as far as they are before a run; of a
+	// dry run, where Assigned.
+	Configs []deploy.StepConfig `json:"configs,omitempty"`
 }
 
 // Cost is what a new desired document asks of an agent.

@@ -41,6 +41,9 @@ func showDryRun(w io.Writer, d api.Deployed) {
 		for _, l := range a.Loads {
 			row(w, "", l.Text())
 		}
+		for _, x := range a.Configs {
+			row(w, "", fmt.Sprintf("step %s: with %s", x.Step, clean(string(x.Config))))
+		}
 	}
 }
 

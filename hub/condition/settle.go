@@ -24,6 +24,9 @@ func Settle(t condition.Tree, vars condition.Vars) (left condition.Tree, value p
 	if s.keep(root); s.err != nil {
 		return condition.Tree{}, nil, s.err
 	}
+	if first := &s.nodes[0]; len(s.nodes) == 1 && first.Op == condition.OpLiteral { // of a branch
+		return condition.Tree{}, first.Value, nil
+	}
 	return condition.Tree{Nodes: s.nodes, Text: t.Text}, nil, nil
 }
 

@@ -209,7 +209,7 @@ func checkTemplates(d *Deployment, i int, s *workflow.Step, agents []Agent) erro
 			return w.ErrorAt(c.bad, nil, fmt.Sprintf("on agent %s: %s: %v", a.Address, c.bad.Tree.Text,
 				errors.Unwrap(err)))
 		default:
-			return w.Errorf(s.Path+"."+place(err), "on agent %s: %v", a.Address, err)
+			return w.Errorf(s.Path+"."+place(err), "on agent %s: %v", a.Address, errors.Unwrap(err))
 		}
 	}
 	return nil

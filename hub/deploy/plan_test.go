@@ -61,6 +61,7 @@ func (r *worldRelease) release() Release {
 		},
 		Platforms: r.Platforms, Schema: []byte(r.Schema),
 	}
+	out.DeviceSchema, _ = DeviceSchema(out.Schema)
 	if len(r.Platforms) == 0 {
 		out.Platforms = []string{protocol.PlatformWASM}
 	}
@@ -163,7 +164,8 @@ func details(s protocol.Step) string {
 		some bool
 		text string
 	}{
-		{len(s.Config) > 0, fmt.Sprintf("config %x", []byte(s.Config))},
+		{len(s.Config) > 0 && len(s.Template) == 0, fmt.Sprintf("config %x", []byte(s.Config))},
+		{len(s.Template) > 0, "filled " + shown(s)},
 		{len(s.Grants) > 0, "grants " + grantText(s.Grants)},
 		{s.Place != nil, placeText(s.Place)},
 		{s.Place == nil && s.Limits != protocol.DefaultLimits(), fmt.Sprintf("limits %+v", s.Limits)},
@@ -177,6 +179,14 @@ func details(s protocol.Step) string {
 		}
 	}
 	return out
+}
+
+func shown(s protocol.Step) string {
+	text, err := showConfig(&s)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 func placeText(p *protocol.Place) string {

@@ -150,11 +150,11 @@ func (s *Step) Configure(site protocol.Site, name protocol.AgentName, labels map
 			left.Holes = append(left.Holes, device.Hole{Path: t.Keys, Tree: tree})
 			continue
 		}
-		var value any
-		if err := protocol.Unmarshal(raw, &value); err != nil {
+		value, err := Plain(raw)
+		if err != nil {
 			return nil, nil, t, err
 		}
-		config = Put(config, t.Keys, texted(value))
+		config = Put(config, t.Keys, value)
 	}
 	if len(left.Holes) == 0 {
 		left = nil
@@ -180,6 +180,13 @@ func Put(of any, keys []string, v any) any {
 	default:
 		return of
 	}
+}
+
+// Plain reads a configuration, or a part of one, as document.Decode gives it.
+func Plain(raw protocol.Raw) (any, error) {
+	var v any
+	err := protocol.Unmarshal(raw, &v)
+	return texted(v), err
 }
 
 // texted makes of what the codec read what a document holds: maps with text keys.
