@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/stavily/stavily/protocol"
@@ -17,17 +19,28 @@ const (
 	flightsMax = 4096
 )
 
-// piece is one chunk of a file.
+// piece is one chunk of a file, or a difference that may take its place.
 type piece struct {
 	digest protocol.Digest
 	index  uint32
+	bases  bool // it was asked for with bases: an offer will do
 }
 
 // flight is a piece on its way from the hub.
 type flight struct {
-	asked time.Time
-	waits []protocol.Address // who waits, in the order in which they asked
+	asked   time.Time
+	request uint64             // the one that asked for it
+	waits   []protocol.Address // who waits, in the order in which they asked
 }
+
+// wish is what one asks for that is not on the shelf.
+type wish struct {
+	protocol.FetchRequest
+	from    protocol.Address
+	lacking []uint32
+}
+
+func (w *wish) piece(i uint32) piece { return piece{w.Digest, i, len(w.Bases) > 0} }
 
 // fetch answers a request for chunks: those on the shelf at once, the others when they have
 // come. Each is asked for once, in the gateway's own name, however many want it. What the hub
@@ -43,55 +56,57 @@ func (r *Relay) fetch(now time.Time, from protocol.Address, payload []byte) erro
 	if alone || odd || len(r.flights) > flightsMax {
 		return r.carry(from, protocol.UpFetch, payload)
 	}
-	var lacking []uint32
+	w := wish{FetchRequest: req, from: from}
 	for i := req.First; i < req.First+req.Count; i++ {
+		if !req.Wants(i) {
+			continue
+		}
 		data, size, ok := r.cfg.Shelf.Chunk(req.Digest, i)
 		if ok {
 			r.hand(from, protocol.Chunk{Digest: req.Digest, Index: i, Size: size, Data: data})
 		} else if size == 0 || i < protocol.ChunkCount(size) {
-			lacking = append(lacking, i)
+			w.lacking = append(w.lacking, i)
 		}
 	}
-	return r.ask(now, from, req.Digest, lacking)
+	return r.ask(now, &w)
 }
 
 // ask has a neighbour wait for pieces, and asks the hub for those that nobody waits for yet.
-func (r *Relay) ask(now time.Time, from protocol.Address, d protocol.Digest, lacking []uint32) error {
-	if len(lacking) == 0 {
+func (r *Relay) ask(now time.Time, w *wish) error {
+	if len(w.lacking) == 0 {
 		return nil
 	}
 	if !r.up {
-		r.hand(from, protocol.Chunk{Digest: d, Index: lacking[0], Error: protocol.Errorf(protocol.CodeUnavailable,
-			"fetch %s: the gateway does not hold it, and does not reach the hub", d.Short())})
+		r.hand(w.from, protocol.Chunk{Digest: w.Digest, Index: w.lacking[0], Error: protocol.Errorf(
+			protocol.CodeUnavailable, "fetch %s: the gateway does not hold it, and does not reach the hub",
+			w.Digest.Short())})
 		return nil
 	}
-	var run protocol.FetchRequest
-	var err error
-	for _, i := range lacking {
-		f := r.flights[piece{d, i}]
-		late := f == nil || now.Sub(f.asked) > flightMax
+	r.requests++
+	var fresh []uint32
+	for _, i := range w.lacking {
+		f := r.flights[w.piece(i)]
 		if f == nil {
-			f = &flight{}
-			r.flights[piece{d, i}] = f
+			f = &flight{asked: now.Add(-2 * flightMax)}
+			r.flights[w.piece(i)] = f
 		}
-		f.wait(from)
-		if !late {
-			continue
+		f.wait(w.from)
+		if now.Sub(f.asked) > flightMax {
+			f.asked, f.request = now, r.requests
+			fresh = append(fresh, i)
 		}
-		f.asked = now
-		if run.Count > 0 && run.First+run.Count != i {
-			err = r.request(run)
-			run.Count = 0
-		}
-		if run.Count == 0 {
-			run = protocol.FetchRequest{Digest: d, First: i}
-		}
-		run.Count++
 	}
-	if run.Count > 0 && err == nil {
-		err = r.request(run)
+	if len(fresh) == 0 {
+		return nil // all of it is on its way
 	}
-	return err
+	first, last := fresh[0], fresh[len(fresh)-1]
+	req := protocol.FetchRequest{Digest: w.Digest, First: first, Count: last - first + 1, Bases: w.Bases}
+	for i := first; i <= last; i++ {
+		if !slices.Contains(fresh, i) {
+			req.Skip |= 1 << (i - first)
+		}
+	}
+	return r.request(req)
 }
 
 func (f *flight) wait(a protocol.Address) {
@@ -109,11 +124,21 @@ func (r *Relay) request(req protocol.FetchRequest) error {
 		Topic: protocol.Topic(r.cfg.Address, protocol.UpFetch), Payload: protocol.MustMarshal(req),
 	})
 	if err != nil {
-		for i := req.First; i < req.First+req.Count; i++ {
-			delete(r.flights, piece{req.Digest, i})
-		}
+		r.giveUp(r.requests)
 	}
 	return err
+}
+
+// giveUp forgets what a request asked for and returns who waited for it.
+func (r *Relay) giveUp(request uint64) (askers []protocol.Address) {
+	for p, f := range r.flights { // sorted below
+		if f.request == request {
+			askers = append(askers, f.waits...)
+			delete(r.flights, p)
+		}
+	}
+	slices.SortFunc(askers, func(a, b protocol.Address) int { return strings.Compare(a.String(), b.String()) })
+	return slices.Compact(askers)
 }
 
 // came takes a piece from the hub, or its no, and reports whether it was waited for.
@@ -122,24 +147,36 @@ func (r *Relay) came(now time.Time, payload []byte) bool {
 	if protocol.Unmarshal(payload, &c) != nil {
 		return false
 	}
-	f := r.flights[piece{c.Digest, c.Index}]
-	if f == nil {
+	plain, patch := piece{c.Digest, c.Index, false}, piece{c.Digest, c.Index, true}
+	var waiting []protocol.Address
+	for _, p := range []piece{plain, patch} {
+		f := r.flights[p]
+		switch {
+		case f == nil, c.Offer != nil && !p.bases:
+		case c.Error != nil: // the answer to all that was asked for together
+			waiting = append(waiting, r.giveUp(f.request)...)
+		default:
+			waiting = append(waiting, f.waits...)
+			delete(r.flights, p)
+		}
+	}
+	if len(waiting) == 0 {
 		return false
 	}
 	switch {
 	case c.Error != nil && c.Error.Code != protocol.CodeUnavailable:
-		r.alone(now, c.Digest)
+		r.alone(now, &c, waiting)
 		return true
-	case c.Error == nil && c.Check() != nil:
+	case c.Error != nil || c.Offer != nil:
+	case c.Check() != nil:
 		return true // it comes when it is asked for again
-	case c.Error == nil:
+	default:
 		r.count.Fetched += uint64(len(c.Data))
 		if err := r.cfg.Shelf.Keep(&c); err != nil {
 			r.log.Warn("not kept for the site", slog.String("digest", c.Digest.Short()), slog.String("error", err.Error()))
 		}
 	}
-	delete(r.flights, piece{c.Digest, c.Index})
-	for _, a := range f.waits {
+	for _, a := range waiting {
 		r.hand(a, c)
 	}
 	return true
@@ -147,28 +184,12 @@ func (r *Relay) came(now time.Time, payload []byte) bool {
 
 // alone carries, for each who waits, the request for a file that the hub does not give to the
 // gateway: it may give it to the asker.
-func (r *Relay) alone(now time.Time, d protocol.Digest) {
+func (r *Relay) alone(now time.Time, no *protocol.Chunk, askers []protocol.Address) {
 	if len(r.own) < flightsMax {
-		r.own[d] = now
+		r.own[no.Digest] = now
 	}
-	var askers []protocol.Address
-	first, last := map[protocol.Address]uint32{}, map[protocol.Address]uint32{}
-	for i := range protocol.ChunkCount(protocol.ArtifactMax) + protocol.FetchAheadMax {
-		f := r.flights[piece{d, i}]
-		if f == nil {
-			continue
-		}
-		delete(r.flights, piece{d, i})
-		for _, a := range f.waits {
-			if _, known := first[a]; !known {
-				askers = append(askers, a)
-				first[a] = i
-			}
-			last[a] = i
-		}
-	}
+	req := protocol.FetchRequest{Digest: no.Digest, First: no.Index, Count: protocol.FetchAheadMax}
 	for _, a := range askers {
-		req := protocol.FetchRequest{Digest: d, First: first[a], Count: min(last[a]-first[a]+1, protocol.FetchAheadMax)}
 		if err := r.carry(a, protocol.UpFetch, protocol.MustMarshal(req)); err != nil {
 			r.log.Debug("fetch not carried", slog.String("agent", a.String()), slog.String("error", err.Error()))
 		}

@@ -42,9 +42,11 @@ type Relay struct {
 	unsent  map[said]([]byte)
 	untold  map[protocol.Address]bool // who did not take the last Uplink
 	flights map[piece]*flight
-	own     map[protocol.Digest]time.Time        // what the hub gives to the asker alone
-	hints   map[protocol.Address]protocol.Digest // desired documents, as hinted
-	count   Counts
+	// requests counts those to the hub.
+	requests uint64
+	own      map[protocol.Digest]time.Time        // what the hub gives to the asker alone
+	hints    map[protocol.Address]protocol.Digest // desired documents, as hinted
+	count    Counts
 }
 
 // said is the newest of what is said whole each time. A presence or report that found no way is

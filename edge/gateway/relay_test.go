@@ -76,6 +76,9 @@ func (w *world) note(to protocol.Address, kind protocol.Kind, payload []byte) {
 		w.decode(payload, &c)
 		w.got[to] = append(w.got[to], c)
 		text += fmt.Sprintf(" %d", c.Index)
+		if c.Offer != nil {
+			text += " offer"
+		}
 		if c.Error != nil {
 			text += " " + c.Error.Code.String()
 		}
@@ -109,6 +112,9 @@ func (w *world) toHub(m protocol.Message) error {
 		var f protocol.FetchRequest
 		w.decode(m.Payload, &f)
 		text += fmt.Sprintf(" %d+%d", f.First, f.Count)
+		if len(f.Bases) > 0 {
+			text += " bases"
+		}
 	}
 	w.said = append(w.said, text)
 	w.sent = append(w.sent, m)
@@ -245,6 +251,9 @@ func (w *world) answer(file []byte) {
 		}
 		w.decode(m.Payload, &f)
 		for i := f.First; i < f.First+f.Count && i < protocol.ChunkCount(int64(len(file))); i++ {
+			if !f.Wants(i) {
+				continue
+			}
 			w.hub(gw, protocol.DownChunk, chunkOf(file, i))
 		}
 	}
@@ -294,6 +303,34 @@ func TestFetchesOnce(t *testing.T) {
 	}
 	w.says(pump, protocol.UpFetch, protocol.FetchRequest{Digest: protocol.Digest{1}, Count: 2})
 	w.wants("what is not here", "pump d/chunk 0 unavailable")
+}
+
+// An offer of a difference goes to who asked for one; the others get the chunks. Not yet means
+// ask again, at once.
+func TestOffers(t *testing.T) {
+	w := newWorld(t)
+	file := blob(3)
+	d := protocol.DigestOf(file)
+	w.relay.Uplink(true)
+	w.wants("", w.said...)
+	wish := protocol.FetchRequest{Digest: d, Count: 1, Bases: []protocol.Digest{{}}}
+	w.says(pump, protocol.UpFetch, wish)
+	w.says(pump, protocol.UpFetch, wish)
+	w.says(valve, protocol.UpFetch, protocol.FetchRequest{Digest: d, Count: 2})
+	w.wants("both", "hub u/fetch 0+1 bases", "hub u/fetch 0+2")
+	w.hub(gw, protocol.DownChunk, protocol.Chunk{Digest: d, Error: protocol.Errorf(protocol.CodeUnavailable, "soon")})
+	w.wants("not yet", "valve d/chunk 0 unavailable", "pump d/chunk 0 unavailable")
+	w.says(valve, protocol.UpFetch, protocol.FetchRequest{Digest: d, Count: 2})
+	w.says(pump, protocol.UpFetch, wish)
+	w.wants("again", "hub u/fetch 0+2", "hub u/fetch 0+1 bases")
+	w.hub(gw, protocol.DownChunk, protocol.Chunk{Digest: d, Offer: &protocol.Offer{Digest: protocol.Digest{3}, Size: 9}})
+	w.wants("an offer", "pump d/chunk 0 offer")
+	w.hub(gw, protocol.DownChunk, chunkOf(file, 0))
+	w.wants("a chunk", "valve d/chunk 0")
+	w.says(pump, protocol.UpFetch, wish)
+	w.wants("what is here is handed out whole", "pump d/chunk 0")
+	w.says(pump, protocol.UpFetch, protocol.FetchRequest{Digest: d, Count: 4, Skip: 0b0101})
+	w.wants("without what is not wanted", "hub u/fetch 3+1")
 }
 
 // A piece that does not come is asked for again by who wants it next, not for ever waited for.
