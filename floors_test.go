@@ -51,6 +51,12 @@ var floors = []floor{
 		"the promises of a link are told without any link",
 	},
 	{
+		"protocol/bundle",
+		[]string{"protocol"},
+		[]string{"net/http", wazero, paho, mochi, goGit},
+		"what is carried by hand is read alike by hub and device",
+	},
+	{
 		"protocol/condition",
 		[]string{"protocol"},
 		[]string{"net/http", wazero, paho, mochi, goGit, celGo},
@@ -134,7 +140,9 @@ var floors = []floor{
 	},
 	{
 		"edge/stavily-edge",
-		[]string{"protocol", "wasmhost", "wasmhost/native", "edge", "edge/mqtt", "edge/disk", "edge/sysinfo"},
+		[]string{
+			"protocol", "protocol/bundle", "wasmhost", "wasmhost/native", "edge", "edge/mqtt", "edge/disk", "edge/sysinfo",
+		},
 		[]string{
 			goGit, mochi, anyHub, module + "/firmware-targets",
 			"go.yaml.in/yaml", "gopkg.in/yaml.v2", "gopkg.in/yaml.v3",

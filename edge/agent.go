@@ -68,6 +68,7 @@ type Agent struct {
 	next     *candidate
 	unsealed *protocol.Hint // of the revision that was refused for its seal
 	fetch    *fetch
+	shelf    *shelved // nil: nothing was brought by hand
 
 	draining bool // nothing new begins
 
@@ -208,6 +209,7 @@ func (a *Agent) reach(up bool, session uint64) {
 func (a *Agent) Tick(now time.Time) time.Time {
 	if a.begin(now) || a.unstick() {
 		a.expire()
+		a.fromShelf()
 		a.settle()
 	}
 	a.drainStuck()
@@ -220,7 +222,7 @@ func (a *Agent) Next() time.Time {
 	if a.pen.stuck {
 		return a.stuckDue()
 	}
-	t := sooner(a.figuresDue(), a.syncAt)
+	t := sooner(sooner(a.figuresDue(), a.syncAt), a.shelfDue())
 	for _, w := range a.works {
 		t = sooner(t, w.due(a.cfg.RunsMax))
 	}

@@ -189,6 +189,16 @@ func (a *Agent) ack(payload []byte) error {
 	return nil
 }
 
+// letGo removes the records of a lane up to and with upTo, sent or not.
+func (a *Agent) letGo(of protocol.Lane, upTo protocol.Mark) error {
+	return a.eachRecord(of, func(key string, m protocol.Mark, size int64) bool {
+		if !m.After(upTo) {
+			a.discard(&a.out.lanes[of], entry{key, m, size})
+		}
+		return !m.After(upTo)
+	})
+}
+
 // sayRecords sends the next batch of each lane that has none under way, lower lanes
 // first, and the same batch again when its acknowledgement stays away.
 func (a *Agent) sayRecords() {

@@ -14,6 +14,7 @@ import (
 const (
 	messagesMax = 256
 	linesMax    = 256
+	asksMax     = 16
 )
 
 // drainMax is how long Run waits at its end for plugins that are being asked.
@@ -41,6 +42,7 @@ type Inbox struct {
 	// published waits to be heard by triggers.
 	published []Publication
 	recorded  *Recorded
+	asks      []func(now time.Time, a *Agent)
 	told      Told
 	audited   time.Time // when audits were given to the agent last
 }
@@ -153,6 +155,19 @@ func (i *Inbox) Audit(audits []protocol.Audit) {
 	}
 }
 
+// Ask has f called on the agent's goroutine, where it may ask the agent anything; it must
+// return at once. It is false when there is no room.
+func (i *Inbox) Ask(f func(now time.Time, a *Agent)) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.asks) >= asksMax {
+		return false
+	}
+	i.asks = append(i.asks, f)
+	i.bell()
+	return true
+}
+
 func (i *Inbox) bell() {
 	select {
 	case i.wake <- struct{}{}:
@@ -170,13 +185,14 @@ type mail struct {
 
 	published []Publication
 	recorded  *Recorded
+	asks      []func(now time.Time, a *Agent)
 }
 
 func (i *Inbox) take() mail {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	m := mail{i.messages, i.answers, i.line, i.ring, i.figures, i.published, i.recorded}
-	i.published, i.recorded = nil, nil
+	m := mail{i.messages, i.answers, i.line, i.ring, i.figures, i.published, i.recorded, i.asks}
+	i.published, i.recorded, i.asks = nil, nil, nil
 	if i.hint != nil {
 		m.messages = append(m.messages, *i.hint)
 	}
@@ -259,6 +275,9 @@ func (r *Runner) round() {
 	}
 	if m.figures != nil {
 		r.Agent.Measured(time.Now(), m.figures)
+	}
+	for _, f := range m.asks {
+		f(time.Now(), r.Agent)
 	}
 }
 

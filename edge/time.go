@@ -58,8 +58,13 @@ func (a *Agent) proveBy(h *protocol.Hint) {
 	if len(h.Proof) == 0 || h.Time <= a.clock.floor.Add(proofStep).UnixMilli() {
 		return
 	}
+	a.proveMoment(h.Proof)
+}
+
+// proveMoment raises the floor by a sealed moment, wherever it was kept.
+func (a *Agent) proveMoment(sealed []byte) {
 	var m protocol.Moment
-	payload, err := protocol.Open(protocol.ContextMoment, a.cfg.Keyring, h.Proof)
+	payload, err := protocol.Open(protocol.ContextMoment, a.cfg.Keyring, sealed)
 	if err == nil {
 		err = protocol.UnmarshalExact(payload, &m)
 	}

@@ -95,6 +95,14 @@ type LaneAck struct {
 	Mark  Mark   `cbor:"3,keyasint" json:"mark"`
 }
 
+// Acks are acknowledgements that are carried by hand. They travel sealed with ContextAcks,
+// since whoever carries them must not make an agent let go of what no hub has.
+type Acks struct {
+	Address Address   `cbor:"1,keyasint" json:"address"`
+	Epoch   uint64    `cbor:"2,keyasint" json:"epoch"` // of every lane
+	Lanes   []LaneAck `cbor:"3,keyasint" json:"lanes"` // each lane once
+}
+
 // Event is one fact on its way: a trigger fired. It is the beginning of a run.
 type Event struct {
 	Run      RunID        `cbor:"1,keyasint" json:"run"`

@@ -41,11 +41,12 @@ const (
 	ContextDesired Context = "application/stavily-desired+cbor"
 	ContextMoment  Context = "application/stavily-moment+cbor"
 	ContextSecrets Context = "application/stavily-secrets+cbor"
+	ContextAcks    Context = "application/stavily-acks+cbor"
 )
 
 var roleOf = map[Context]Role{
 	ContextKeyring: RoleRoot, ContextRelease: RoleRelease, ContextDesired: RoleDesired,
-	ContextSecrets: RoleDesired, ContextMoment: RoleDesired,
+	ContextSecrets: RoleDesired, ContextMoment: RoleDesired, ContextAcks: RoleDesired,
 }
 
 // headerType is the COSE header parameter "typ" (RFC 9596).
