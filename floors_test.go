@@ -267,7 +267,7 @@ var floors = []floor{
 	{
 		"hub",
 		[]string{
-			"protocol", "protocol/delta", "broker", "wasmhost", "edge", "edge/mqtt",
+			"protocol", "protocol/bundle", "protocol/delta", "broker", "wasmhost", "edge", "edge/mqtt",
 			"hub/api", "hub/cases", "hub/document", "hub/source", "hub/store", "hub/build", "hub/workflow",
 			"hub/registry", "hub/fleet", "hub/runs", "hub/secret", "hub/deploy", "hub/rollout", "hub/console",
 			"hub/version",
@@ -278,7 +278,7 @@ var floors = []floor{
 	{
 		"hub/cli",
 		[]string{
-			"protocol", "firmware-targets", "wasmhost", "wasmhost/conform", "wasmhost/meter", "hub/api", "hub/cases",
+			"protocol", "protocol/bundle", "firmware-targets", "wasmhost", "wasmhost/conform", "wasmhost/meter", "hub/api", "hub/cases",
 			"hub/document", "hub/source", "hub/workflow", "hub/build",
 		},
 		[]string{mochi},

@@ -125,6 +125,8 @@ func (s *server) routes() http.Handler {
 	handle("GET", api.PathRuns, s.listRuns)
 	handle("GET", api.PathRun, s.showRun)
 	mux.HandleFunc("POST "+api.PathReleases, s.publishRelease)
+	mux.HandleFunc("GET "+api.PathBundle, s.exportBundle)
+	mux.HandleFunc("POST "+api.PathBundles, s.importBundle)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, protocol.Errorf(protocol.CodeNotFound, "api: %s %s: no such path", r.Method, r.URL.Path))
 	})

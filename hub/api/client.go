@@ -126,6 +126,11 @@ func (c *Client) open(ctx context.Context, method, path string, in any) (io.Read
 	if err != nil {
 		return nil, &Error{Code: protocol.CodeBadInput, Text: err.Error()}
 	}
+	return c.send(req)
+}
+
+// send sends a request and returns the body of a good answer.
+func (c *Client) send(req *http.Request) (io.ReadCloser, error) {
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}

@@ -49,7 +49,7 @@ func Root(version string, more ...*cobra.Command) *cobra.Command {
 	root.AddCommand(statusCommand(c), pluginCommand(c), deployCommand(c), explainCommand(c), noticesCommand(c),
 		rolloutCommand(c), workflowCommand(c),
 		agentCommand(c), runCommand(c), doctorCommand(c))
-	root.AddCommand(secretCommand(c))
+	root.AddCommand(secretCommand(c), bundleCommand(c))
 	root.AddCommand(more...)
 	for _, cmd := range root.Commands() {
 		strictArgs(cmd)
