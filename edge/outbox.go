@@ -191,9 +191,9 @@ func (a *Agent) ack(payload []byte) error {
 
 // letGo removes the records of a lane up to and with upTo, sent or not.
 func (a *Agent) letGo(of protocol.Lane, upTo protocol.Mark) error {
-	return a.eachRecord(of, func(key string, m protocol.Mark, size int64) bool {
+	return a.eachRecord(of, func(key string, m protocol.Mark, value []byte) bool {
 		if !m.After(upTo) {
-			a.discard(&a.out.lanes[of], entry{key, m, size})
+			a.discard(&a.out.lanes[of], entry{key, m, int64(len(key) + len(value))})
 		}
 		return !m.After(upTo)
 	})
