@@ -162,23 +162,29 @@ func (a *Agent) fromShelf() {
 	if s == nil {
 		return
 	}
-	for n := 0; n < protocol.FetchAheadMax && a.fetch != nil && s.lacks == nil; n++ {
-		f := a.fetch
-		index := uint32(0)
-		for f.have.Has(index) {
-			index++
-		}
-		c, err := s.files.Chunk(f.file.digest, index)
-		if err == nil {
-			err = a.chunk(protocol.MustMarshal(c))
-		}
-		if err != nil {
-			s.lacks = err
-		}
+	for n := 0; n < protocol.FetchAheadMax && a.fetch != nil && !a.fetch.full() && s.lacks == nil; n++ {
+		s.lacks = a.chunkFrom(s.files)
 	}
 	if a.next == nil || a.fetch != nil && s.lacks != nil {
 		a.endImport()
 	}
+}
+
+// chunkFrom takes the first chunk that is missing from a shelf.
+func (a *Agent) chunkFrom(files Shelf) error {
+	if a.fetch.patch.offer != nil {
+		a.unpatch(protocol.Errorf(protocol.CodeExists, "the whole file was brought by hand"))
+	}
+	f := a.fetch
+	index := uint32(0)
+	for f.have.Has(index) {
+		index++
+	}
+	c, err := files.Chunk(f.file.digest, index)
+	if err != nil {
+		return err
+	}
+	return a.chunk(protocol.MustMarshal(c))
 }
 
 // endImport tells what came of it, once that is on the disk.
