@@ -110,6 +110,28 @@ func count() []byte {
 	}}}.build()
 }
 
+// landing is a loop with three ways back, which are paid for in one place.
+func landing() []byte {
+	return asm{fns: []fn{{export: "run", code: op(opLoop, blockEmpty,
+		opI32Const, 1, opBrIf, 0, opI32Const, 1, opBrIf, 0, opBr, 0, opEnd)}}}.build()
+}
+
+// landings has loops with landings in one another, with results, tables, and ways out and back over each
+// other; it gives its argument back.
+func landings() []byte {
+	turn := op(opLocalGet, 1, opI32Const, 1, 0x6a, opLocalTee, 1) // counts the turns
+	code := cat(
+		op(opLoop, i64, opLoop, blockEmpty), turn, op(opI32Const, 5, 0x49, opBrIf, 0), // back to the inner loop
+		turn, op(opI32Const, 9, 0x49, opBrIf, 1), turn, op(opI32Const, 12, 0x49, opBrIf, 1), // to the outer one
+		op(opBlock, blockEmpty), turn,
+		op(opI32Const, 13, 0x6b, opBrTable, 3, 2, 1, 0, 0), // 13: the outer loop, 14: the inner one, else on
+		op(opEnd, opEnd, opLocalGet, 0), turn, op(opI32Const, 20, 0x49, opIf, blockEmpty, opBr, 1, opEnd),
+		turn, op(opI32Const, 30, 0x49, opIf, blockEmpty, opLocalGet, 0, opReturn, opEnd, opBr, 1, opEnd))
+	return asm{fns: []fn{{
+		export: "run", params: op(i64), results: op(i64), locals: op(i32), code: code,
+	}}}.build()
+}
+
 // fib is recursion that ends.
 func fib() []byte {
 	return asm{fns: []fn{{

@@ -11,6 +11,7 @@ func samples() map[string][]byte {
 	return map[string][]byte{
 		"spin": spin(), "recurse": recurse(), "mutual": mutual(), "count": count(), "fib": fib(),
 		"fill": fill(1), "tails": tails(2), "wide tails": tails(9),
+		"landing": landing(), "landings": landings(),
 		"results": asm{fns: []fn{
 			{export: "run", results: op(i32, i64), code: op(opCall, 1)},
 			{results: op(i32, i64), code: op(0x41, 1, opI64Const, 2)},
@@ -64,21 +65,29 @@ func replaceInCode(t *testing.T, wasm, old, new []byte) []byte {
 // nearly all of them.
 func TestCheckRefuses(t *testing.T) {
 	at := meter{out: 0, fuel: 0, stack: 1}
-	loop := append(op(opLoop, blockEmpty), at.pay(nil, 3)...)
-	entry := at.pay(nil, 3)
+	way := append(at.pay(nil, costBack+1), opBr, 0)
+	entry := append(at.pay(op(0), 3), opLoop) // function: 1, loop, branch
 	cases := []struct {
 		name     string
 		wasm     []byte
 		old, new []byte
 		want     string
 	}{
-		{"loop unpaid", spin(), loop, op(opLoop, blockEmpty), "loop without payment"},
-		{"loop too cheap", spin(), loop, append(op(opLoop, blockEmpty), at.pay(nil, 2)...), "differs"},
-		{"entry unpaid", spin(), at.pay(op(0), 3), op(0), "differs"},
-		{"entry too cheap", spin(), entry, at.pay(nil, 1), "differs"},
+		{"way back unpaid", spin(), way, op(opBr, 0), "differs"},
+		{"way back too cheap", spin(), way, append(at.pay(nil, 0), opBr, 0), "differs"},
+		{"conditional way back too cheap", count(), at.payMoved(nil, costBack+13), at.payMoved(nil, 1), "differs"},
+		{"landing unpaid", landing(), at.landing(nil, costBack+5), op(opBr, 2, opEnd, opBr, 0, opEnd, opEnd), "differs"},
+		{"landing too cheap", landing(), at.landing(nil, costBack+5), at.landing(nil, 1), "differs"},
+		{"landing passed by", landing(), op(opBrIf, 0), op(opBrIf, 1), "differs"},
+		{
+			"landing that is another's code", landing(), at.landing(nil, costBack+5),
+			append(at.pay(op(opBr, 2, opEnd), costBack+5), opBr, 0, opEnd, opEnd), "differs",
+		},
+		{"entry unpaid", spin(), entry, op(0, opLoop), "differs"},
+		{"entry too cheap", spin(), entry, append(at.pay(op(0), 1), opLoop), "differs"},
 		{"refills itself", spin(), op(opBr, 0), op(opI64Const, 9, opGlobalSet, 0, opBr, 0), "touches the meter"},
 		{"reads the meter", spin(), op(opBr, 0), op(opGlobalGet, 0, 0x1a, opBr, 0), "touches the meter"},
-		{"calls the host", spin(), op(opBr, 0), op(opCall, 0, opBr, 0), "names the function"},
+		{"calls the host", recurse(), op(0x6a, opEnd), op(0x6a, opCall, 0, opEnd), "names the function"},
 		{"gives stack back twice", recurse(), op(opEnd, opGlobalGet, 1), append(append(op(opEnd),
 			at.creditOf(8)...), opGlobalGet, 1), "global 1 out of range"},
 		{"frame too small", recurse(), at.take(nil, 1, 8), at.take(nil, 1, 1), "differs"},

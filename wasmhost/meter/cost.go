@@ -6,8 +6,12 @@ const (
 	costCall = 4 // the frame, besides what the callee pays for itself
 	// costLeaf is the largest cost of a function that its callers pay for. A caller that does not know
 	// whom it calls pays so much.
-	costLeaf = 16
-	costGrow = 4096 // memory.grow: zeroes a page at least, and a success is bounded by the memory's maximum
+	costLeaf = 48
+	// frameLeaf is the largest frame, with those of all that it calls and that do not count their own
+	// either, of a function whose callers count it. One that does not know whom it calls counts so much.
+	frameLeaf = 64
+	costBack  = 4    // a way back to a loop besides its instructions, for the payment is work too
+	costGrow  = 4096 // memory.grow: zeroes a page at least, and a success is bounded by the memory's maximum
 
 	shiftMemory = 4 // bulk memory: one unit for each 16 bytes
 	shiftTable  = 1 // bulk tables: one unit for each 2 elements

@@ -32,7 +32,9 @@ func Instrument(wasm []byte) (metered []byte, err error) {
 	if err := m.unmetered(); err != nil {
 		return nil, fmt.Errorf("instrument: %w", err)
 	}
-	m.findLeaves()
+	if err := m.price(); err != nil {
+		return nil, fmt.Errorf("instrument: %w", err)
+	}
 	w := newWriter(m)
 	if metered, err = w.module(wasm); err != nil {
 		return nil, fmt.Errorf("instrument: %w", err)
@@ -67,6 +69,7 @@ type writer struct {
 	m       *Module
 	s       scan
 	body    []byte
+	open    []opened
 	wrapper map[string]uint32 // results -> type without parameters
 	types   []byte            // types added, encoded
 	added   int               // types added

@@ -65,7 +65,7 @@ type Module struct {
 	exports  []Export
 	globals  []int // where the global begins; 0 for imported ones
 	bodies   []span
-	free     []int64   // what callers pay for each body that does not pay itself; 0 for one that does
+	prices   []price   // of each body, once the module is priced
 	refs     []funcRef // functions named outside code, in order of place
 	info     Info
 

@@ -8,6 +8,9 @@ const nestingMax = 1 << 16
 // localsHardMax bounds the locals of one function, as engines do.
 const localsHardMax = 50_000
 
+// landingFrom is the number of branches back to one loop from which on they pay in one place.
+const landingFrom = 3
+
 // scan walks over one body, checks it and adds up what its meter needs. It is reused from body to body.
 type scan struct {
 	m      *Module
@@ -16,14 +19,19 @@ type scan struct {
 	ctrl   []ctrl
 	height int
 	max    int // the largest height
-	costs  []int64
 
-	locals, groups int  // locals with parameters; groups of declarations
-	code           int  // where the instructions begin
-	calls          bool // something that may call in its turn
-	lead           leading
-	free           bool // pays nothing itself: its callers do
-	dynamic        bool // has instructions that pay by operand
+	now     int64 // what the dearest way from the entry to here costs; below zero where none leads
+	dearest int64 // the largest that it was
+	rounds  []round
+	backs   []back
+	targets []uint32 // of a br_table
+
+	locals, groups int      // locals with parameters; groups of declarations
+	code           int      // where the instructions begin
+	callees        []uint32 // the module's own functions that are called by name, one as often as it is
+	indirect       bool     // calls through a table
+	tails          bool     // has tail calls
+	dynamic        bool     // has instructions that pay by operand
 	vector         bool
 	nesting        int
 	loops, nest    int // loops in all, the deepest nest of them
@@ -35,10 +43,29 @@ type scan struct {
 // ctrl is one open block.
 type ctrl struct {
 	op              uint16
-	region          int // which of the costs its instructions belong to
 	base            int // height below its parameters
 	params, results int
 	dead            bool // behind an unconditional branch
+
+	round int   // which of the loops
+	began int64 // now at its beginning
+	best  int64 // the dearest way that branches to its end; below zero when none does
+}
+
+// round is a loop.
+type round struct {
+	cost  int64 // the dearest way from its header back to it
+	backs int   // branches that go back
+	// landing says that its ways back lead together behind the loop's body, to be paid for there.
+	landing bool
+}
+
+// back is a branch that goes back to the header of a loop.
+type back struct {
+	at    int   // where in the body
+	cost  int64 // the dearest way from the header to it
+	bare  bool  // carries nothing along, so that it can be moved into a block
+	round int   // of the loop that it goes to; below zero for the table of a br_table
 }
 
 // instr is one decoded instruction: its bytes are [at, end) of the body.
@@ -123,8 +150,9 @@ func (s *scan) body(m *Module, i int) error {
 	s.reset(m, m.bodies[i])
 	t := m.types[m.funcs[m.importedFuncs+i]]
 	s.declarations(t)
-	s.costs = append(s.costs, 1+int64(s.locals)/8)
-	s.ctrl = append(s.ctrl, ctrl{op: opBlock, results: len(t.results)})
+	s.now = 1 + int64(s.locals)/8
+	s.dearest = s.now
+	s.ctrl = append(s.ctrl, ctrl{op: opBlock, results: len(t.results), best: -1})
 	for len(s.ctrl) > 0 && s.r.err == nil {
 		s.step()
 	}
@@ -134,13 +162,14 @@ func (s *scan) body(m *Module, i int) error {
 	if s.r.err != nil {
 		return fmt.Errorf("function %d: %w", m.importedFuncs+i, s.r.err)
 	}
-	s.fold()
-	s.free = i < len(m.free) && m.free[i] > 0
 	return nil
 }
 
 func (s *scan) reset(m *Module, b span) {
-	*s = scan{m: m, r: reader{b: b.b, base: b.at}, ctrl: s.ctrl[:0], costs: s.costs[:0]}
+	*s = scan{
+		m: m, r: reader{b: b.b, base: b.at}, ctrl: s.ctrl[:0], rounds: s.rounds[:0], backs: s.backs[:0],
+		targets: s.targets[:0], callees: s.callees[:0],
+	}
 }
 
 func (s *scan) declarations(t funcType) {
@@ -177,8 +206,7 @@ func (s *scan) step() {
 	if s.r.err != nil {
 		return
 	}
-	s.costs[s.top().region] += cost(s.in.op)
-	s.lead = s.lead.after(s.in.op)
+	s.spend(cost(s.in.op))
 	s.vector = s.vector || s.in.op >= 0xfd00
 	s.indices()
 	if s.r.err != nil {
@@ -194,6 +222,14 @@ func (s *scan) step() {
 	default:
 		s.pop(int(s.in.info.pop))
 		s.push(int(s.in.info.push))
+	}
+}
+
+// spend makes the way to here dearer.
+func (s *scan) spend(n int64) {
+	if s.now >= 0 {
+		s.now += n
+		s.dearest = max(s.dearest, s.now)
 	}
 }
 
@@ -223,10 +259,10 @@ func (s *scan) open() {
 	}
 	params, results := s.blockType()
 	s.pop(params)
-	c := ctrl{op: s.in.op, region: s.top().region, base: s.height, params: params, results: results}
+	c := ctrl{op: s.in.op, base: s.height, params: params, results: results, began: s.now, best: -1}
 	if s.in.op == opLoop {
-		c.region = len(s.costs)
-		s.costs = append(s.costs, 1)
+		c.round = s.loops
+		s.rounds = append(s.rounds, round{})
 		s.loops++
 		s.nestNow++
 		s.nest = max(s.nest, s.nestNow)
@@ -267,11 +303,17 @@ func (s *scan) close() {
 			s.r.fail("else without if")
 		}
 		t.op, t.dead = opElse, false
+		t.best, s.now = max(t.best, s.now), t.began
 		s.push(t.params)
 		return
 	}
-	if t.op == opLoop {
+	switch t.op {
+	case opLoop:
 		s.nestNow--
+	case opIf:
+		s.now = max(s.now, t.began, t.best)
+	default:
+		s.now = max(s.now, t.best)
 	}
 	s.push(t.results)
 	s.ctrl = s.ctrl[:len(s.ctrl)-1]
@@ -280,27 +322,89 @@ func (s *scan) close() {
 // jump covers branches, calls and unreachable.
 func (s *scan) jump() {
 	switch s.in.op {
+	case opBr:
+		s.branch(s.in.x)
 	case opBrIf:
 		s.pop(1)
+		s.branch(s.in.x)
 		return
 	case opBrTable:
 		s.brTable = max(s.brTable, int(s.in.x))
 		s.pop(1)
+		s.table()
 	case opCall, opTailCall:
-		paid := s.m.paidByCaller(s.in.x)
-		s.costs[s.top().region] += paid
-		s.calls = s.calls || paid == 0 && int(s.in.x) >= s.m.importedFuncs || s.in.op == opTailCall
+		if int(s.in.x) >= s.m.importedFuncs {
+			s.callees = append(s.callees, s.in.x-uint32(s.m.importedFuncs))
+		}
+		s.spend(s.m.paidByCaller(s.in.x))
 		s.call(s.m.types[s.m.funcs[s.in.x]])
 	case opCallIndirect, opTailIndirect:
-		s.calls = true
+		s.indirect = true
 		s.pop(1)
 		s.call(s.m.types[s.in.x])
 	}
 	if s.in.op == opCall || s.in.op == opCallIndirect {
 		return
 	}
+	s.tails = s.tails || s.in.op == opTailCall || s.in.op == opTailIndirect
 	t := s.top()
-	t.dead, s.height = true, t.base
+	t.dead, s.height, s.now = true, t.base, -1
+}
+
+// branch notes what a way that leads from here to one of the open blocks has cost: a way forward at the
+// block, a way back at the branch and at the loop.
+func (s *scan) branch(label uint32) {
+	c, cost, goesBack := s.target(label)
+	if goesBack {
+		r := &s.rounds[c.round]
+		r.cost = max(r.cost, cost)
+		r.backs++
+		r.landing = r.landing || c.params == 0 && r.backs >= landingFrom
+		s.backs = append(s.backs, back{
+			at: s.in.at, cost: cost, bare: s.in.op == opBrIf && c.params == 0, round: c.round,
+		})
+	}
+}
+
+// table is branch for a br_table, which cannot be moved: loops pay for the ways back that it has, but
+// those that it carries something to.
+func (s *scan) table() {
+	b := back{at: s.in.at, round: -1}
+	for _, l := range s.labels() {
+		c, cost, goesBack := s.target(l)
+		switch {
+		case !goesBack:
+		case c.params > 0:
+			b.cost = max(b.cost, cost)
+		default:
+			r := &s.rounds[c.round]
+			r.cost, r.landing = max(r.cost, cost), true
+		}
+	}
+	if b.cost > 0 {
+		s.backs = append(s.backs, b)
+	}
+}
+
+// target returns the block that a label names, and for a loop what the way from its header to here costs.
+// A way that nothing comes along is paid all the same, so that nothing rests on that.
+func (s *scan) target(label uint32) (c *ctrl, cost int64, goesBack bool) {
+	c = &s.ctrl[len(s.ctrl)-1-int(label)]
+	if c.op != opLoop {
+		c.best = max(c.best, s.now)
+		return c, 0, false
+	}
+	return c, costBack + max(s.now-c.began, 0), true
+}
+
+// labels reads those of a br_table again.
+func (s *scan) labels() []uint32 {
+	r := reader{b: s.r.b, p: s.in.at + 1}
+	s.targets = s.targets[:0]
+	for n := r.count() + 1; n > 0; n-- {
+		s.targets = append(s.targets, r.u32())
+	}
+	return s.targets
 }
 
 func (s *scan) call(t funcType) {
