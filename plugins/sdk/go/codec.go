@@ -127,6 +127,10 @@ func (c *conversation) number(n uint64) {
 // value adds a value as JSON to the line: the bytes as they are of a raw message that
 // is one line already, anything else through encoding/json.
 func (c *conversation) value(v any) error {
+	if b, ok := appendPlain(c.buf.AvailableBuffer(), v); ok {
+		c.buf.Write(b)
+		return nil
+	}
 	if err := c.json.Encode(v); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Event data is read into plain structs without encoding/json, for the same reason as
@@ -13,7 +14,33 @@ import (
 // encoding/json, which begins again.
 
 // plans are those of the types that were met, as encoding/json keeps its own.
-var plans sync.Map // of reflect.Type to plan
+var plans atlas
+
+// atlas keeps plans by type.
+type atlas struct {
+	last atomic.Pointer[entry] // nearly always the one that is wanted
+	all  sync.Map              // of reflect.Type to plan
+}
+
+type entry struct {
+	of   reflect.Type
+	plan plan
+}
+
+// of returns the plan of a type, which draw makes when nobody has asked for it.
+func (a *atlas) of(t reflect.Type, draw func(reflect.Type) plan) plan {
+	if e := a.last.Load(); e != nil && e.of == t {
+		return e.plan
+	}
+	known, met := a.all.Load(t)
+	if !met {
+		known = draw(t)
+		a.all.Store(t, known)
+	}
+	p, _ := known.(plan)
+	a.last.Store(&entry{t, p})
+	return p
+}
 
 // plan says where the keys of an object go in a struct; nil for one that is not plain.
 type plan []target
@@ -21,6 +48,7 @@ type plan []target
 type target struct {
 	key   string
 	index int
+	omit  bool // when it is zero, in writing
 }
 
 // decode reads a value, and reports whether it did.
@@ -30,12 +58,7 @@ func (c *cursor) decode(into any) bool {
 		return false
 	}
 	v = v.Elem()
-	known, met := plans.Load(v.Type())
-	if !met {
-		known = planOf(v.Type())
-		plans.Store(v.Type(), known)
-	}
-	p, _ := known.(plan)
+	p := plans.of(v.Type(), planOf)
 	if p == nil {
 		return false
 	}
@@ -97,7 +120,7 @@ func planOf(t reflect.Type) plan {
 		if !plainName(name) || p.find([]byte(name)) != unknown {
 			return nil
 		}
-		p = append(p, target{name, i})
+		p = append(p, target{name, i, options != ""})
 	}
 	return p
 }
@@ -145,7 +168,7 @@ func (c *cursor) set(v reflect.Value) {
 		if c.bad {
 			return
 		}
-		n, err := strconv.ParseFloat(string(c.b[at:c.i]), 64)
+		n, err := parseFloat(c.b[at:c.i])
 		c.bad = err != nil
 		v.SetFloat(n)
 	case v.CanInt():
@@ -157,4 +180,29 @@ func (c *cursor) set(v reflect.Value) {
 		c.bad = c.bad || v.OverflowUint(n)
 		v.SetUint(n)
 	}
+}
+
+// tens are the powers of ten that a float holds exactly.
+var tens = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
+
+// parseFloat reads a number by the grammar of JSON. One of few digits without an exponent is
+// one whole number over a power of ten, both exact, so that their quotient is the nearest.
+func parseFloat(b []byte) (float64, error) {
+	digits, behind, point := 0.0, 0, false
+	if len(b) == 0 || len(b) >= len(tens) || b[0] == '-' {
+		return strconv.ParseFloat(string(b), 64)
+	}
+	for _, c := range b {
+		switch {
+		case c == '.':
+			point = true
+			continue
+		case c < '0' || c > '9':
+			return strconv.ParseFloat(string(b), 64)
+		case point:
+			behind++
+		}
+		digits = 10*digits + float64(c-'0')
+	}
+	return digits / tens[behind], nil
 }

@@ -10,13 +10,16 @@ import (
 // It knows only what a host writes: compact JSON with the keys of the contract. Anything else,
 // unusual or wrong, is left to encoding/json, which has the last word.
 
+// itemBytes is about how long one event of a batch is at least.
+const itemBytes = 160
+
 // depthMax bounds the nesting of values that are passed over here.
 const depthMax = 100
 
 // quickly reads a request, and reports whether it did. What it read holds the line, which must
 // not change.
 func (m *message) quickly(line []byte) bool {
-	c := cursor{b: line}
+	c := cursor{b: line, s: string(line)}
 	c.object(func(key []byte) bool {
 		if len(key) > 2 && m.kinds() > 0 {
 			return false // encoding/json makes one of two
@@ -54,13 +57,19 @@ func (m *message) quickly(line []byte) bool {
 // cursor stands in a line. Once it met what it does not know it is bad, and stays so.
 type cursor struct {
 	b     []byte
+	s     string // the same, of which texts are parts; empty: they are copied
 	i     int
 	depth int
 	bad   bool
 }
 
-// run reads what an action or an output is asked.
+// run reads what an action or an output is asked: as a host writes it, or else in any order.
 func (c *cursor) run(r *Run) {
+	at := *c
+	if c.ordered(r) && !c.bad {
+		return
+	}
+	*c, *r = at, Run{}
 	c.object(func(key []byte) bool {
 		switch string(key) {
 		case "event":
@@ -78,6 +87,52 @@ func (c *cursor) run(r *Run) {
 		}
 		return true
 	})
+}
+
+// ordered is run for the keys in the order in which a host writes them. What stands between
+// two values is compared as one.
+func (c *cursor) ordered(r *Run) bool {
+	if !c.has(`{"event":{"run":`) {
+		return false
+	}
+	r.Event.Run = c.text()
+	if !c.has(`,"workflow":`) {
+		return false
+	}
+	r.Event.Workflow = c.text()
+	if !c.has(`,"time_ms":`) {
+		return false
+	}
+	r.Event.TimeMS = c.number()
+	if !c.has(`,"data":`) {
+		return false
+	}
+	r.Event.Data = c.raw()
+	if !c.has(`},"results":`) {
+		return false
+	}
+	c.results(&r.Results)
+	if !c.has(`,"key":`) {
+		return false
+	}
+	r.Key = c.text()
+	if c.has(`,"deadline_ms":`) {
+		r.DeadlineMS = c.number()
+		if !c.has(`,"now_ms":`) {
+			return false
+		}
+		r.NowMS = c.number()
+	}
+	return c.has(`}`)
+}
+
+// has takes what is next if it is w.
+func (c *cursor) has(w string) bool {
+	if len(c.b)-c.i < len(w) || string(c.b[c.i:c.i+len(w)]) != w {
+		return false
+	}
+	c.i += len(w)
+	return true
 }
 
 func (c *cursor) event(e *Event) {
@@ -111,7 +166,7 @@ func (c *cursor) batch(b *batch) {
 			if b.Items != nil {
 				return false
 			}
-			b.Items = []Run{}
+			b.Items = make([]Run, 0, min(batchMax, 1+(len(c.b)-c.i)/itemBytes))
 			c.list(func() {
 				b.Items = append(b.Items, Run{})
 				c.run(&b.Items[len(b.Items)-1])
@@ -210,7 +265,13 @@ func (c *cursor) take(want byte) {
 }
 
 // text reads a string without escapes.
-func (c *cursor) text() string { return string(c.word()) }
+func (c *cursor) text() string {
+	w := c.word()
+	if c.s == "" || c.bad {
+		return string(w)
+	}
+	return c.s[c.i-1-len(w) : c.i-1]
+}
 
 // word returns what is in a string without escapes, as it lies in the line.
 func (c *cursor) word() []byte {
@@ -259,14 +320,59 @@ func (c *cursor) number() (n int64) {
 	return n
 }
 
-// results reads those of earlier steps.
+// results reads those of earlier steps. What is unusual about them is left to encoding/json.
 func (c *cursor) results(into *[]Result) {
-	switch raw := c.raw(); {
-	case string(raw) == "[]":
-		*into = []Result{}
-	case !c.bad:
+	at := *c
+	all := []Result{}
+	c.list(func() {
+		all = append(all, Result{})
+		c.result(&all[len(all)-1])
+	})
+	if !c.bad {
+		*into = all
+		return
+	}
+	*c = at
+	if raw := c.raw(); !c.bad {
 		c.bad = json.Unmarshal(raw, into) != nil
 	}
+}
+
+func (c *cursor) result(r *Result) {
+	at := *c
+	if c.orderedResult(r) && !c.bad {
+		return
+	}
+	*c, *r = at, Result{}
+	c.object(func(key []byte) bool {
+		switch string(key) {
+		case "step":
+			r.Step = c.text()
+		case "status":
+			r.Status = c.text()
+		case "data":
+			r.Data = c.raw()
+		default:
+			return false
+		}
+		return true
+	})
+}
+
+func (c *cursor) orderedResult(r *Result) bool {
+	if !c.has(`{"step":`) {
+		return false
+	}
+	r.Step = c.text()
+	if !c.has(`,"status":`) {
+		return false
+	}
+	r.Status = c.text()
+	if !c.has(`,"data":`) {
+		return false
+	}
+	r.Data = c.raw()
+	return c.has(`}`)
 }
 
 // raw reads a value as it stands.
@@ -283,9 +389,17 @@ func (c *cursor) raw() json.RawMessage {
 func (c *cursor) value() {
 	switch c.peek() {
 	case '{':
-		c.object(func([]byte) bool { c.value(); return true })
+		c.enter('{')
+		for first := true; !c.closes('}', first); first = false {
+			c.word()
+			c.take(':')
+			c.value()
+		}
 	case '[':
-		c.list(c.value)
+		c.enter('[')
+		for first := true; !c.closes(']', first); first = false {
+			c.value()
+		}
 	case '"':
 		c.word()
 	case 't':
