@@ -224,13 +224,16 @@ func (b *Builder) Test(ctx context.Context, req Request) (string, error) {
 // covered holds a measured coverage to the manifest's threshold, both in percent (M-31).
 // It is never guessed: where it cannot be measured, policy decides and the verdict says so.
 func (b *Builder) covered(m *protocol.Manifest, got tested) (string, error) {
+	why := got.why
+	if why == "" {
+		why = "not possible in " + m.Runtime.Language
+	}
 	switch {
 	case !got.measured && (b.cfg.AllowUnmeasured || m.Testing.Coverage == 0):
-		return fmt.Sprintf("coverage not measured: not possible in %s", m.Runtime.Language), nil
+		return "coverage not measured: " + why, nil
 	case !got.measured:
-		return "", protocol.Errorf(protocol.CodeRefused, "test %s: the manifest wants %.1f %% coverage, which "+
-			"cannot be measured in %s; this hub's policy does not let that pass",
-			m, m.Testing.Coverage, m.Runtime.Language)
+		return "", protocol.Errorf(protocol.CodeRefused, "test %s: the manifest wants %.1f %% coverage, which was "+
+			"not measured: %s; this hub's policy does not let that pass", m, m.Testing.Coverage, why)
 	case got.coverage >= m.Testing.Coverage:
 		return fmt.Sprintf("coverage %.1f %% of %.1f %%", shown(got.coverage), m.Testing.Coverage), nil
 	}

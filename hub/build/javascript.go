@@ -45,7 +45,8 @@ func scriptRow(name, title, says string) *language {
 		}}},
 		locked:    "package-lock.json by integrity, or the folder vendor; the SDK comes from this hub",
 		artifacts: "a script and its engine as wasm, for every platform",
-		flags:     func() string { return "esm es2023 sdk " + sdk.JSSum() },
+		flags:     func() string { return "esm es2023 cover 1 sdk " + sdk.JSSum() },
+		coverage:  "lines that ran of lines with statements, by marks in the tests' bundle",
 		fetch:     npmFetch,
 		build:     jsBuild,
 		test:      jsTest,
@@ -142,9 +143,16 @@ func jsTest(ctx context.Context, w *workspace, suite string) (tested, error) {
 		return tested{}, fmt.Errorf("no *.test.js or *.test.ts in %s: %w", dir, ErrNoTests)
 	}
 	entry.WriteString("import { finish } from \"@stavily/sdk/testing\";\nawait finish();\n")
-	script, err := w.bundle(entry.String())
+	script, mapped, err := w.bundled(entry.String(), api.SourceMapExternal)
 	if err != nil {
 		return tested{}, err
+	}
+	why := ""
+	cover, err := coverJS(script, mapped, w.tree)
+	if err == nil {
+		script = cover.script
+	} else {
+		why = "the bundle of the tests cannot be read for it: " + err.Error()
 	}
 	engine, err := FindEngine("quickjs")
 	if err != nil {
@@ -155,29 +163,46 @@ func jsTest(ctx context.Context, w *workspace, suite string) (tested, error) {
 		return tested{}, overtime(ctx, "test",
 			protocol.Errorf(protocol.CodeRefused, "test: %w\n%s", err, tail(out)))
 	}
-	return tested{said: fmt.Sprintf("passed, %d files", count)}, nil
+	got := tested{said: fmt.Sprintf("passed, %d files", count), measured: why == "", why: why}
+	if got.measured {
+		got.coverage, err = cover.percent(out)
+	}
+	return got, err
 }
 
 // bundle makes one script of an entry and all that it imports: files of the source, of its
 // locked dependencies, and of the SDK. Anything else is refused.
 func (w *workspace) bundle(entry string) ([]byte, error) {
+	script, _, err := w.bundled(entry, api.SourceMapNone)
+	return script, err
+}
+
+// bundled is bundle with or without a source map. With one, branches keep their shape.
+func (w *workspace) bundled(entry string, maps api.SourceMap) (script, mapped []byte, err error) {
 	modules := filepath.Join(w.dir, "node_modules")
 	result := api.Build(api.BuildOptions{
 		Stdin:         &api.StdinOptions{Contents: entry, ResolveDir: w.src, Sourcefile: "stavily-entry.js"},
 		AbsWorkingDir: w.src, NodePaths: []string{filepath.Join(w.src, "vendor"), modules},
 		Bundle: true, Format: api.FormatESModule, Platform: api.PlatformNeutral, Target: api.ES2023,
 		MainFields: []string{"module", "main"}, TsconfigRaw: "{}", Charset: api.CharsetUTF8,
-		LegalComments: api.LegalCommentsNone, LogLevel: api.LogLevelSilent, MinifySyntax: true,
+		LegalComments: api.LegalCommentsNone, LogLevel: api.LogLevelSilent,
+		MinifySyntax: maps == api.SourceMapNone, Sourcemap: maps, Outfile: "bundle.js",
 		Plugins: []api.Plugin{sdkPlugin(), fencePlugin([]string{w.src, modules})},
 	})
 	if len(result.Errors) > 0 {
-		return nil, protocol.Errorf(protocol.CodeBadInput, "bundle: %s", w.told(result.Errors))
+		return nil, nil, protocol.Errorf(protocol.CodeBadInput, "bundle: %s", w.told(result.Errors))
 	}
-	if len(result.OutputFiles) != 1 {
-		return nil, protocol.Errorf(protocol.CodeBadInput, "bundle: %d files, want one script",
-			len(result.OutputFiles))
+	for _, f := range result.OutputFiles {
+		if path.Ext(f.Path) == ".map" {
+			mapped = f.Contents
+		} else {
+			script = f.Contents
+		}
 	}
-	return result.OutputFiles[0].Contents, nil
+	if script == nil || (mapped == nil) != (maps == api.SourceMapNone) {
+		return nil, nil, protocol.Errorf(protocol.CodeInternal, "bundle: %d files", len(result.OutputFiles))
+	}
+	return script, mapped, nil
 }
 
 // told says the bundler's errors with file, line and column, cut to a bound.

@@ -95,7 +95,7 @@ func TestJavaScript(t *testing.T) {
 		t.Errorf("bundle has types or lacks its import:\n%.2000s", script)
 	}
 	said, err := b.Test(t.Context(), req)
-	if err != nil || !strings.Contains(said, "passed, 1 files, coverage not measured") {
+	if err != nil || !strings.Contains(said, "passed, 1 files, coverage 100.0 % of ") {
 		t.Errorf("test said %q, %v", said, err)
 	}
 	files["main.test.ts"] = strings.Replace(greetTest, "hello, Ada", "bye", 1)

@@ -58,7 +58,9 @@ func (l *lines) cover(module []byte) (marked []byte, ended func(func(string) (ui
 	slices.Sort(places)
 	for _, of := range at {
 		for _, p := range of {
-			l.ran[p] = l.ran[p]
+			if !l.ran[p] {
+				l.ran[p] = false // it counts
+			}
 		}
 	}
 	if marked, err = meter.Cover(module, places); err != nil {

@@ -342,11 +342,13 @@ func TestCovered(t *testing.T) {
 func TestUnmeasured(t *testing.T) {
 	m := &protocol.Manifest{Testing: protocol.Testing{Coverage: 80}, Runtime: protocol.Runtime{Language: "rust"}}
 	_, err := new(Builder).covered(m, tested{coverage: 100})
-	wantError(t, err, protocol.CodeRefused, "wants 80.0 % coverage, which cannot be measured in rust")
+	wantError(t, err, protocol.CodeRefused, "wants 80.0 % coverage, which was not measured: not possible in rust")
 	said, err := (&Builder{cfg: Config{AllowUnmeasured: true}}).covered(m, tested{})
 	if err != nil || said != "coverage not measured: not possible in rust" {
 		t.Errorf("got %q, %v", said, err)
 	}
+	_, err = new(Builder).covered(m, tested{why: "no such syntax"})
+	wantError(t, err, protocol.CodeRefused, "not measured: no such syntax; this hub's policy")
 	m.Testing.Coverage = 0
 	if said, err := new(Builder).covered(m, tested{}); err != nil || !strings.HasPrefix(said, "coverage not measured") {
 		t.Errorf("nothing promised: got %q, %v", said, err)

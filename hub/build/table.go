@@ -67,6 +67,7 @@ type tested struct {
 	said     string
 	measured bool
 	coverage float64 // percent; counts when measured
+	why      string  // the reason that it was not, where the language can be measured
 }
 
 // Output is one file that a build gives.
