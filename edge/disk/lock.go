@@ -5,6 +5,7 @@ package disk
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -37,4 +38,15 @@ func lock(path string, flag int) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// Held reports whether a process has the state directory dir, as a running agent does. A
+// directory that is not there is held by nobody.
+func Held(dir string) bool {
+	f, err := os.OpenFile(filepath.Join(dir, nameLock), os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close() // and with it goes the lock
+	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK)
 }

@@ -138,6 +138,7 @@ func (h *house) live(ctx context.Context, id *disk.Identity) (err error) {
 	all.Go(func() { credentials.keep(inner, h.inbox) })
 	all.Go(func() { h.tidier.run(inner) })
 	all.Go(func() { h.readFigures(inner) })
+	all.Go(func() { h.porter(credentials).run(inner) })
 	h.notify(daemon.SdNotifyReady)
 	w := h.watch(credentials)
 	runner := &edge.Runner{Agent: h.agent, Inbox: h.inbox, Every: w.every(), After: w.after}
@@ -148,6 +149,19 @@ func (h *house) live(ctx context.Context, id *disk.Identity) (err error) {
 	all.Wait()
 	h.log.Info("agent ended", slog.String("agent", h.enrolment.Address.String()))
 	return nil
+}
+
+// porter returns who takes and gives what is carried by hand.
+func (h *house) porter(c *credentials) *porter {
+	return &porter{
+		state: h.state, enrolment: h.enrolment, key: c.key, store: h.store, inbox: h.inbox, log: h.log,
+		keyring: func(sealed []byte) {
+			select {
+			case c.rings <- sealed:
+			default:
+			}
+		},
+	}
 }
 
 // furnish makes engine, plugins, link and agent.

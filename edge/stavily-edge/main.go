@@ -37,6 +37,8 @@ func commands() []command {
 	return []command{
 		{"run", "join if need be, and run (the default)", runAgent},
 		{"join", "join a hub and stop", runJoin},
+		{"import", "take what was carried here by hand: import FILE", runImport},
+		{"export", "write what the hub has not acknowledged, to be carried there: export FILE", runExport},
 		{"status", "say what the agent on this device knows of itself", runStatus},
 		{"version", "print the version", func(_ context.Context, _ *options, out, _ io.Writer) error {
 			_, err := fmt.Fprintln(out, versionLine())

@@ -39,6 +39,7 @@ type options struct {
 	bytes                  budget
 	roots                  string
 	noRecord               bool
+	file                   string // of import and export
 	gateway                string
 }
 
@@ -87,14 +88,23 @@ func stateDir() string {
 func parseOptions(name string, args []string) (*options, error) {
 	var o options
 	f := o.flags(name)
+	takesFile := name == "import" || name == "export"
+	if takesFile && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		o.file, args = args[0], args[1:]
+	}
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil, err
 		}
 		return nil, usageError("%s: %w", name, err)
 	}
+	if takesFile && o.file == "" && f.NArg() == 1 {
+		o.file = f.Arg(0)
+	}
 	switch {
-	case f.NArg() > 0:
+	case takesFile && o.file == "":
+		return nil, usageError("%s: want FILE", name)
+	case f.NArg() > 0 && o.file != f.Arg(0):
 		return nil, usageError("%s: argument %q: want flags only", name, f.Arg(0))
 	case o.logFormat != "text" && o.logFormat != "json":
 		return nil, usageError("--log-format %q: want text or json", o.logFormat)

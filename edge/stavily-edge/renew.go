@@ -33,6 +33,7 @@ type credentials struct {
 	leaf      *x509.Certificate
 	shown     atomic.Pointer[tls.Certificate]
 	now       chan struct{} // holds one: renew at once
+	rings     chan []byte   // holds one: a sealed keyring that was brought by hand
 }
 
 func newCredentials(id *disk.Identity, e disk.Enrolment, c *clock, log *slog.Logger) (*credentials, error) {
@@ -44,7 +45,10 @@ func newCredentials(id *disk.Identity, e disk.Enrolment, c *clock, log *slog.Log
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeStorage, "identity: CA: %w", err)
 	}
-	cr := &credentials{id: id, key: key, ca: ca, clock: c, log: log, now: make(chan struct{}, 1)}
+	cr := &credentials{
+		id: id, key: key, ca: ca, clock: c, log: log, now: make(chan struct{}, 1),
+		rings: make(chan []byte, 1),
+	}
 	return cr, cr.show(e)
 }
 
@@ -87,6 +91,9 @@ func (c *credentials) keep(ctx context.Context, inbox *edge.Inbox) {
 		case <-timer.C:
 		case <-c.now:
 			asked = true
+		case sealed := <-c.rings:
+			c.brought(sealed, inbox)
+			continue
 		}
 		if asked || c.due() {
 			if err := c.renew(ctx, inbox); err != nil {
@@ -132,6 +139,22 @@ func (c *credentials) renew(ctx context.Context, inbox *edge.Inbox) error {
 	c.clock.raise(time.UnixMilli(reply.Time))
 	c.log.Info("certificate renewed", slog.String("agent", e.Address.String()))
 	return c.show(e)
+}
+
+// brought keeps a keyring that came by hand, and believes it from then on.
+func (c *credentials) brought(sealed []byte, inbox *edge.Inbox) {
+	e := c.enrolment
+	e.Keyring = sealed
+	ring, err := openKeyring(e)
+	if err != nil || c.older(ring) {
+		return
+	}
+	if err := c.id.Enrol(e); err != nil {
+		c.log.Error("keyring not kept", slog.String("error", err.Error()))
+		return
+	}
+	c.enrolment = e
+	inbox.Keyring(ring)
 }
 
 // older reports whether ring is below the one that is held: versions only rise.
