@@ -12,18 +12,23 @@ import (
 type filling struct {
 	of     *condition.Filling
 	step   protocol.StepName
-	schema []byte
+	schema *condition.Schema // nil for none
 }
 
 // readFilling reads a step's template. A configuration without one is whole, and held to its
 // schema here (M-28).
 func readFilling(s *protocol.Step) (f *filling, err error) {
+	var schema *condition.Schema
+	if len(s.Schema) > 0 {
+		schema, err = condition.ParseSchema(s.Schema)
+	}
 	switch {
+	case err != nil:
 	case len(s.Template) > 0:
-		f = &filling{step: s.Name, schema: s.Schema}
+		f = &filling{step: s.Name, schema: schema}
 		f.of, err = condition.NewFilling(s.Config, s.Template)
-	case len(s.Schema) > 0:
-		err = condition.CheckSchema(s.Schema, s.Config)
+	case schema != nil:
+		err = schema.Check(s.Config)
 	}
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeOf(err), "step %q: %w", clip(string(s.Name)), err)
@@ -38,8 +43,8 @@ func (f *filling) fill(event protocol.Raw, results []protocol.Result) (protocol.
 		return nil, nil
 	}
 	config, err := f.of.Fill(condition.Vars{"event": event, "results": resultsOf(results)})
-	if err == nil && len(f.schema) > 0 {
-		err = condition.CheckSchema(f.schema, config)
+	if err == nil && f.schema != nil {
+		err = f.schema.Check(config)
 	}
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeOf(err), "step %q: %w", f.step, err)

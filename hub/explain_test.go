@@ -25,6 +25,9 @@ func TestDryRun(t *testing.T) {
 	if cost.DownloadB < 3*1_000_000 || cost.MemoryMB != 3*32 {
 		t.Errorf("cost %+v of three Go plugins with 32 MB each", cost)
 	}
+	if got := dry.Agents[0].Configs; len(got) != 1 || got[0].Step != "work" || string(got[0].Config) != `{"n":3}` {
+		t.Errorf("configurations %+v", got)
+	}
 	if len(w.hints()) != 0 || len(look(w, w.hub.Workflows)) != 0 || w.agent("gw-1").Desired.Revision != 0 {
 		t.Error("the dry run left something behind")
 	}
@@ -38,6 +41,16 @@ func TestDryRun(t *testing.T) {
 	}
 	if len(w.hints()) != 0 || w.agent("gw-1").Desired.Revision != 1 || !strings.Contains(look(w, w.hub.Workflows)[0].Text, "n: 3") {
 		t.Error("the second dry run left something behind")
+	}
+	// What follows from the agent is filled in, what follows from a run is shown as it was written.
+	dry, err = w.hub.DryRun(w.now, "watch.yaml", []byte(strings.Replace(workflowText, "n: 3", `n: "${{ event.n }}"`, 1)))
+	check(t, err)
+	if got := dry.Agents[0].Configs; string(got[0].Config) != `{"n":"${{ event.n }}"}` {
+		t.Errorf("configurations %s", got[0].Config)
+	}
+	_, err = w.hub.DryRun(w.now, "watch.yaml", []byte(strings.Replace(workflowText, "n: 3", `n: "${{ int(agent.labels.none) }}"`, 1)))
+	if want := `watch.yaml:7:17: actions[0].with.n: on agent `; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("without its label: %v, want %s", err, want)
 	}
 	if _, err := w.hub.DryRun(w.now, "w.yaml", []byte("workflow: x")); err == nil || !strings.HasPrefix(err.Error(), "w.yaml:1:1: trigger: missing") {
 		t.Errorf("bad text: %v", err)

@@ -18,7 +18,11 @@ func onDevice(t testing.TB, schema string, config any) error {
 	if compiled == nil {
 		return nil
 	}
-	return condition.CheckSchema(compiled, protocol.MustMarshal(config))
+	s, err := condition.ParseSchema(compiled)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Check(protocol.MustMarshal(config))
 }
 
 func atHub(t testing.TB, schema string, config any) error {

@@ -50,14 +50,15 @@ type Property struct {
 	Schema Schema `cbor:"2,keyasint"`
 }
 
-// CheckSchema holds a configuration to an encoded Schema; none at all is an empty map. The
-// error has CodeBadInput and names the first place and the rule that it breaks; CodeBadMessage
-// for what is no Schema.
-func CheckSchema(schema []byte, config protocol.Raw) error {
-	var s Schema
-	if err := protocol.Unmarshal(schema, &s); err != nil {
-		return err
-	}
+// ParseSchema reads an encoded Schema. The error has CodeBadMessage for what is none.
+func ParseSchema(b []byte) (*Schema, error) {
+	s := &Schema{}
+	return s, protocol.Unmarshal(b, s)
+}
+
+// Check holds a configuration to s; none at all is an empty map. The error has CodeBadInput and
+// names the first place and the rule that it breaks.
+func (s *Schema) Check(config protocol.Raw) error {
 	var v value = &record{}
 	if len(config) > 0 {
 		var err error
