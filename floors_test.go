@@ -239,7 +239,7 @@ var floors = []floor{
 	},
 	{
 		"hub/deploy",
-		[]string{"protocol", "protocol/condition", "firmware-targets", "hub/fleet", "hub/registry", "hub/workflow"},
+		[]string{"protocol", "protocol/condition", "firmware-targets", "hub/document", "hub/fleet", "hub/registry", "hub/workflow"},
 		[]string{mochi, goGit},
 		"a plan is a pure function",
 	},
