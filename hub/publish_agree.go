@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -15,23 +14,21 @@ import (
 	"github.com/stavily/stavily/wasmhost"
 )
 
-// agreeExamplesMax bounds the examples that both engines run.
-const agreeExamplesMax = 4
-
 // agreeTime bounds all that a release is asked in both engines.
 const agreeTime = 2 * time.Minute
 
 // agree asks the metered module the same in the compiler and in the interpreter: a
-// compiler has turned programs into other ones before, and an agent may have either. For
-// each example of a configuration the plugin is started, checked and put one request by
-// the compiler, recorded, and shown the same again by the interpreter, which must make the
-// same host calls, give the same answers and spend the same fuel. Nothing is granted, so
-// that nothing of this machine is touched. What agreed once is not asked again.
+// compiler has turned programs into other ones before, and an agent may have either. With
+// each of some configurations the plugin is started, checked and put requests by the
+// compiler, recorded, and shown the same again by the interpreter, which must make the
+// same host calls, give the same answers, errors too, and spend the same fuel. Nothing is
+// granted, so that nothing of this machine is touched. What agreed once is not asked again.
+// Half of the time is for whatever is asked; when it has passed, no further configuration is.
 func (p *Publisher) agree(ctx context.Context, c *candidate) (string, error) {
 	if c.module == nil {
 		return noModule, errSkipped
 	}
-	configs, err := agreeConfigs(c)
+	q, err := questionsOf(c)
 	if err != nil {
 		return "", err
 	}
@@ -39,26 +36,35 @@ func (p *Publisher) agree(ctx context.Context, c *candidate) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	key := strings.TrimPrefix(agreeKey(&spec, configs).String(), "sha256:")
+	key := strings.TrimPrefix(agreeKey(&spec, q).String(), "sha256:")
 	known := filepath.Join(p.Config.cacheDir(), "agreed", key)
 	if text, err := os.ReadFile(known); err == nil {
 		return string(text), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, agreeTime)
 	defer cancel()
-	fuel, refused := uint64(0), ""
-	for _, config := range configs {
+	half, done := context.WithTimeout(ctx, agreeTime/2)
+	defer done()
+	var all agreed
+	tried := 0
+	for _, config := range q.configs {
+		if tried > 0 && half.Err() != nil {
+			break
+		}
 		spec.Step.Config = config
-		out, err := p.agreeOn(ctx, spec)
+		out, err := p.agreeOn(ctx, spec, q.asked)
 		if err != nil {
 			return "", err
 		}
-		fuel += out.fuel
-		refused = cmp.Or(refused, out.refused)
+		all.fuel += out.fuel
+		all.calls += out.calls
+		all.refused = cmp.Or(all.refused, out.refused)
+		tried++
 	}
-	text := fmt.Sprintf("%d of its configurations, %d units of fuel, the same in both", len(configs), fuel)
-	if refused != "" {
-		text += "; it does not always start: " + refused
+	text := fmt.Sprintf("%d of its configurations, %d requests, %d units of fuel, the same in both",
+		tried, all.calls, all.fuel)
+	if all.refused != "" {
+		text += "; it does not always start: " + all.refused
 	}
 	return text, keepAgreed(known, text)
 }
@@ -75,8 +81,21 @@ func keepAgreed(path, text string) error {
 }
 
 // agreeKey names everything that the verdict follows from.
-func agreeKey(s *wasmhost.Spec, configs []protocol.Raw) protocol.Digest {
-	parts := []any{Version, s.Digest[:], s.Manifest, configs}
+func agreeKey(s *wasmhost.Spec, q questions) protocol.Digest {
+	parts := []any{Version, s.Digest[:], s.Manifest, q.configs, fmt.Sprint(len(q.asked))}
+	for i := range q.asked {
+		r := &q.asked[i]
+		parts = append(parts, r.Kind, r.Key, r.Why, r.State, r.Now.UnixMS)
+		if r.Event != nil {
+			parts = append(parts, r.Event.Data)
+		}
+		if r.Message != nil {
+			parts = append(parts, r.Message.Topic, r.Message.Data)
+		}
+		for _, result := range r.Results {
+			parts = append(parts, result)
+		}
+	}
 	for _, m := range s.Mounts {
 		d := m.Tree.Digest()
 		parts = append(parts, m.Path, d[:])
@@ -99,61 +118,70 @@ func (c *candidate) spec() (wasmhost.Spec, error) {
 	return s, err
 }
 
-// agreeConfigs returns the configurations to try: the plugin's examples, or none at all.
-func agreeConfigs(c *candidate) ([]protocol.Raw, error) {
-	dir := c.release.Manifest.Configuration.Examples
-	if dir == "" {
-		return []protocol.Raw{nil}, nil
-	}
-	names, err := exampleFiles(c.tree, path.Clean(dir))
-	if err != nil {
-		return nil, err
-	}
-	var out []protocol.Raw
-	for _, name := range names[:min(len(names), agreeExamplesMax)] {
-		config, _, err := readExample(c.tree, name)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, protocol.MustMarshal(config))
-	}
-	return out, nil
-}
-
-// agreed is how a plugin did in both engines: the fuel that it spent, or why it does not
-// start.
+// agreed is how a plugin did in both engines: the requests that it was put and the fuel
+// that it spent, or why it does not start.
 type agreed struct {
+	calls   int
 	fuel    uint64
 	refused string
 }
 
-// agreeOn records a plugin in the compiler and replays it in the interpreter.
-func (p *Publisher) agreeOn(ctx context.Context, spec wasmhost.Spec) (out agreed, err error) {
+// agreeOn records a plugin in the compiler and replays it in the interpreter. Where an
+// instance does not live to the last request, another one goes on behind it.
+func (p *Publisher) agreeOn(
+	ctx context.Context, spec wasmhost.Spec, asked []wasmhost.Request,
+) (out agreed, err error) {
 	host, err := wasmhost.New(ctx, wasmhost.Config{Interpreter: true})
 	if err != nil {
 		return out, err
 	}
 	defer func() { _ = host.Close(context.WithoutCancel(ctx)) }()
-	recording, err := p.recorded(ctx, spec)
+	compiled, err := p.compiled(ctx)
+	if err != nil {
+		return out, err
+	}
+	defer func() { _ = compiled.Close(context.WithoutCancel(ctx)) }()
+	plugin, err := compiled.Load(ctx, spec)
 	if refusesToStart(err) {
 		return agreed{refused: err.Error()}, sameRefusal(ctx, host, spec, err)
 	}
 	if err != nil {
 		return out, err
 	}
-	played, err := host.Replay(ctx, spec, recording)
-	if err != nil {
-		return out, err
-	}
-	if !played.Held {
-		return out, protocol.Errorf(protocol.CodeUnverified, "compiler and interpreter differ: %s",
-			played.Difference)
-	}
-	out.fuel = played.Start
-	for _, call := range played.Calls {
-		out.fuel += call.Answer.Usage.Fuel
+	defer plugin.Close(context.WithoutCancel(ctx))
+	for len(asked) > 0 {
+		_, recording, err := plugin.Record(ctx, 0, asked...)
+		if err != nil {
+			return out, err
+		}
+		if recording == nil || len(recording.Calls) == 0 {
+			return out, errors.New("agree: nothing was recorded")
+		}
+		if err := out.replay(ctx, host, spec, recording); err != nil {
+			return out, err
+		}
+		asked = asked[min(len(asked), len(recording.Calls)):]
 	}
 	return out, nil
+}
+
+// replay shows the interpreter what was recorded.
+func (a *agreed) replay(
+	ctx context.Context, host *wasmhost.Host, spec wasmhost.Spec, r *wasmhost.Recording,
+) error {
+	played, err := host.Replay(ctx, spec, r)
+	if err != nil {
+		return err
+	}
+	if !played.Held {
+		return protocol.Errorf(protocol.CodeUnverified, "compiler and interpreter differ: %s", played.Difference)
+	}
+	a.fuel += played.Start
+	for _, call := range played.Calls {
+		a.fuel += call.Answer.Usage.Fuel
+	}
+	a.calls += len(played.Calls)
+	return nil
 }
 
 // refusesToStart reports whether a plugin itself did not come to work: it said no to a
@@ -183,25 +211,11 @@ func sameRefusal(ctx context.Context, host *wasmhost.Host, spec wasmhost.Spec, c
 	return nil
 }
 
-// recorded puts the requests to the compiled module, which is compiled in a child.
-func (p *Publisher) recorded(ctx context.Context, spec wasmhost.Spec) (*wasmhost.Recording, error) {
-	host, err := wasmhost.New(ctx, wasmhost.Config{
+// compiled is a host that compiles in a child.
+func (p *Publisher) compiled(ctx context.Context) (*wasmhost.Host, error) {
+	return wasmhost.New(ctx, wasmhost.Config{
 		Compile: wasmhost.Compile{Command: p.Config.Compile}, CacheDir: filepath.Join(p.Config.cacheDir(), "code"),
 	})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = host.Close(context.WithoutCancel(ctx)) }()
-	plugin, err := host.Load(ctx, spec)
-	if err != nil {
-		return nil, err
-	}
-	defer plugin.Close(context.WithoutCancel(ctx))
-	_, recording, err := plugin.Record(ctx, 0, asked(spec.Manifest.Plugin.Type)...)
-	if recording == nil && err == nil {
-		err = errors.New("agree: nothing was recorded")
-	}
-	return recording, err
 }
 
 // asked is what a plugin of each type is put: a self-check, and one request of its own.

@@ -1,12 +1,14 @@
 package hub
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stavily/stavily/hub/build"
+	"github.com/stavily/stavily/hub/source"
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/wasmhost"
 )
@@ -33,14 +35,15 @@ func TestEnginesAgree(t *testing.T) {
 		"trigger": protocol.Trigger, "action": protocol.Action, "output": protocol.Output,
 	} {
 		spec := rustGuest(t, name, of)
-		if out, err := p.agreeOn(t.Context(), spec); err != nil || out.fuel == 0 || out.refused != "" {
+		out, err := p.agreeOn(t.Context(), spec, append(asked(of), generated(of, nil)...))
+		if err != nil || out.fuel == 0 || out.calls < 2+agreeGenerated || out.refused != "" {
 			t.Errorf("%s: %+v, %v", name, out, err)
 		}
 	}
 	// One that does not start has to say the same in both.
 	mute := rustGuest(t, "action", protocol.Action)
 	mute.Manifest.Plugin.Name = "another"
-	out, err := p.agreeOn(t.Context(), mute)
+	out, err := p.agreeOn(t.Context(), mute, asked(protocol.Action))
 	if err != nil || !strings.Contains(out.refused, `hello: action "action", the manifest says action "another"`) {
 		t.Errorf("a plugin of another name: %+v, %v", out, err)
 	}
@@ -72,5 +75,53 @@ func TestAgreementIsKept(t *testing.T) {
 	c.release.Manifest.Plugin.Version = "1.0.1"
 	if other, err := p.agree(t.Context(), c); err != nil || other != first {
 		t.Errorf("another release: %q, %v", other, err)
+	}
+}
+
+// A release without examples is asked what its schema, its cases and a seed give, the same each time.
+func TestQuestions(t *testing.T) {
+	c := &candidate{tree: &source.Tree{}}
+	c.release.Manifest = rustGuest(t, "action", protocol.Action).Manifest
+	c.release.Manifest.Configuration.Schema = "schema.json"
+	c.release.Schema = []byte(`{"type":"object","required":["url","tries"],"additionalProperties":false,"properties":{
+		"url":{"type":"string","minLength":70},"tries":{"type":"integer","minimum":3},"mode":{"enum":["a","b"]},
+		"deep":{"type":"object","properties":{"list":{"type":"array","minItems":2,"items":{"type":"number"}}}}}}`)
+	q, err := questionsOf(c)
+	if err != nil || len(q.configs) != 1 || q.configs[0] != nil {
+		t.Fatalf("what does not fit its schema is not tried: %d configurations, %v", len(q.configs), err)
+	}
+	c.release.Schema = bytes.Replace(c.release.Schema, []byte("70"), []byte("40"), 1)
+	if q, err = questionsOf(c); err != nil || len(q.configs) != 2 {
+		t.Fatalf("%d configurations, %v", len(q.configs), err)
+	}
+	url := "example, and more of it than the least t"
+	for i, want := range []map[string]any{
+		{"deep": map[string]any{"list": []int{0, 0}}, "mode": "a", "tries": 3, "url": url},
+		{"tries": 3, "url": url},
+	} {
+		if !bytes.Equal(q.configs[i], protocol.MustMarshal(want)) {
+			t.Errorf("configuration %d: %x, want %v", i, []byte(q.configs[i]), want)
+		}
+	}
+	again, err := questionsOf(c)
+	check(t, err)
+	spec := rustGuest(t, "action", protocol.Action)
+	if len(q.asked) != 2+agreeGenerated || agreeKey(&spec, q) != agreeKey(&spec, again) {
+		t.Errorf("%d requests, or others the second time", len(q.asked))
+	}
+}
+
+// What ends an instance ends it in both engines, and the rest is asked of another one.
+func TestEnginesAgreeOnTraps(t *testing.T) {
+	wasm, err := os.ReadFile(filepath.Join("..", "wasmhost", "testdata", "hostile", "traps.wasm"))
+	check(t, err)
+	wasm, err = build.Meter(wasm)
+	check(t, err)
+	spec := rustGuest(t, "action", protocol.Action)
+	spec.Wasm, spec.Digest, spec.Manifest.Plugin.Name = wasm, protocol.DigestOf(wasm), "hostile"
+	p := &Publisher{Config: DefaultConfig(t.TempDir())}
+	out, err := p.agreeOn(t.Context(), spec, generated(protocol.Action, nil))
+	if err != nil || out.calls != agreeGenerated || out.refused != "" {
+		t.Errorf("%+v, %v", out, err)
 	}
 }

@@ -208,6 +208,12 @@ func granted(permissions []string) []protocol.Grant {
 	return out
 }
 
+// Asked returns the configuration of a case and what it asks of a plugin of that type, for who
+// wants to ask the same without judging the answer.
+func (c *Case) Asked(of protocol.PluginType) (protocol.Raw, wasmhost.Request) {
+	return c.Config.Raw, c.request(of)
+}
+
 // request is what the case asks.
 func (c *Case) request(of protocol.PluginType) wasmhost.Request {
 	now := protocol.Stamp{UnixMS: c.now.UnixMilli(), Quality: protocol.QualityClock}
