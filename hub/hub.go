@@ -173,14 +173,7 @@ func (h *Hub) presence(from protocol.Address, p fleet.Said) error {
 
 func (h *Hub) reported(now time.Time, from protocol.Address, r protocol.Reported) error {
 	return h.write(func(tx *store.Tx) error {
-		before, err := known(tx, from)
-		if err != nil {
-			return err
-		}
-		if err := fleet.SetReported(tx, from, r, now); err != nil {
-			return err
-		}
-		agent, err := fleet.Get(tx, from.Agent)
+		before, agent, err := fleet.Report(tx, from, r, now)
 		if err != nil {
 			return err
 		}

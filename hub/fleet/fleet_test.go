@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -225,8 +226,13 @@ func TestReported(t *testing.T) {
 		for _, c := range []struct{ boot, sequence, revision, want uint64 }{
 			{1, 0, 1, 1}, {1, 2, 2, 2}, {1, 1, 9, 2}, {1, 2, 9, 2}, {2, 1, 3, 3}, {1, 7, 9, 3},
 		} {
-			wants(t, SetReported(tx, gate, report(c.boot, c.sequence, c.revision), now), protocol.CodeOK, "")
+			was := mustGet(t, tx, gate.Agent)
+			before, after, err := Report(tx, gate, report(c.boot, c.sequence, c.revision), now)
+			wants(t, err, protocol.CodeOK, "")
 			a := mustGet(t, tx, gate.Agent)
+			if !reflect.DeepEqual(before, was) || !reflect.DeepEqual(after, a) {
+				t.Errorf("%+v: before %+v, after %+v; the books say %+v, %+v", c, before, after, was, a)
+			}
 			if a.Reported == nil || a.Reported.Revision != c.want || a.Device.Labels["rev"] != fmt.Sprint(c.want) {
 				t.Errorf("%+v: reported %+v", c, a.Reported)
 			}
@@ -241,6 +247,8 @@ func TestReported(t *testing.T) {
 		bad := report(3, 1, 4)
 		bad.Device.Labels["no good"] = "x"
 		wants(t, SetReported(tx, gate, bad, now), protocol.CodeBadName, "no good")
+		_, _, err := Report(tx, protocol.Address{Site: "harbour", Agent: gate.Agent}, report(4, 1, 5), now)
+		wants(t, err, protocol.CodeNotFound, `at site "harbour"`)
 		moved := protocol.Address{Site: "harbour", Agent: gate.Agent}
 		wants(t, SetReported(tx, moved, report(4, 1, 5), now), protocol.CodeNotFound, `at site "harbour"`)
 		wants(t, SetPresence(tx, moved, protocol.Presence{}, now), protocol.CodeNotFound, "harbour")

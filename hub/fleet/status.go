@@ -43,34 +43,55 @@ func SetPresenceBy(tx *store.Tx, from protocol.Address, p Said) (news bool, err 
 // nothing. The error has CodeNotFound for an agent that is not enrolled at that address,
 // CodeStale for a report of another enrolment, CodeLimit or CodeBadName for bad labels.
 func SetReported(tx *store.Tx, from protocol.Address, r protocol.Reported, now time.Time) error {
+	_, err := setReported(tx, from, r, now)
+	return err
+}
+
+// Report is SetReported, and returns the agent as it was before and as it is now: a report
+// comes every few minutes of every agent, and reading it back costs as much as keeping it.
+func Report(
+	tx *store.Tx, from protocol.Address, r protocol.Reported, now time.Time,
+) (before, after Agent, err error) {
+	if before, err = Get(tx, from.Agent); err != nil {
+		return before, after, err
+	}
+	news, err := setReported(tx, from, r, now)
+	after = before
+	if news {
+		after.Reported, after.Device, after.LastSeen = &r, r.Device, store.Time(store.Millis(now))
+	}
+	return before, after, err
+}
+
+// setReported returns whether the report was news.
+func setReported(tx *store.Tx, from protocol.Address, r protocol.Reported, now time.Time) (news bool, err error) {
 	held, err := stateOf(tx, from)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if r.Epoch != held.epoch {
-		return protocol.Errorf(protocol.CodeStale, "agent %s: report of epoch %d, enrolled with epoch %d", from,
+		return false, protocol.Errorf(protocol.CodeStale, "agent %s: report of epoch %d, enrolled with epoch %d", from,
 			r.Epoch, held.epoch)
 	}
 	mark := protocol.Mark{Boot: r.Boot, Sequence: r.Sequence}
 	if held.hasReport && !mark.After(held.reported) {
-		return nil
+		return false, nil
 	}
 	if err := checkLabels(r.Device.Labels); err != nil {
-		return fmt.Errorf("agent %s: report: %w", from, err)
+		return false, fmt.Errorf("agent %s: report: %w", from, err)
 	}
 	device := protocol.MustMarshal(r.Device)
 	_, err = tx.Exec(`UPDATE agent SET reported = ?, reported_boot = ?, reported_sequence = ?, device = ?,
 		last_seen = ? WHERE name = ?`, protocol.MustMarshal(r), store.Signed(r.Boot), store.Signed(r.Sequence),
-		device,
-		store.Millis(now), from.Agent)
+		device, store.Millis(now), from.Agent)
 	if err != nil || bytes.Equal(device, held.device) {
-		return err
+		return err == nil, err
 	}
 	if _, err := tx.Exec("DELETE FROM agent_label WHERE agent = ? AND origin = 'device'",
 		from.Agent); err != nil {
-		return err
+		return false, err
 	}
-	return putLabels(tx, from.Agent, originDevice, r.Device.Labels)
+	return true, putLabels(tx, from.Agent, originDevice, r.Device.Labels)
 }
 
 // Seen keeps that the hub heard of an agent.
