@@ -60,6 +60,7 @@ type Agent struct {
 	site    Site  // may be nil
 	tape    recorded
 	secrets secrets
+	replays []uint64 // the newest orders to run something again
 
 	held     *generation // nil: nothing deployed
 	previous *generation
@@ -286,6 +287,8 @@ func (a *Agent) take(m protocol.Message) {
 			err = a.recordOrder(m.Payload)
 		case protocol.DownUplink:
 			err = a.uplink(m.Payload)
+		case protocol.DownReplay:
+			err = a.replayOrder(m.Payload)
 		default: // the probe is the link's own, and nothing else comes down
 		}
 	}

@@ -27,6 +27,7 @@ func (a *Agent) Boot(now time.Time) error {
 	}
 	a.readSecrets()
 	a.readGenerations()
+	a.readKey(keyReplays, &a.replays)
 	if a.held != nil {
 		a.assign(a.held)
 	}

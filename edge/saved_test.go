@@ -22,6 +22,7 @@ func TestSavedRunEncoding(t *testing.T) {
 		{Event: event},
 		{Event: event, Mark: protocol.Mark{Boot: 1, Sequence: 1 << 40}, Shape: protocol.Digest{9}},
 		{Event: event, Next: 2, Results: []protocol.Result{result, failed}, Tries: 3, Depth: 200},
+		{Event: event, Repeated: true, Done: []protocol.StepName{"do"}},
 	} {
 		got := r.encode()
 		if want := protocol.MustMarshal(r); !bytes.Equal(got, want) {

@@ -36,11 +36,16 @@ type savedRun struct {
 	Depth uint8 `cbor:"7,keyasint,omitempty"`
 	// Repeated says that another run means the same: nothing more of it is run.
 	Repeated bool `cbor:"8,keyasint,omitempty"`
+	// Done are steps that ended well before the run was begun again.
+	Done []protocol.StepName `cbor:"9,keyasint,omitempty"`
 }
 
 // encode returns what protocol.Marshal does, without reflection: it is written twice for
 // every event.
 func (r *savedRun) encode() []byte {
+	if r.Repeated || len(r.Done) > 0 {
+		return protocol.MustMarshal(r) // seldom
+	}
 	n, size := 5, 128+len(r.Event.Data)
 	for i := range r.Results {
 		size += 96 + len(r.Results[i].Data)
@@ -174,6 +179,10 @@ func (a *Agent) move(w *work, r *run, res *protocol.Result) {
 		r.past(res)
 	}
 	for int(r.Next)+1 < len(w.steps) && !r.wants(w) {
+		if r.did(w.steps[r.Next+1].Name) {
+			r.Next++
+			continue
+		}
 		skip := a.result(w, r, protocol.StatusSkipped)
 		results = append(results, skip)
 		r.past(&skip)
@@ -220,10 +229,10 @@ func (r *run) past(res *protocol.Result) {
 // wants reports whether the next step is to be run: an action while none failed, an
 // output as its When says.
 func (r *run) wants(w *work) bool {
-	if r.Repeated {
+	n := int(r.Next) + 1
+	if r.Repeated || len(r.Done) > 0 && r.did(w.steps[n].Name) {
 		return false
 	}
-	n := int(r.Next) + 1
 	if slotOf(&w.of, n) == protocol.Action {
 		return !r.failed()
 	}
@@ -267,6 +276,10 @@ func (a *Agent) recordResult(w *work, res protocol.Result) {
 func (a *Agent) abandon(w *work, runs []*run, why string) {
 	for _, r := range runs {
 		for int(r.Next)+1 < len(w.steps) {
+			if r.did(w.steps[r.Next+1].Name) {
+				r.Next++
+				continue
+			}
 			res := a.result(w, r, protocol.StatusDropped)
 			res.Error = protocol.AsError(protocol.Errorf(protocol.CodeStale, "%s", why))
 			r.past(&res)

@@ -252,7 +252,8 @@ type hubSide struct {
 	batches  []protocol.Batch
 	wishes   []protocol.SecretsWish
 	parts    []protocol.RecordPart
-	sent     int                            // bytes of chunks
+	sent     int // bytes of chunks
+	replays  []protocol.ReplayAnswer
 	deaf     bool                           // acknowledges nothing
 	spoil    func(*protocol.Chunk)          // changes chunks on their way
 	offer    func(*protocol.Offer)          // makes differences, and changes what is said of them
@@ -387,6 +388,8 @@ func (h *hubSide) handle(m protocol.Message) {
 		h.serve(decode[protocol.FetchRequest](h.t, m))
 	case protocol.UpRecord:
 		h.parts = append(h.parts, decode[protocol.RecordPart](h.t, m))
+	case protocol.UpReplay:
+		h.replays = append(h.replays, decode[protocol.ReplayAnswer](h.t, m))
 	case protocol.UpSecrets:
 		h.wishes = append(h.wishes, decode[protocol.SecretsWish](h.t, m))
 	case protocol.UpHop:

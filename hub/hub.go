@@ -49,6 +49,8 @@ type Hub struct {
 	diffs   differences
 	// read holds what deployments reads from the books, by workflow; see there.
 	read map[string]read
+	// replays are the agents that are to run something again; nil: not read yet.
+	replays map[protocol.AgentName]bool
 }
 
 // Deps are what a hub stands on.
@@ -136,6 +138,8 @@ func (h *Hub) handle(now time.Time, from protocol.Address, kind protocol.Kind, p
 		return decoded(payload, func(w protocol.SecretsWish) error { return h.wish(from, w) })
 	case protocol.UpCarried:
 		return decoded(payload, func(c protocol.Carried) error { return h.carried(now, from, c) })
+	case protocol.UpReplay:
+		return decoded(payload, func(a protocol.ReplayAnswer) error { return h.replayAnswer(from, a) })
 	case protocol.UpRecord:
 		return decoded(payload, func(p protocol.RecordPart) error { return h.recordPart(from, p) })
 	default:
@@ -166,6 +170,7 @@ func (h *Hub) presence(from protocol.Address, p fleet.Said) error {
 		agent, err := fleet.Get(tx, from.Agent)
 		if err == nil {
 			h.hint(p.At, &agent)
+			err = h.sayReplays(tx, p.At, &agent)
 		}
 		return err
 	})

@@ -180,7 +180,7 @@ func (s *server) run(ctx context.Context, link net.Listener, ready func(Bound)) 
 	defer cancel(nil)
 	for _, kind := range []protocol.Kind{
 		protocol.UpPresence, protocol.UpReported, protocol.UpRecords, protocol.UpFetch, protocol.UpSecrets,
-		protocol.UpRecord, protocol.UpHop, protocol.UpCarried,
+		protocol.UpRecord, protocol.UpReplay, protocol.UpHop, protocol.UpCarried,
 	} {
 		if err := s.broker.Listen(protocol.UpFilter(kind), s.deliver(ctx)); err != nil {
 			return err

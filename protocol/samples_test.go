@@ -198,6 +198,14 @@ func samples() []sample {
 		{"record-order-have", "the hub has two parts", RecordOrder{Epoch: 2, ID: 77, Have: 2}},
 		{"record-part", "a small recording whole", RecordPart{Epoch: 2, ID: 77, Size: 3, Data: []byte("abc")}},
 		{"record-part-refused", "the device allows none", RecordPart{Epoch: 2, ID: 77, Error: Errorf(CodeRefused, "no recordings")}},
+		{"replay-order", "what failed of a run, again", ReplayOrder{
+			Epoch: 2, ID: 78, Expires: 1_700_000_000_000,
+			Event: Event{Run: RunID{1, 2, 3}, Workflow: "guard", Revision: 7, Time: Stamp{1_690_000_000_000, QualityClock}, Data: MustMarshal(80)},
+			Steps: []StepName{"act", "tell"}, Done: []StepName{"act"},
+			Results: []Result{{Run: RunID{1, 2, 3}, Workflow: "guard", Step: "act", Type: Action, Status: StatusOK, Tries: 1}},
+		}},
+		{"replay-answer", "taken", ReplayAnswer{Epoch: 2, ID: 78}},
+		{"replay-answer-refused", "too late", ReplayAnswer{Epoch: 2, ID: 78, Error: Errorf(CodeDeadline, "expired")}},
 		{"carried", "a gateway passes on what a neighbour said", Carried{
 			Agent: "pump", Kind: UpPresence, Payload: MustMarshal(Presence{Online: true, Boot: 7, Session: 3}),
 		}},

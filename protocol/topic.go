@@ -11,7 +11,7 @@ import (
 //	m/<site>/<agent>/d/<kind>    what one agent hears; the hub alone may send there
 //
 // Kinds up: presence (retained, also the Will), reported, records, fetch, secrets, hop, record,
-// carried, probe. Kinds down: hint (retained), ack, chunk, secrets, hop, record, carried, uplink,
+// replay, carried, probe. Kinds down: hint (retained), ack, chunk, secrets, hop, record, replay, carried, uplink,
 // probe.
 //
 // May is the whole access list. The broker asks it for every publish, Will and
@@ -30,6 +30,7 @@ const (
 	UpSecrets   Kind = "u/secrets"  // SecretsWish
 	UpHop       Kind = "u/hop"      // Hop, to another agent
 	UpRecord    Kind = "u/record"   // RecordPart
+	UpReplay    Kind = "u/replay"   // ReplayAnswer
 	UpCarried   Kind = "u/carried"  // Carried, by a gateway
 	UpProbe     Kind = "u/probe"    // Probe
 	DownHint    Kind = "d/hint"     // Hint, retained
@@ -38,14 +39,15 @@ const (
 	DownSecrets Kind = "d/secrets"  // SecretsReply
 	DownHop     Kind = "d/hop"      // Hop, from another agent
 	DownRecord  Kind = "d/record"   // RecordOrder
+	DownReplay  Kind = "d/replay"   // ReplayOrder
 	DownCarried Kind = "d/carried"  // Carried, to a gateway
 	DownUplink  Kind = "d/uplink"   // Uplink, by a gateway
 	DownProbe   Kind = "d/probe"    // Probe, as the agent sent it
 )
 
 var kinds = [...]Kind{
-	UpPresence, UpReported, UpRecords, UpFetch, UpSecrets, UpHop, UpRecord, UpCarried, UpProbe,
-	DownHint, DownAck, DownChunk, DownSecrets, DownHop, DownRecord, DownCarried, DownUplink, DownProbe,
+	UpPresence, UpReported, UpRecords, UpFetch, UpSecrets, UpHop, UpRecord, UpReplay, UpCarried, UpProbe,
+	DownHint, DownAck, DownChunk, DownSecrets, DownHop, DownRecord, DownReplay, DownCarried, DownUplink, DownProbe,
 }
 
 // Up reports whether agents send this kind.

@@ -22,6 +22,7 @@ var decoders = map[string]func([]byte) (any, error){
 	"Presence": message1[Presence], "Reported": message1[Reported], "Batch": message1[Batch],
 	"Event": message1[Event], "Result": message1[Result], "LogLine": message1[LogLine], "Audit": message1[Audit],
 	"Metrics": message1[Metrics], "LaneAck": message1[LaneAck], "Hint": message1[Hint],
+	"ReplayOrder": message1[ReplayOrder], "ReplayAnswer": message1[ReplayAnswer],
 	"RecordOrder": message1[RecordOrder], "RecordPart": message1[RecordPart],
 	"SecretsWish": message1[SecretsWish], "SecretsReply": message1[SecretsReply],
 	"SecretSet": document[SecretSet], "SecretList": document[SecretList],

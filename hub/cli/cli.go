@@ -48,7 +48,7 @@ func Root(version string, more ...*cobra.Command) *cobra.Command {
 	root.SetFlagErrorFunc(usage)
 	root.AddCommand(statusCommand(c), pluginCommand(c), deployCommand(c), explainCommand(c), noticesCommand(c),
 		rolloutCommand(c), workflowCommand(c),
-		agentCommand(c), runCommand(c), doctorCommand(c))
+		agentCommand(c), runCommand(c), deadLetterCommand(c), doctorCommand(c))
 	root.AddCommand(secretCommand(c), bundleCommand(c))
 	root.AddCommand(more...)
 	for _, cmd := range root.Commands() {

@@ -1,12 +1,10 @@
 package deploy
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/stavily/stavily/hub/document"
 	"github.com/stavily/stavily/hub/workflow"
 	"github.com/stavily/stavily/protocol"
 )
@@ -40,20 +38,11 @@ func CheckCircle(d *Deployment, among []Deployment, agents []Agent, approve []pr
 	var words []string
 	for _, l := range found {
 		words = append(words, fmt.Sprintf("workflow %q (%s) publishes on %q in step %q", l.from.Workflow.Name,
-			placeOf(l.from.Workflow, l.step.Path), l.topic, l.step.Name))
+			l.from.Workflow.Place(l.step.Path), l.topic, l.step.Name))
 	}
 	return d.Workflow.Errorf(found[0].step.Path, "a circle of workflows that trigger each other: %s, which triggers "+
 		"%q (%s) again; let the topics differ, say fewer with allow, or say allow-circle with a limit in one of them",
-		strings.Join(words, ", which triggers "), d.Workflow.Name, placeOf(d.Workflow, "trigger"))
-}
-
-// placeOf names a place in a workflow's text.
-func placeOf(w *workflow.Workflow, path string) string {
-	var at *document.Error
-	if !errors.As(w.Errorf(path, "here"), &at) {
-		return string(w.Name)
-	}
-	return fmt.Sprintf("%s:%d:%d", at.File, at.Line, at.Column)
+		strings.Join(words, ", which triggers "), d.Workflow.Name, d.Workflow.Place("trigger"))
 }
 
 // circles looks for the ways from workflow to workflow.

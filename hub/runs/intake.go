@@ -116,6 +116,9 @@ func (in *Intake) Write(tx *store.Tx) error {
 	if err := in.writeRuns(tx, in.held.runs); err != nil {
 		return err
 	}
+	if err := bury(tx, in.held.runs); err != nil {
+		return err
+	}
 	for _, row := range in.held.rows {
 		if _, err := tx.Exec(row.query, row.args...); err != nil {
 			return err

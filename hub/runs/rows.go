@@ -207,5 +207,8 @@ func addSteps(tx *store.Tx, run *found, steps []step) error {
 	}
 	worst, ended = sum(all)
 	_, err = tx.Exec("UPDATE run SET worst = ?, ended = ? WHERE n = ?", worst, ended, run.n)
+	if err == nil && worst <= worstOK {
+		err = rise(tx, run.id)
+	}
 	return err
 }

@@ -210,8 +210,12 @@ func Prune(tx *store.Tx, then time.Time) (int64, error) {
 	var all int64
 	for _, book := range []string{"run", "audit"} {
 		// Only the lowest rows are looked at: n rises with arrival.
+		kept := ""
+		if book == "run" {
+			kept = " WHERE NOT EXISTS (SELECT 1 FROM dead_letter WHERE dead_letter.run = run.id)"
+		}
 		n, err := store.Changed(tx.Exec("DELETE FROM "+book+
-			" WHERE n IN (SELECT n FROM (SELECT n, received FROM "+book+
+			" WHERE n IN (SELECT n FROM (SELECT n, received FROM "+book+kept+
 			" ORDER BY n LIMIT ?) AS oldest WHERE received < ?)", pruneMax, store.Millis(then)))
 		if err != nil {
 			return all, err

@@ -92,6 +92,12 @@ func (w *Workflow) Errorf(path, format string, args ...any) error {
 	return w.doc.Errorf(path, format, args...)
 }
 
+// Place names a place in the text, as file:line:column.
+func (w *Workflow) Place(path string) string {
+	at := w.doc.Errorf(path, "")
+	return fmt.Sprintf("%s:%d:%d", at.File, at.Line, at.Column)
+}
+
 // written is the document's shape.
 type written struct {
 	Workflow string          `json:"workflow"`
