@@ -238,12 +238,20 @@ func (k *disk) scanAll(prefix, first string, yield func(key string, value []byte
 // Apply makes all changes or none.
 func (k *disk) Apply(changes []edge.Change) error {
 	var grows, wrote int64
+	records := false
 	for i := range changes {
 		size := int64(len(changes[i].Key) + len(changes[i].Value))
 		wrote += size
 		if changes[i].Value != nil {
 			grows += size
+			records = records || isRecord(changes[i].Key)
 		}
+		if was := k.peek(changes[i].Key); was != nil {
+			grows -= int64(len(changes[i].Key) + len(was))
+		}
+	}
+	if !records { // the journal's headroom is for them
+		grows -= headroom
 	}
 	err, done := k.change(grows, wrote)
 	if !done {
@@ -257,6 +265,16 @@ func (k *disk) Apply(changes []edge.Change) error {
 		k.applied(changes, was)
 	}
 	return err
+}
+
+// headroom is what a device's journal keeps for changes that add no record, as edge/disk
+// does, which keeps two of its segments.
+const headroom = 256 << 10
+
+// isRecord tells records, which a full disk refuses, from what an agent keeps of itself and
+// from the audit.
+func isRecord(key string) bool {
+	return len(key) > 5 && strings.HasPrefix(key, "out/") && key[4] != '0'+byte(protocol.LaneAudit)
 }
 
 func (k *disk) set(c edge.Change) (was []byte) {
