@@ -46,8 +46,8 @@ func (w *work) passes(data protocol.Raw) (bool, error) {
 	return ok || err != nil, err
 }
 
-// judge holds the next step of a run against its condition, and fills its configuration. It returns the result of a
-// step that is not to be asked, nil for one that is.
+// judge holds the next step of a run against its condition, and fills its configuration. It
+// returns the result of a step that is not to be asked, nil for one that is.
 func (a *Agent) judge(w *work, r *run) *protocol.Result {
 	c := w.conditions.steps[r.Next+1]
 	if c == nil {

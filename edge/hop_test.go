@@ -173,6 +173,43 @@ func TestHop(t *testing.T) {
 	}
 }
 
+// A step that another agent runs has its configuration filled there, from the event and the
+// results that come with it; where that cannot be, the run hears why.
+func TestHopFills(t *testing.T) {
+	m := newMesh(t, 2, protocol.PickRendezvous, 1)
+	member := m.all[1]
+	d := member.hub.desired(2)
+	d.Hosts = []protocol.Host{{Workflow: "w", Type: protocol.Action, Step: protocol.Step{
+		Name: "do", Release: member.hub.release["work"].Digest, Timeout: 10_000,
+		Config: protocol.MustMarshal(map[string]any{"n": nil}), Template: filledBy(),
+	}}}
+	member.hub.deploy(d)
+	var told []string
+	member.plugins.answers["w/do"] = func(c edge.Call) wasmhost.Answer {
+		told = append(told, string(c.Request.Config))
+		return wasmhost.Answer{}
+	}
+	events := []any{map[string]int{"value": 4}, map[string]int{"other": 4}}
+	m.all[0].plugins.answers["w/when"] = func(edge.Call) (a wasmhost.Answer) {
+		for _, e := range events {
+			a.Events = append(a.Events, protocol.MustMarshal(e))
+		}
+		events = nil
+		return a
+	}
+	m.pass(time.Minute)
+	hub := m.all[0].hub
+	want := string(protocol.MustMarshal(map[string]int{"n": 4}))
+	if got := hub.said(); got != "do ok, do error, say ok., say ok." || len(told) != 1 || told[0] != want {
+		t.Fatalf("results %q, the plugin was told %x", got, told)
+	}
+	for _, res := range hub.results {
+		if res.Error != nil && res.Error.Text != `step "do": with.n: ${{ event.value }}: no field "value"` {
+			t.Errorf("result %+v", res.Error)
+		}
+	}
+}
+
 // An agent may be a member of its own workflow's place.
 func TestHopToItself(t *testing.T) {
 	m := newMesh(t, 1, protocol.PickRendezvous, 0)

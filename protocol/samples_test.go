@@ -82,7 +82,12 @@ func sampleElsewhere() Desired {
 	}}
 	d.Assignments[0].Limit = &RunLimit{Runs: 10, PerMS: 60_000, Burst: 20, Over: OverQueue}
 	d.Assignments[0].Once = &Once{Fields: []string{"sensor", "at.rack"}, WithinMS: 300_000}
-	d.Hosts = []Host{{Workflow: "other", Type: Output, Step: sampleStep("tell"), Once: &Once{WithinMS: 60_000}}}
+	filled := sampleStep("tell")
+	filled.Template = MustMarshal(map[int]any{1: []any{map[int]any{
+		1: []string{"above"}, 2: map[int]any{1: []any{map[int]any{1: 2, 3: "event"}}, 2: "${{ event }}"},
+	}}})
+	filled.Schema = MustMarshal(map[int]any{2: 64, 13: []string{"above"}})
+	d.Hosts = []Host{{Workflow: "other", Type: Output, Step: filled, Once: &Once{WithinMS: 60_000}}}
 	return d
 }
 

@@ -263,7 +263,8 @@ func split(text string) (out []part, err error) {
 func partOf(text string, from, to int, expr bool) part {
 	before := text[:from]
 	line := strings.Count(before, "\n") + 1
-	return part{text[from:to], expr, line, utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]) + 1}
+	column := utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]) + 1
+	return part{text[from:to], expr, line, column}
 }
 
 // endOf returns where an expression ends: at the first "}}" that is neither within quotes nor
@@ -273,12 +274,11 @@ func endOf(text string) int {
 	depth := 0
 	for i := 0; i < len(text); i++ {
 		switch b := text[i]; {
+		case quote != 0 && b == '\\':
+			i++
+		case quote != 0 && b == quote:
+			quote = 0
 		case quote != 0:
-			if b == '\\' {
-				i++
-			} else if b == quote {
-				quote = 0
-			}
 		case b == '\'' || b == '"':
 			quote = b
 		case b == '{':

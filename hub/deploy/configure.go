@@ -239,17 +239,17 @@ func (d *Deployment) runs(i int, s *workflow.Step, a *Agent) bool {
 	}
 }
 
-// checkSecrets refuses the handle of a secret that the plugin has no wish to use, and one that
-// the workflow does not allow it to. What the hub's own list allows besides is not known here.
+// checkSecrets refuses the handle of a secret where the plugin has no wish to use any.
 func checkSecrets(w *workflow.Workflow, s *workflow.Step, r *Release) error {
 	wishes, err := r.Manifest.Wishes()
 	if err != nil {
 		return w.Errorf(s.Path+".plugin", "%v", err)
 	}
+	wants := slices.ContainsFunc(wishes, func(g protocol.Grant) bool { return g.Capability == protocol.CapSecret })
 	for i := range s.Templates {
 		t := &s.Templates[i]
 		for k := range t.Secrets {
-			if !slices.ContainsFunc(wishes, func(g protocol.Grant) bool { return g.Capability == protocol.CapSecret }) {
+			if !wants {
 				return w.ErrorAt(t, &t.Secrets[k], fmt.Sprintf("secret %q: plugin %s does not ask for %s",
 					t.Secrets[k].Name, &r.Manifest, protocol.CapSecret))
 			}
