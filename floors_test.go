@@ -362,7 +362,7 @@ var floors = []floor{
 		"internal/bench",
 		[]string{
 			"internal/bench/station",
-			"protocol", "firmware-targets", "wasmhost", "wasmhost/meter",
+			"protocol", "protocol/delta", "firmware-targets", "wasmhost", "wasmhost/meter",
 			"edge", "edge/mqtt", "edge/disk", "edge/sysinfo",
 			"hub", "hub/api", "broker", "hub/build", "hub/deploy", "hub/fleet", "hub/registry",
 			"hub/source", "hub/store", "hub/workflow", "sim", "sim/swarm",

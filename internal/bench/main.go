@@ -46,6 +46,7 @@ func rows() []row {
 		{"N4", agentMemory},
 		{"N5", binarySize},
 		{"N6", meteredCall},
+		{"N7", differenceBytes},
 		{"N8", hubMemory},
 		{"N9", hubCPU},
 		{"N11", rollout},
