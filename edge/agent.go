@@ -24,6 +24,9 @@ type Deps struct {
 	Vault Vault
 	// Site takes what plugins publish on local topics beyond this device. Nil: nobody does.
 	Site Site
+	// Traffic counts the bytes on the line to the hub since the process began, both ways. Nil:
+	// the agent counts its messages.
+	Traffic func() uint64
 	// Wall tells what the wall clock shows at the time of an input. Nil: that time itself.
 	// A simulation has no monotonic clock in its times: it hands in steady ones, by which
 	// the agent waits, and lets the wall clock over them jump.
@@ -41,6 +44,7 @@ type Agent struct {
 	plugins Plugins
 	random  io.Reader
 	machine func() // Deps.Measure
+	traffic func() uint64
 	wall    func(time.Time) time.Time
 	log     *slog.Logger
 
@@ -70,6 +74,7 @@ type Agent struct {
 	unsealed *protocol.Hint // of the revision that was refused for its seal
 	fetch    *fetch
 	shelf    *shelved // nil: nothing was brought by hand
+	budget   budget
 
 	draining bool // nothing new begins
 
@@ -112,6 +117,7 @@ func New(c Config, d Deps) (*Agent, error) {
 	a := &Agent{
 		cfg: c, link: d.Link, store: d.Store, plugins: d.Plugins, random: d.Random, machine: d.Measure,
 		wall: d.Wall, log: d.Log, calls: map[CallID]*call{}, vault: d.Vault, site: d.Site,
+		traffic: d.Traffic,
 	}
 	a.clock.floor = c.Build
 	a.guests = map[string]*guest{}
@@ -130,6 +136,7 @@ func (a *Agent) Handle(now time.Time, m protocol.Message) {
 		a.keepHint(m)
 		return
 	}
+	a.carry(&m)
 	a.take(m)
 	a.after(m.Done)
 	a.settle()
@@ -261,7 +268,11 @@ func (a *Agent) Next() time.Time {
 // taken the last one's changes.
 func (a *Agent) begin(now time.Time) bool {
 	a.now = now
-	return !a.pen.stuck
+	if a.pen.stuck {
+		return false
+	}
+	a.countData()
+	return true
 }
 
 // take looks at a message's topic and gives it to the one who waits for it.
@@ -403,6 +414,7 @@ func (a *Agent) send(kind protocol.Kind, payload []byte) bool {
 		a.log.Debug("not sent", slog.String("kind", string(kind)), slog.String("error", err.Error()))
 		return false
 	}
+	a.carry(&m)
 	return true
 }
 

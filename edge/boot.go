@@ -28,6 +28,7 @@ func (a *Agent) Boot(now time.Time) error {
 	a.readSecrets()
 	a.readGenerations()
 	a.readKey(keyReplays, &a.replays)
+	a.readBudget()
 	if a.held != nil {
 		a.assign(a.held)
 	}

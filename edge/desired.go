@@ -315,6 +315,7 @@ func (a *Agent) swap(c *candidate) {
 	if r := a.report.refused; r != nil && r.Revision <= gen.desired.Revision {
 		a.report.refused = nil
 	}
+	a.nextBudget() // by its settings
 	a.log.Info("revision taken", slog.Uint64("revision", gen.desired.Revision),
 		slog.String("digest", gen.digest.Short()), slog.Int("assignments", len(gen.desired.Assignments)))
 	a.assign(gen)

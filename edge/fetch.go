@@ -101,6 +101,12 @@ func (a *Agent) sayFetch() {
 		wanted = protocol.Bitmap{}.Set(req.First)
 		req.Count, req.Skip, req.Bases = 1, 0, f.patch.bases
 	}
+	if f.of.chunks != nil && !a.allows(bulkShare, uint64(req.Count)*protocol.ChunkSize) {
+		if f.asked.Count() == 0 {
+			f.wait(a.nextDay())
+		}
+		return
+	}
 	if !a.send(protocol.UpFetch, protocol.MustMarshal(req)) {
 		f.wait(a.now.Add(a.cfg.PauseMin))
 		return

@@ -207,6 +207,10 @@ func (a *Agent) sayRecords() {
 		if !l.waiting || a.now.Before(l.at) {
 			continue
 		}
+		if !a.allowsLane(of) {
+			l.at = a.nextDay()
+			continue
+		}
 		payload, last, err := a.batch(of)
 		if err != nil {
 			a.log.Error("lane not read", slog.String("lane", of.String()), slog.String("error", err.Error()))

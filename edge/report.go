@@ -100,6 +100,7 @@ func (a *Agent) reported() protocol.Reported {
 		Epoch: a.cfg.Epoch, Boot: a.boot, Sequence: a.report.sequence, Time: a.stamp(), Device: a.cfg.Device,
 		Assignments: a.statuses(), Refused: a.report.refused,
 		Pending: a.out.pending(), Dropped: a.out.dropped(), Secrets: a.secrets.digest,
+		Data: a.dataUse(),
 	}
 	if a.held != nil {
 		r.Revision, r.Digest = a.held.desired.Revision, a.held.digest
@@ -179,6 +180,7 @@ type Status struct {
 	Pending     uint64                      `json:"pending"` // records that wait for the hub
 	Dropped     uint64                      `json:"dropped"` // records let go, ever
 	DiskRefuses bool                        `json:"disk_refuses"`
+	Data        *protocol.DataUse           `json:"data,omitempty"`
 }
 
 // Status returns the agent's state as of the last input.
@@ -187,6 +189,6 @@ func (a *Agent) Status() Status {
 	return Status{
 		Address: a.cfg.Address, Device: a.cfg.Device, Boot: a.boot, Online: a.up, LastContact: a.contact,
 		Floor: a.clock.floor, Revision: r.Revision, Digest: r.Digest, Assignments: r.Assignments,
-		Refused: r.Refused, Pending: r.Pending, Dropped: r.Dropped, DiskRefuses: a.pen.stuck,
+		Refused: r.Refused, Pending: r.Pending, Dropped: r.Dropped, DiskRefuses: a.pen.stuck, Data: r.Data,
 	}
 }

@@ -26,6 +26,7 @@ var start = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 // world is one agent with a hub and plugins that do as a script says, on a time of
 // its own. Everything is a queue that the test empties.
 type world struct {
+	desire  func(*protocol.Desired) // what is added to desired documents
 	t       testing.TB
 	now     time.Time
 	cfg     edge.Config

@@ -119,6 +119,8 @@ func (s *server) routes() http.Handler {
 	handle("POST", api.PathTokens, s.newToken)
 	handle("POST", api.PathRecording, s.orderRecording)
 	handle("GET", api.PathRecording, s.showRecording)
+	handle("GET", api.PathBudgets, s.listBudgets)
+	handle("POST", api.PathBudgets, s.setBudget)
 	handle("GET", api.PathSecrets, s.listSecrets)
 	handle("POST", api.PathSecrets, s.setSecret)
 	handle("DELETE", api.PathSecret, s.removeSecret)

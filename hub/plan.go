@@ -126,9 +126,17 @@ func (h *Hub) plan(tx *store.Tx, now time.Time, agents []fleet.Agent, name proto
 	for i := range agents {
 		known[agents[i].Address] = &agents[i]
 	}
+	budgets, err := Budgets(tx)
+	if err != nil {
+		return nil, err
+	}
+	plans := planned(agents)
+	for i := range plans {
+		plans[i].DataBytesPerDay = budgetOf(budgets, &agents[i])
+	}
 	var out []api.AgentChange
 	contents := deploy.Plan(deploy.Input{
-		Deployments: deployments, Agents: planned(agents), Approve: h.cfg.Approve,
+		Deployments: deployments, Agents: plans, Approve: h.cfg.Approve,
 		Revoked: revoked,
 	})
 	for i := range contents {

@@ -32,6 +32,9 @@ type ReleaseRef struct {
 type Settings struct {
 	HeartbeatSeconds uint32 `cbor:"1,keyasint,omitempty" json:"heartbeat_seconds"`
 	MetricsSeconds   uint32 `cbor:"2,keyasint,omitempty" json:"metrics_seconds"`
+	// DataBytesPerDay bounds the bytes on the line to the hub, both ways; 0: none. What
+	// controls the agent goes all the same.
+	DataBytesPerDay uint64 `cbor:"3,keyasint,omitempty" json:"data_bytes_per_day,omitempty"`
 }
 
 // Assignment is the part of one workflow that one agent does. Its digest (of its

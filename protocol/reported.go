@@ -27,6 +27,15 @@ type Reported struct {
 	Dropped uint64 `cbor:"11,keyasint,omitempty" json:"dropped"`
 	// Secrets names the sealed set of secrets held, zero for none.
 	Secrets Digest `cbor:"12,keyasint,omitzero" json:"secrets,omitzero"`
+	// Data is how much of the day's data budget is used; nil without one.
+	Data *DataUse `cbor:"13,keyasint,omitempty" json:"data,omitempty"`
+}
+
+// DataUse is an agent's account of the bytes on its line.
+type DataUse struct {
+	Bytes   uint64 `cbor:"1,keyasint" json:"bytes"` // both ways, since the day began
+	Limit   uint64 `cbor:"2,keyasint" json:"limit"` // a day
+	Waiting bool   `cbor:"3,keyasint,omitempty" json:"waiting,omitempty"`
 }
 
 // Refusal is a revision not taken.

@@ -69,7 +69,7 @@ func sampleDesired() Desired {
 			Outputs: []Step{output},
 			CatchUp: CatchUpLatest, If: MustMarshal(map[int]any{1: []any{map[int]any{1: 1, 5: true}}, 2: "true"}),
 		}},
-		Settings: Settings{HeartbeatSeconds: 60, MetricsSeconds: 300},
+		Settings: Settings{HeartbeatSeconds: 60, MetricsSeconds: 300, DataBytesPerDay: 5 << 20},
 	}
 }
 
@@ -134,6 +134,7 @@ func samples() []sample {
 			}},
 			Refused: &Refusal{Revision: 42, Error: *failed}, Pending: 5, Dropped: 1,
 			Secrets: DigestOf([]byte("sealed")),
+			Data:    &DataUse{Bytes: 4 << 20, Limit: 5 << 20, Waiting: true},
 		}},
 		{"hop-offer", "a step is offered to another agent", Hop{
 			To: Address{Site: "oslo", Agent: "gw-1"}, From: berlin, Word: HopOffer, Run: run, Workflow: "guard", Step: "act",

@@ -23,6 +23,11 @@ const defaultPort = "8883"
 // trust the hub's CA and not a place in the network. A bad hub is the error of the
 // first call.
 func DialTLS(hub string, config *tls.Config) func(ctx context.Context) (net.Conn, error) {
+	return new(Traffic).DialTLS(hub, config)
+}
+
+// DialTLS is DialTLS that counts the bytes of all connections.
+func (t *Traffic) DialTLS(hub string, config *tls.Config) func(ctx context.Context) (net.Conn, error) {
 	config = config.Clone()
 	if config == nil {
 		config = &tls.Config{}
@@ -37,7 +42,7 @@ func DialTLS(hub string, config *tls.Config) func(ctx context.Context) (net.Conn
 	if config.ClientSessionCache == nil {
 		config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 	}
-	d := &dialer{config: config}
+	d := &dialer{config: config, traffic: t}
 	d.addresses, d.bad = addresses(hub)
 	return d.dial
 }
@@ -58,6 +63,7 @@ type dialer struct {
 	addresses []string
 	bad       error
 	config    *tls.Config // nil: no TLS
+	traffic   *Traffic    // counts, with TLS
 	next      int         // where to begin, while at is not long ago
 	at        time.Time   // of the last success
 }
@@ -100,7 +106,7 @@ func (d *dialer) one(ctx context.Context, address string, share int) (net.Conn, 
 	if err != nil || d.config == nil {
 		return raw, err
 	}
-	conn := tls.Client(raw, d.config)
+	conn := tls.Client(&counted{raw, d.traffic}, d.config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, fmt.Errorf("handshake with %s: %w", address, err)

@@ -194,6 +194,7 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 		Answered: h.inbox.Answered, Audit: h.inbox.Audit, Publish: h.inbox.Publish, Recorded: h.inbox.Recorded,
 		KV: func(i edge.Instance) wasmhost.KV { return h.store.KV(i) },
 	})
+	traffic := new(mqtt.Traffic)
 	online, trusted := h.inbox.Online, c.trust(protocol.ALPNLink)
 	if h.gatewayAt != "" { // its own link goes to the hub alone: a gateway carries for no gateway
 		if h.carrier, err = openGateway(h, c, h.gatewayAt); err != nil {
@@ -204,7 +205,8 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 		trusted.site = h.enrolment.Address.Site
 	}
 	h.link, err = mqtt.New(mqtt.Config{
-		Address: h.enrolment.Address, Log: h.log, Dial: mqtt.DialTLS(h.enrolment.Hub, trusted.config()), Will: h.will,
+		Address: h.enrolment.Address, Log: h.log, Will: h.will,
+		Dial:    traffic.DialTLS(h.enrolment.Hub, trusted.config()),
 		OnState: func(up bool) { online(up, h.link.Session()<<sessionBits) },
 	})
 	if err != nil {
@@ -220,6 +222,7 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 	}
 	h.agent, err = edge.New(config, edge.Deps{
 		Link: link, Store: h.store, Plugins: h.plugins, Random: rand.Reader, Log: h.log, Vault: h.vault,
+		Traffic: traffic.Bytes,
 		Measure: func() {
 			select {
 			case h.measure <- struct{}{}:

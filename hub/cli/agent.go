@@ -19,7 +19,7 @@ import (
 func agentCommand(c *connection) *cobra.Command {
 	cmd := &cobra.Command{Use: "agent", Short: "List, show, label and remove agents, and let new ones join"}
 	cmd.AddCommand(agentList(c), agentShow(c), agentLabel(c), agentAdopt(c), agentRemove(c), agentToken(c),
-		agentRecord(c), agentGateway(c))
+		agentRecord(c), agentGateway(c), agentBudget(c))
 	return cmd
 }
 
@@ -118,6 +118,7 @@ func showAgent(w io.Writer, shown api.AgentShown) {
 			r.Refused.Error.Text)
 	}
 	row(w, "outbox", fmt.Sprintf("%d pending, %d dropped", r.Pending, r.Dropped))
+	row(w, "data", dataText(r.Data))
 	for _, s := range r.Assignments {
 		text := ""
 		if s.Error != nil {

@@ -70,6 +70,8 @@ type Agent struct {
 	Kernel   string
 	MemoryMB uint32           // 0: not known
 	Native   *protocol.Native // nil: it runs no native artifacts
+	// DataBytesPerDay bounds what goes over its line; 0: none.
+	DataBytesPerDay uint64
 }
 
 // Input is all that a plan follows from.
@@ -147,6 +149,7 @@ func (c *Content) Desired(epoch, revision uint64, issued int64) protocol.Desired
 
 func contentFor(a *Agent, deployments []Deployment, in *Input) Content {
 	c := Content{Address: a.Address, Settings: in.Settings, Revoked: in.Revoked}
+	c.Settings.DataBytesPerDay = a.DataBytesPerDay
 	for i := range deployments {
 		d := deployments[i].For(a.Address.Agent)
 		if d == nil {

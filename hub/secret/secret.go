@@ -96,7 +96,7 @@ func (s *Safe) Set(tx *store.Tx, one protocol.Secret, to Target, now time.Time) 
 	if err := one.Check(); err != nil {
 		return Info{}, err
 	}
-	if err := to.check(); err != nil {
+	if err := to.Check(); err != nil {
 		return Info{}, err
 	}
 	all, err := tx.Entries(book)
@@ -187,8 +187,6 @@ func entries(tx *store.Tx) ([]entry, error) {
 	return all, err
 }
 
-func (e *entry) target() Target { return Target{Agent: e.Agent, Site: e.Site, Label: e.Label} }
-
 // key is where the entry stands, and what its box is bound to.
 func (e *entry) key() string { return string(e.Name) + " " + e.target().String() }
 
@@ -198,27 +196,43 @@ func (e *entry) info() Info {
 	}
 }
 
+func (e *entry) target() Target { return Target{Agent: e.Agent, Site: e.Site, Label: e.Label} }
+
 // fits reports whether the entry is for an agent.
-func (e *entry) fits(a *fleet.Agent) bool {
+func (e *entry) fits(a *fleet.Agent) bool { return e.target().fits(a) }
+
+func (t Target) fits(a *fleet.Agent) bool {
 	switch {
-	case e.Agent != "":
-		return e.Agent == a.Address.Agent
-	case e.Label != "":
-		key, value, _ := strings.Cut(e.Label, "=")
+	case t.Agent != "":
+		return t.Agent == a.Address.Agent
+	case t.Label != "":
+		key, value, _ := strings.Cut(t.Label, "=")
 		got, has := a.Label(key)
 		return has && got == value
-	case e.Site != "":
-		return e.Site == a.Address.Site
+	case t.Site != "":
+		return t.Site == a.Address.Site
 	}
 	return true
 }
 
-// rank says how closely the entry is aimed.
-func (e *entry) rank() int {
-	return slices.Index([]bool{e.Site != "", e.Label != "", e.Agent != ""}, true) + 1
+// Rank says how closely the target is aimed at an agent: everybody 0, its site 1, a label of
+// it 2, itself 3; -1 when it is not meant.
+func (t Target) Rank(a *fleet.Agent) int {
+	if !t.fits(a) {
+		return -1
+	}
+	return t.closeness()
 }
 
-func (t Target) check() error {
+func (t Target) closeness() int {
+	return slices.Index([]bool{t.Site != "", t.Label != "", t.Agent != ""}, true) + 1
+}
+
+// rank says how closely the entry is aimed.
+func (e *entry) rank() int { return e.target().closeness() }
+
+// Check returns an error with CodeBadInput for a target that says two things, or a bad one.
+func (t Target) Check() error {
 	said := 0
 	for _, part := range []string{string(t.Agent), string(t.Site), t.Label} {
 		if part != "" {
