@@ -108,16 +108,7 @@ hostile: ## build the corpus of hostile modules from its text (needs wabt)
 
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME; that time may end amid an input, which is no finding
-	@grep -rl --include='*_test.go' --exclude-dir=plugins '^func Fuzz' . | xargs -n 1 dirname | sort -u \
-	| xargs go test -list '^Fuzz' \
-	| awk '/^Fuzz/ {name[++n] = $$1} /^ok/ {for (i = 1; i <= n; i++) print $$2, name[i]; n = 0}' \
-	| while read -r package name; do \
-		said="$$(go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$package" </dev/null 2>&1)" \
-		&& verdict=ok || verdict=failed; \
-		if [ $$verdict = failed ] && { [[ "$$said" == *"Failing input written"* ]] \
-			|| [[ "$$said" != *"context deadline exceeded"* ]]; }; then printf '%s\n' "$$said"; exit 1; fi; \
-		echo "fuzz $$package $$name: ok"; \
-	done
+	@FUZZTIME=$(FUZZTIME) go run ./internal/housekeeping fuzz
 
 .PHONY: bench
 bench: ## measure the numbers to hold; ROWS=N4,N6 only those

@@ -1,8 +1,9 @@
 // Housekeeping holds the tree to the numbers that the project sets itself: the size
-// of the agent on every platform, and the length of files, functions and lines. The
-// Makefile calls it from the module's root.
+// of the agent on every platform, and the length of files, functions and lines, and it runs
+// the fuzz targets. The Makefile calls it from the module's root.
 //
 //	go run ./internal/housekeeping edges
+//	FUZZTIME=1s go run ./internal/housekeeping fuzz
 //	go run ./internal/housekeeping sizes
 package main
 
@@ -21,10 +22,11 @@ func main() {
 func run(args []string, out, errs io.Writer) int {
 	checks := map[string]func(out io.Writer, root string) error{
 		"edges": edges,
+		"fuzz":  fuzz,
 		"sizes": func(out io.Writer, root string) error { return sizes(out, os.DirFS(root)) },
 	}
 	if len(args) != 1 || checks[args[0]] == nil {
-		fmt.Fprintf(errs, "housekeeping: want edges or sizes, got %q\n", args)
+		fmt.Fprintf(errs, "housekeeping: want edges, fuzz or sizes, got %q\n", args)
 		return 2
 	}
 	root, err := os.Getwd()

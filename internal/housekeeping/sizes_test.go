@@ -63,7 +63,7 @@ func TestRunKnowsItsChecks(t *testing.T) {
 	if code := run([]string{"tidy"}, &out, &errs); code != 2 {
 		t.Errorf("want exit code 2, got %d", code)
 	}
-	const want = "housekeeping: want edges or sizes, got [\"tidy\"]\n"
+	const want = "housekeeping: want edges, fuzz or sizes, got [\"tidy\"]\n"
 	if errs.String() != want {
 		t.Errorf("want %q, got %q", want, &errs)
 	}
