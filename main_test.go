@@ -218,7 +218,7 @@ func (w *world) until(what string, done func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			w.t.Fatalf("waited %v for %s\n%s", patience, what, w.must("agent", "list"))
+			w.t.Fatalf("waited %v for %s", patience, what)
 		}
 	}
 }

@@ -39,6 +39,7 @@ func commands() []command {
 		{"join", "join a hub and stop", runJoin},
 		{"import", "take what was carried here by hand: import FILE", runImport},
 		{"export", "write what the hub has not acknowledged, to be carried there: export FILE", runExport},
+		{"doctor", "say what is wrong with this box, and what to do", runDoctor},
 		{"status", "say what the agent on this device knows of itself", runStatus},
 		{"version", "print the version", func(_ context.Context, _ *options, out, _ io.Writer) error {
 			_, err := fmt.Fprintln(out, versionLine())

@@ -73,7 +73,7 @@ func (o *options) flags(name string) *flag.FlagSet {
 	f.BoolVar(&o.again, "again", false, "join although this device has joined before")
 	f.StringVar(&o.logFormat, "log-format", "text", "`format` of the log, text or json")
 	f.BoolVar(&o.verbose, "verbose", false, "log more")
-	f.StringVar(&o.output, "output", "text", "`format` of status, text or json")
+	f.StringVar(&o.output, "output", "text", "`format` of status and doctor, text or json")
 	return f
 }
 
