@@ -11,6 +11,10 @@ func samples() map[string][]byte {
 	return map[string][]byte{
 		"spin": spin(), "recurse": recurse(), "mutual": mutual(), "count": count(), "fib": fib(),
 		"fill": fill(1), "tails": tails(2), "wide tails": tails(9),
+		"calls wide tails": asm{fns: []fn{
+			{export: "run", results: bytes.Repeat(op(i32), 7), code: op(opCall, 1)},
+			{results: bytes.Repeat(op(i32), 7), code: op(opTailCall, 1)},
+		}}.build(),
 		"landing": landing(), "landings": landings(),
 		"results": asm{fns: []fn{
 			{export: "run", results: op(i32, i64), code: op(opCall, 1)},

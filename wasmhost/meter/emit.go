@@ -4,6 +4,8 @@ package meter
 // branch. Beyond the registers wazero makes a plain call of it anyway, one that grows the stack uncounted.
 const wideTail = 6
 
+func (t *funcType) wide() bool { return len(t.params) > wideTail || len(t.results) > wideTail }
+
 // function writes the metered form of the scanned body i into w.body.
 func (w *writer) function(i int) {
 	s := &w.s
@@ -222,7 +224,7 @@ func (e *emitter) tail() {
 		typ = m.funcs[in.x]
 	}
 	t := m.types[typ]
-	wide := len(t.params) > wideTail || len(t.results) > wideTail
+	wide := t.wide()
 	op := byte(in.op)
 	if wide {
 		op -= opTailCall - opCall

@@ -57,13 +57,14 @@ func (m *Module) priceOf(s *scan, all []facts, i int) error {
 	freed := false
 	for _, c := range f.callees {
 		under = max(under, m.prices[c].under)
+		if all[c].tails {
+			under = frameLeaf // what comes in its place may count nothing
+		}
 		freed = freed || m.prices[c].free > 0
 	}
 	p.frame = f.frame + under
 	if !f.round && !f.indirect && p.frame <= frameLeaf {
 		p.frame, p.under = 0, p.frame
-	} else if f.tails {
-		p.under = frameLeaf // what comes in its place may count nothing
 	}
 	if f.round || f.indirect || f.pays || f.cost > costLeaf {
 		return nil

@@ -30,6 +30,7 @@ func TestWhoPays(t *testing.T) {
 		{"calls a leaf that stands behind it", op(opCall, 2), 1 + costCall + 4 + 1, 0, 10, 0},
 		{"calls itself", op(opCall, 1), 1 + costCall + 1, 0, 0, frameBase},
 		{"calls one that calls it", op(opCall, 3), 1 + costCall + 6 + 1, 0, 0, frameBase + frameBase},
+		{"calls one that ends in a tail call", op(opCall, 4), 16, 0, 16, frameBase + frameLeaf},
 		{"calls through a table", op(opI32Const, 0, opCallIndirect, 0, 0), 2 + costCall + costLeaf + 1, 0, 0, frameBase + 1 + frameLeaf},
 		{"the dearer of two ways", cat(op(opI32Const, 0, opIf, blockEmpty), drop, op(opElse), drop, drop, op(opEnd)), 9, 0, 9, 0},
 		{"a way that may be left out", cat(op(opI32Const, 0, opIf, blockEmpty), drop, op(opEnd)), 7, 0, 7, 0},
@@ -43,7 +44,7 @@ func TestWhoPays(t *testing.T) {
 		{"grows its memory", op(opI32Const, 0, 0x40, 0, 0x1a), 4 + costGrow, 0, 0, 0},
 	} {
 		m, err := parseSections(asm{pages: 1, tableMax: 9, fns: []fn{
-			{}, {export: "run", code: c.code}, {code: drop}, {code: op(opCall, 1)},
+			{}, {export: "run", code: c.code}, {code: drop}, {code: op(opCall, 1)}, {code: op(opTailCall, 2)},
 		}}.build())
 		if err != nil {
 			t.Fatal(err)

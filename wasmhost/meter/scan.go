@@ -30,7 +30,7 @@ type scan struct {
 	code           int      // where the instructions begin
 	callees        []uint32 // the module's own functions that are called by name, one as often as it is
 	indirect       bool     // calls through a table
-	tails          bool     // has tail calls
+	tails          bool     // has tail calls that are written as such
 	dynamic        bool     // has instructions that pay by operand
 	vector         bool
 	nesting        int
@@ -346,7 +346,6 @@ func (s *scan) jump() {
 	if s.in.op == opCall || s.in.op == opCallIndirect {
 		return
 	}
-	s.tails = s.tails || s.in.op == opTailCall || s.in.op == opTailIndirect
 	t := s.top()
 	t.dead, s.height, s.now = true, t.base, -1
 }
@@ -408,6 +407,8 @@ func (s *scan) labels() []uint32 {
 }
 
 func (s *scan) call(t funcType) {
+	tail := s.in.op == opTailCall || s.in.op == opTailIndirect
+	s.tails = s.tails || tail && !t.wide()
 	s.pop(len(t.params))
 	s.push(len(t.results))
 }
