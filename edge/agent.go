@@ -78,8 +78,9 @@ type Agent struct {
 
 	draining bool // nothing new begins
 
-	works    []*work // by workflow name, ascending
-	aways    []*away // steps of runs that are at other agents, in the order in which they went
+	works    []*work   // by workflow name, ascending
+	endings  []*ending // old works whose runs have not ended, the oldest of a workflow first
+	aways    []*away   // steps of runs that are at other agents, in the order in which they went
 	hosts    []*hosting
 	guests   map[string]*guest
 	guestsAt time.Time      // when results for others are told again; zero: there are none
@@ -234,6 +235,7 @@ func (a *Agent) Next() time.Time {
 	for _, w := range a.works {
 		t = sooner(t, w.due(a.cfg.RunsMax))
 	}
+	t = sooner(t, a.endingsDue())
 	for _, h := range a.aways {
 		t = sooner(t, h.due())
 	}

@@ -29,6 +29,9 @@ func (a *Agent) Boot(now time.Time) error {
 	a.readGenerations()
 	a.readKey(keyReplays, &a.replays)
 	a.readBudget()
+	if err := a.readEndings(); err != nil {
+		return err
+	}
 	if a.held != nil {
 		a.assign(a.held)
 	}
@@ -156,7 +159,7 @@ func (a *Agent) readRuns() error {
 			a.remove(key)
 			return true
 		}
-		w := a.work(r.Event.Workflow)
+		w := a.workFor(&r.savedRun)
 		if w == nil || w.shape != r.Shape || int(r.Next)+1 >= len(w.steps) {
 			lost[r.Event.Workflow]++
 			a.dropRun(r)
@@ -166,17 +169,25 @@ func (a *Agent) readRuns() error {
 		return true
 	})
 	for _, w := range a.works {
-		slices.SortFunc(w.runs, func(q, r *run) int {
-			if r.Mark.After(q.Mark) {
-				return -1
-			}
-			return 1
-		})
+		w.sortRuns()
+	}
+	for _, e := range a.endings {
+		e.work.sortRuns()
 	}
 	if len(lost) > 0 {
 		a.log.Warn("runs of workflows that are not here were dropped", slog.Int("workflows", len(lost)))
 	}
 	return err
+}
+
+// sortRuns puts the runs in the order in which they fired.
+func (w *work) sortRuns() {
+	slices.SortFunc(w.runs, func(q, r *run) int {
+		if r.Mark.After(q.Mark) {
+			return -1
+		}
+		return 1
+	})
 }
 
 // dropRun ends a run whose workflow is not on this disk any more.

@@ -338,5 +338,8 @@ func (a *Agent) wanted() []protocol.Digest {
 			keep = append(keep, gen.files()...)
 		}
 	}
+	for _, e := range a.endings {
+		keep = append(keep, e.gen.files()...)
+	}
 	return keep
 }

@@ -130,7 +130,7 @@ func (a *Agent) leave(h *hosting) {
 	h.waiting = 0
 }
 
-func (h *hosting) instance() Instance { return Instance{h.of.Workflow, h.of.Step.Name} }
+func (h *hosting) instance() Instance { return Instance{Workflow: h.of.Workflow, Step: h.of.Step.Name} }
 
 func (a *Agent) loadHost(h *hosting) {
 	h.phase, h.loadAt, h.err = protocol.PhaseLoading, time.Time{}, h.barred
@@ -388,7 +388,7 @@ func checkHosts(d *protocol.Desired, listed map[protocol.Digest]bool) error {
 	seen := map[Instance]bool{}
 	for i := range d.Assignments {
 		for _, s := range stepsOf(&d.Assignments[i]) {
-			seen[Instance{d.Assignments[i].Workflow, s.Name}] = s.Place == nil
+			seen[Instance{Workflow: d.Assignments[i].Workflow, Step: s.Name}] = s.Place == nil
 		}
 	}
 	for i := range d.Hosts {
@@ -396,7 +396,7 @@ func checkHosts(d *protocol.Desired, listed map[protocol.Digest]bool) error {
 		if err := h.Workflow.Check(); err != nil {
 			return err
 		}
-		at := Instance{h.Workflow, h.Step.Name}
+		at := Instance{Workflow: h.Workflow, Step: h.Step.Name}
 		switch {
 		case seen[at]:
 			return protocol.Errorf(protocol.CodeBadMessage, "desired: workflow %q: step %q is here twice", h.Workflow,

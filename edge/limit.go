@@ -263,7 +263,7 @@ func (a *Agent) readSighting(key string, value []byte) bool {
 	if err != nil || copy(v.key[:], name) != len(v.key) || protocol.UnmarshalExact(value, &saved) != nil {
 		return false
 	}
-	of, once := a.seenBy(Instance{protocol.WorkflowName(parts[0]), protocol.StepName(parts[1])})
+	of, once := a.seenBy(Instance{Workflow: protocol.WorkflowName(parts[0]), Step: protocol.StepName(parts[1])})
 	if once == nil {
 		return false
 	}
@@ -311,7 +311,7 @@ func (a *Agent) eraseStorm(w *work) {
 }
 
 func (a *Agent) unsee(w *work) {
-	at := Instance{w.of.Workflow, w.steps[0].Name}
+	at := Instance{Workflow: w.of.Workflow, Step: w.steps[0].Name}
 	for _, v := range w.storm.seen {
 		a.remove(sightingKey(at, v.key))
 	}

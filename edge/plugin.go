@@ -23,6 +23,9 @@ type Plugins interface {
 type Instance struct {
 	Workflow protocol.WorkflowName
 	Step     protocol.StepName
+	// Turn tells two of one step apart while runs end on the release before: they share what
+	// the plugin put by. It is 0 where there is one.
+	Turn uint32
 }
 
 // CallID tells the calls of one agent apart; from 1, never used twice in a boot.

@@ -12,7 +12,7 @@ import (
 func TestPublisher(t *testing.T) {
 	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	var last Publication
-	p := newPublisher(Instance{"w", "s"}, func(p Publication) error { last = p; return nil })
+	p := newPublisher(Instance{Workflow: "w", Step: "s"}, func(p Publication) error { last = p; return nil })
 	said := 0
 	for ; p.publish(now, wasmhost.Message{Topic: "a"}) == nil && said < 1000; said++ {
 	}

@@ -67,7 +67,9 @@ func (a *Agent) recordOrder(payload []byte) error {
 	a.log.Info("recording begins", slog.String("workflow", string(in.Workflow)),
 		slog.String("step", string(in.Step)), slog.Uint64("calls", uint64(in.Calls)))
 	by, _ := a.plugins.(Recorder)
-	a.after(func() { by.Record(Instance{in.Workflow, in.Step}, in) })
+	at := a.work(in.Workflow)
+	instance := Instance{in.Workflow, in.Step, at.turn}
+	a.after(func() { by.Record(instance, in) })
 	return nil
 }
 

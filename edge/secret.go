@@ -53,7 +53,9 @@ func (a *Agent) wantSecrets() {
 	}
 	ofWork := func(w *work) bool { return slices.ContainsFunc(w.loads, may) }
 	ofHost := func(h *hosting) bool { return may(h.load) }
-	wanted := a.vault != nil && (slices.ContainsFunc(a.works, ofWork) || slices.ContainsFunc(a.hosts, ofHost))
+	ofEnding := func(e *ending) bool { return ofWork(e.work) }
+	wanted := a.vault != nil && (slices.ContainsFunc(a.works, ofWork) ||
+		slices.ContainsFunc(a.endings, ofEnding) || slices.ContainsFunc(a.hosts, ofHost))
 	if wanted != a.secrets.wanted {
 		a.secrets.wanted = wanted
 		a.secrets.ask()

@@ -33,9 +33,12 @@ type work struct {
 	phase      protocol.Phase
 	err        *protocol.Error
 	barred     *protocol.Error // why it stands still: a release of it is revoked; nil: it may run
-	loading    int             // loads not answered yet
-	tries      int             // loads of the whole assignment that went wrong in a row
-	loadAt     time.Time       // when to load again; zero: not
+	turn       uint32
+	ending     bool      // a newer one is in its place: its trigger is off
+	waits      bool      // its plugins are loaded when the memory of the one before is free
+	loading    int       // loads not answered yet
+	tries      int       // loads of the whole assignment that went wrong in a row
+	loadAt     time.Time // when to load again; zero: not
 	trigger    trigger
 	runs       []*run // some of the first are under way
 	asked      int    // how many of them
@@ -100,6 +103,7 @@ type call struct {
 // assign makes gen's assignments the ones at work: equal ones are not touched, changed
 // ones are loaded afresh, the ones that gen does not name end.
 func (a *Agent) assign(gen *generation) {
+	a.barEndings(gen)
 	var works []*work
 	for _, of := range gen.desired.Assignments {
 		old, digest := a.work(of.Workflow), protocol.DigestOf(protocol.MustMarshal(of))
@@ -110,9 +114,10 @@ func (a *Agent) assign(gen *generation) {
 		}
 		w := a.newWork(gen, of, digest)
 		if old != nil {
-			a.forget(old)
-			a.inherit(w, old)
+			a.replace(w, old, gen)
 		}
+		w.turn = a.turn(of.Workflow)
+		w.waits = w.turn > 0 && !a.fits(w)
 		works = append(works, w)
 		a.load(w)
 	}
@@ -132,9 +137,11 @@ func (a *Agent) assign(gen *generation) {
 
 // erase ends a workflow that is no longer assigned here.
 func (a *Agent) erase(w *work) {
+	w.waits = false
 	a.remove(keyTrigger + string(w.of.Workflow))
 	a.eraseStorm(w)
 	a.abandon(w, w.runs, "workflow is no longer assigned here")
+	a.dropEndings(w.of.Workflow)
 	err := a.store.Scan(KeyKV(w.of.Workflow), "", func(key string, _ []byte) bool {
 		a.remove(key)
 		return true
@@ -172,26 +179,6 @@ func (a *Agent) newWork(gen *generation, of protocol.Assignment, digest protocol
 	return w
 }
 
-// inherit hands on what outlives a change: the state of the same trigger, and the
-// runs whose steps are still the same ones.
-func (a *Agent) inherit(w, old *work) {
-	w.fired, w.failed, w.filtered, w.blocked = old.fired, old.failed, old.filtered, old.blocked
-	a.inheritStorm(w, old)
-	if w.triggerDigest == old.triggerDigest {
-		w.trigger.state = old.trigger.state
-	} else {
-		a.remove(keyTrigger + string(w.of.Workflow))
-	}
-	if w.shape == old.shape {
-		w.runs = old.runs
-		for _, r := range w.runs {
-			r.call = 0
-		}
-		return
-	}
-	a.abandon(old, old.runs, "workflow has other steps now")
-}
-
 // forget ends the instances of w; answers to its calls are no longer waited for.
 func (a *Agent) forget(w *work) {
 	for id, c := range a.calls { // all of them go: order does not matter
@@ -200,9 +187,9 @@ func (a *Agent) forget(w *work) {
 		}
 	}
 	a.dropAways(w)
-	for _, s := range w.steps {
+	for i, s := range w.steps {
 		if s.Place == nil {
-			instance := Instance{w.of.Workflow, s.Name}
+			instance := w.instance(i)
 			a.after(func() { a.plugins.Stop(instance) })
 		}
 	}
@@ -241,12 +228,15 @@ func (a *Agent) load(w *work) {
 		a.report.touch(a.now)
 		return
 	}
+	if w.waits { // for the memory of the work before
+		return
+	}
 	for i, l := range w.loads {
-		if w.steps[i].Place != nil {
+		if w.steps[i].Place != nil || w.ending && i == 0 {
 			continue
 		}
 		w.loading++
-		a.startLoad(&call{kind: forLoad, work: w, instance: Instance{w.of.Workflow, w.steps[i].Name}}, l)
+		a.startLoad(&call{kind: forLoad, work: w, instance: w.instance(i)}, l)
 	}
 	a.report.touch(a.now)
 }
@@ -325,6 +315,9 @@ func (a *Agent) loaded(w *work, err *protocol.Error) {
 	}
 	w.phase, w.tries = protocol.PhaseRunning, 0
 	w.trial.begun = a.now
+	if w.ending {
+		return
+	}
 	w.trigger.why, w.trigger.at, w.trigger.call = wasmhost.WhyStart, a.now, 0
 	w.trigger.message, w.trigger.topics, w.trigger.heard = nil, nil, nil
 	a.log.Info("assignment running", slog.String("workflow", string(w.of.Workflow)))
@@ -338,7 +331,7 @@ func (a *Agent) loadFailed(w *work) {
 	}
 	a.log.Warn("assignment not loaded", slog.String("workflow", string(w.of.Workflow)),
 		slog.Int("tries", w.tries), slog.String("error", w.err.Error()))
-	rotten := w.err.Code == protocol.CodeDigest || w.err.Code == protocol.CodeNotFound
+	rotten := !w.ending && (w.err.Code == protocol.CodeDigest || w.err.Code == protocol.CodeNotFound)
 	if rotten && a.next == nil && a.held != nil {
 		a.next = &candidate{hint: protocol.Hint{
 			Epoch: a.held.desired.Epoch, Revision: a.held.desired.Revision, Digest: a.held.digest,
@@ -357,6 +350,7 @@ func (a *Agent) advance() {
 	a.tendHosts()
 	a.tendGuests()
 	a.hop()
+	a.tendEndings()
 	for _, w := range a.works {
 		switch {
 		case w.phase != protocol.PhaseRunning:
@@ -417,7 +411,7 @@ func (a *Agent) wake(w *work) {
 
 // ask puts a request to the n-th step of w.
 func (a *Agent) ask(w *work, n int, kind callKind, req *wasmhost.Request) CallID {
-	c := &call{kind: kind, work: w, instance: Instance{w.of.Workflow, w.steps[n].Name}}
+	c := &call{kind: kind, work: w, instance: w.instance(n)}
 	c.deadline = a.now.Add(w.timeout(n, req) + a.cfg.CallGrace)
 	return a.start(c, Call{Instance: c.instance, Request: req, Depth: w.depth(kind, req)})
 }
@@ -569,8 +563,8 @@ func (a *Agent) beginRun(w *work, f *fired) {
 		a.move(w, r, a.unclear(w, r, f.unclear))
 		return
 	}
-	a.remember(&w.storm.seen, w.of.Once, Instance{w.of.Workflow, w.steps[0].Name},
-		sighting{key: f.key, run: ev.Run})
+	at := Instance{Workflow: w.of.Workflow, Step: w.steps[0].Name}
+	a.remember(&w.storm.seen, w.of.Once, at, sighting{key: f.key, run: ev.Run})
 	a.move(w, r, nil)
 	if f.at.After(r.at) {
 		r.at = f.at

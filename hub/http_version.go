@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"context"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -40,4 +42,44 @@ func (s *server) listNotices(r *http.Request) (any, error) {
 		limit = 50
 	}
 	return listed(view(s, r, func(tx *store.Tx) ([]api.Notice, error) { return s.hub.Notices(tx, limit) }))
+}
+
+func (s *server) listFollows(r *http.Request) (any, error) { return listed(view(s, r, s.hub.Follows)) }
+
+func (s *server) followPlugin(r *http.Request) (out any, err error) {
+	in, err := body[api.Follow](r)
+	if err != nil {
+		return nil, err
+	}
+	err = s.ask(r.Context(), func(now time.Time) (err error) {
+		out, err = s.hub.Follow(now, protocol.PluginName(r.PathValue("x")), in)
+		return err
+	})
+	return out, err
+}
+
+func (s *server) unfollowPlugin(r *http.Request) (any, error) {
+	return struct{}{}, s.ask(r.Context(), func(time.Time) error {
+		return s.hub.Unfollow(protocol.PluginName(r.PathValue("x")))
+	})
+}
+
+// lookEvery is how often the server looks whether a followed plugin is due.
+const lookEvery = 10 * time.Second
+
+// follow looks at the repositories of followed plugins until ctx ends.
+func (s *server) follow(ctx context.Context) error {
+	f := &Follower{Publish: s.publish, Hub: s.hub, Log: s.log, Do: s.ask}
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := f.Look(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("followed plugins", slog.String("error", err.Error()))
+		}
+	}
 }

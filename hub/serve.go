@@ -190,7 +190,7 @@ func (s *server) run(ctx context.Context, link net.Listener, ready func(Bound)) 
 	if err != nil {
 		return err
 	}
-	parts = append(parts, s.work, func(ctx context.Context) error { return s.broker.Serve(ctx, link) })
+	parts = append(parts, s.work, s.follow, func(ctx context.Context) error { return s.broker.Serve(ctx, link) })
 	var all sync.WaitGroup
 	for _, part := range parts {
 		all.Go(func() {

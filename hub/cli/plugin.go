@@ -21,6 +21,7 @@ func pluginCommand(c *connection) *cobra.Command {
 		attesting(c, pluginBuild(c)), pluginRun(c),
 		pluginTest(c), pluginInspect(c), pluginSign(c), pluginSDK())
 	cmd.AddCommand(withdrawCommands(c)...)
+	cmd.AddCommand(pluginFollow(c), pluginUnfollow(c), pluginFollowing(c))
 	return cmd
 }
 
