@@ -12,9 +12,9 @@ import (
 	"github.com/stavily/stavily/wasmhost"
 )
 
-// versions is a world whose action answers only when its gate is open, and that notes which
+// turns is a world whose action answers only when its gate is open, and that notes which
 // release answered for which run.
-type versions struct {
+type turns struct {
 	*world
 	open   bool
 	loaded map[edge.Instance]string // version of each action that is loaded
@@ -22,8 +22,8 @@ type versions struct {
 	said   map[protocol.RunID][]string
 }
 
-func newVersions(t *testing.T) *versions {
-	v := &versions{
+func newTurns(t *testing.T) *turns {
+	v := &turns{
 		world: newWorld(t), loaded: map[edge.Instance]string{},
 		did: map[protocol.RunID][]string{}, said: map[protocol.RunID][]string{},
 	}
@@ -51,7 +51,7 @@ func newVersions(t *testing.T) *versions {
 }
 
 // document has workflow "w" with both plugins of its runs at a version.
-func (v *versions) document(revision uint64, version string) protocol.Desired {
+func (v *turns) document(revision uint64, version string) protocol.Desired {
 	v.hub.publish("work", protocol.Action, version, []byte("work "+version))
 	v.hub.publish("tell", protocol.Output, version, []byte("tell "+version))
 	of := v.hub.workflow("w")
@@ -60,7 +60,7 @@ func (v *versions) document(revision uint64, version string) protocol.Desired {
 }
 
 // begun has two runs of 1.0.0 under way when 2.0.0 is taken.
-func (v *versions) begun() {
+func (v *turns) begun() {
 	v.t.Helper()
 	v.hub.deploy(v.document(5, "1.0.0"))
 	v.boot()
@@ -78,7 +78,7 @@ func (v *versions) begun() {
 
 // check wants every run that fired under revision 5 ended by 1.0.0 only, and those of revision
 // 6 by 2.0.0.
-func (v *versions) check(both bool) {
+func (v *turns) check(both bool) {
 	v.t.Helper()
 	seen := map[string]int{}
 	for _, ev := range v.hub.order {
@@ -100,7 +100,7 @@ func (v *versions) check(both bool) {
 // O-04: runs finish on the release that they began with, while new ones run on the next; then
 // the old one is let go.
 func TestRunsEndOnTheirRelease(t *testing.T) {
-	v := newVersions(t)
+	v := newTurns(t)
 	v.begun()
 	v.open = true
 	v.pass(2 * time.Minute)
@@ -124,7 +124,7 @@ func TestRunsEndOnTheirRelease(t *testing.T) {
 func TestRunsEndOnTheirReleaseAfterCut(t *testing.T) {
 	for _, opened := range []bool{false, true} {
 		t.Run(fmt.Sprint("opened before the cut: ", opened), func(t *testing.T) {
-			v := newVersions(t)
+			v := newTurns(t)
 			v.begun()
 			v.open = opened
 			if opened {
@@ -145,7 +145,7 @@ func TestRunsEndOnTheirReleaseAfterCut(t *testing.T) {
 
 // Without the memory for both, the next release waits until the runs have ended.
 func TestNextReleaseWaitsForMemory(t *testing.T) {
-	v := newVersions(t)
+	v := newTurns(t)
 	v.cfg.Device.MemoryMB = 3*64 + 10
 	v.begun()
 	if s := v.status("w"); s.Phase != protocol.PhaseLoading {
@@ -166,7 +166,7 @@ func TestNextReleaseWaitsForMemory(t *testing.T) {
 
 // What does not end in time goes on with the next release, and nothing is lost.
 func TestRunsLeaveTheirReleaseInTheEnd(t *testing.T) {
-	v := newVersions(t)
+	v := newTurns(t)
 	v.begun()
 	v.pass(2 * time.Hour)
 	v.open = true
@@ -180,7 +180,7 @@ func TestRunsLeaveTheirReleaseInTheEnd(t *testing.T) {
 
 // A revoked release ends no run, not even its own.
 func TestRevokedReleaseEndsNoRun(t *testing.T) {
-	v := newVersions(t)
+	v := newTurns(t)
 	v.hub.deploy(v.document(5, "1.0.0"))
 	bad := v.hub.release["work"].Digest
 	v.boot()
