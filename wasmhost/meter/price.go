@@ -34,7 +34,7 @@ func (m *Module) price() error {
 		}
 		all[i] = facts{
 			cost: s.dearest, frame: s.frame(), callees: s.distinct(seen, i+1), indirect: s.indirect,
-			tails: s.tails, pays: s.dynamic || len(s.backs) > 0,
+			tails: s.tails, pays: s.dynamic || len(s.backs) > 0 || slices.ContainsFunc(s.rounds, round.lands),
 		}
 	}
 	m.prices = make([]price, len(m.bodies))

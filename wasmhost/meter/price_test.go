@@ -41,6 +41,7 @@ func TestWhoPays(t *testing.T) {
 		{"a loop in a loop", cat(op(opLoop, blockEmpty), loop, op(opI32Const, 0, opBrIf, 0, opEnd)), 12, costBack + 4, 0, 0},
 		{"a loop that is never gone round", op(opLoop, blockEmpty, opI32Const, 1, 0x1a, opEnd), 6, 0, 6, 0},
 		{"a way back that nothing comes to", op(opLoop, blockEmpty, opReturn, opBr, 0, opEnd), 3, costBack, 0, 0},
+		{"a way back in a table", op(opLoop, blockEmpty, opI32Const, 1, opBrTable, 0, 0, opEnd), 4, 0, 0, 0},
 		{"grows its memory", op(opI32Const, 0, 0x40, 0, 0x1a), 4 + costGrow, 0, 0, 0},
 	} {
 		m, err := parseSections(asm{pages: 1, tableMax: 9, fns: []fn{

@@ -60,6 +60,8 @@ type round struct {
 	landing bool
 }
 
+func (r round) lands() bool { return r.landing }
+
 // back is a branch that goes back to the header of a loop.
 type back struct {
 	at    int   // where in the body
