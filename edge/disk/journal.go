@@ -366,10 +366,10 @@ func (j *journal) sorted() []string {
 	if len(j.fresh) == 0 && len(j.keys) == len(j.small) {
 		return j.keys
 	}
-	all := append(j.keys, j.fresh...)
-	all = slices.DeleteFunc(all, func(key string) bool { return j.small[key] == nil })
-	slices.Sort(all)
-	j.keys, j.fresh = slices.Compact(all), j.fresh[:0]
+	j.keys, j.fresh = append(j.keys, j.fresh...), j.fresh[:0]
+	j.keys = slices.DeleteFunc(j.keys, func(key string) bool { return j.small[key] == nil })
+	slices.Sort(j.keys)
+	j.keys = slices.Compact(j.keys)
 	return j.keys
 }
 
