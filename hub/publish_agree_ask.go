@@ -196,7 +196,7 @@ func sampleObject(schema map[string]any, all bool, depth int) map[string]any {
 // generated makes requests from a fixed seed: data and states that a plugin may not expect, in the
 // words that it knows. Whether it answers or errs, both engines must do the same.
 func generated(of protocol.PluginType, words []string) []wasmhost.Request {
-	g := generator{rand.New(rand.NewPCG(1, 2)), append(words, "value", "text", "id")} //nolint:gosec // no secret
+	g := generator{rand.New(rand.NewPCG(1, 2)), append(words, "value", "text", "id")}
 	var out []wasmhost.Request
 	for i := range agreeGenerated {
 		now := protocol.Stamp{UnixMS: 1_790_000_001_000 + int64(i)*60_000, Quality: protocol.QualityClock}
