@@ -34,7 +34,8 @@ const (
 
 // Follow has the hub look for new tags of a plugin by itself: those of the channel become
 // releases, and workflows that update by themselves move to them.
-func (h *Hub) Follow(now time.Time, plugin protocol.PluginName, in api.Follow) (out *api.Followed, err error) {
+func (h *Hub) Follow(now time.Time, plugin protocol.PluginName, in api.Follow,
+) (out *api.Followed, err error) {
 	if in.Every == 0 {
 		in.Every = followEvery
 	}
@@ -229,7 +230,8 @@ func nextTag(o *api.Followed, tags []source.TagObject, releases []registry.Relea
 	}
 	for _, t := range tags {
 		v := strings.TrimPrefix(t.Name, "v")
-		if within.Takes(v) && o.Refused[t.Name] != t.Object && o.Moved[t.Name] == "" && version.Compare(v, highest) > 0 {
+		stays := o.Refused[t.Name] == t.Object || o.Moved[t.Name] != ""
+		if within.Takes(v) && !stays && version.Compare(v, highest) > 0 {
 			highest, out = v, t
 		}
 	}

@@ -84,8 +84,8 @@ func (h *Hub) mayMove(from, to *registry.Release, how api.Moves) error {
 		return nil
 	}
 	if version.Compare(to.Version, from.Version) < 0 && !how.Downgrade && from.State != registry.Revoked {
-		return protocol.Errorf(protocol.CodeStale, "%s@%s is below %s, which the workflow holds; say --downgrade if "+
-			"that is meant", to.Plugin, to.Version, from.Version)
+		return protocol.Errorf(protocol.CodeStale, "%s@%s is below %s, which the workflow holds; "+
+			"say --downgrade if that is meant", to.Plugin, to.Version, from.Version)
 	}
 	old, err := h.release(from.Digest)
 	if err != nil {
@@ -96,8 +96,8 @@ func (h *Hub) mayMove(from, to *registry.Release, how api.Moves) error {
 		return err
 	}
 	if !next.Manifest.State.Reads(old.Manifest.State) {
-		return protocol.Errorf(protocol.CodeIncompatible, "%s@%s cannot read the state of %s (format %d, it reads %s): "+
-			"choose another version, or remove the workflow first to begin with none", to.Plugin, to.Version,
+		return protocol.Errorf(protocol.CodeIncompatible, "%s@%s cannot read the state of %s "+
+			"(format %d, it reads %s): choose another version, or remove the workflow first to begin with none", to.Plugin, to.Version,
 			from.Version, old.Manifest.State.Number(), next.Manifest.State)
 	}
 	return nil

@@ -22,15 +22,12 @@ const reasonMax = 500
 // stopped by every agent; workflows that update by themselves move to the newest that is left.
 func (h *Hub) Withdraw(now time.Time, plugin protocol.PluginName, in api.Withdraw,
 ) (out *api.Withdrawn, err error) {
-	state, err := checkWithdraw(&in)
-	if err != nil {
+	out = &api.Withdrawn{Plugin: plugin, Version: in.Version}
+	if out.State, err = checkWithdraw(&in); err != nil {
 		return nil, err
 	}
-	err = h.Operate(func(tx *store.Tx) error {
-		out, err = h.withdraw(tx, now, plugin, &in, state)
-		return err
-	})
-	for i := 0; err == nil && state == registry.Revoked && i < len(out.Hits); i++ {
+	err = h.Operate(func(tx *store.Tx) error { return h.withdraw(tx, now, &in, out) })
+	for i := 0; err == nil && out.State == registry.Revoked && i < len(out.Hits); i++ {
 		err = h.moveByItself(now, &out.Hits[i])
 	}
 	if err != nil {
@@ -43,7 +40,7 @@ func checkWithdraw(in *api.Withdraw) (registry.State, error) {
 	in.Reason = strings.TrimSpace(in.Reason)
 	switch {
 	case in.Do != api.Restore && in.Reason == "":
-		return "", protocol.Errorf(protocol.CodeBadInput, "%s: no reason: say why, for those who read it later", in.Do)
+		return "", protocol.Errorf(protocol.CodeBadInput, "%s: no reason: say why, for those who come later", in.Do)
 	case len(in.Reason) > reasonMax:
 		return "", protocol.Errorf(protocol.CodeLimit, "%s: reason of %d bytes, limit %d", in.Do, len(in.Reason),
 			reasonMax)
@@ -61,26 +58,24 @@ func checkWithdraw(in *api.Withdraw) (registry.State, error) {
 	}
 }
 
-func (h *Hub) withdraw(tx *store.Tx, now time.Time, plugin protocol.PluginName, in *api.Withdraw,
-	state registry.State,
-) (*api.Withdrawn, error) {
+func (h *Hub) withdraw(tx *store.Tx, now time.Time, in *api.Withdraw, out *api.Withdrawn) error {
+	plugin, state := out.Plugin, out.State
 	before, err := registry.GetRelease(tx, plugin, in.Version)
 	if err == nil {
 		err = registry.SetState(tx, plugin, in.Version, state)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	err = notice(tx, api.Notice{
 		At: now, Kind: string(in.Do), Subject: string(plugin) + "@" + in.Version, Text: in.Reason, By: in.By,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	out := &api.Withdrawn{Plugin: plugin, Version: in.Version, State: state}
 	out.Hits, err = h.using(tx, func(l *api.Locked) bool { return l.Release == before.Digest })
 	if err != nil || state != registry.Revoked && before.State != registry.Revoked {
-		return out, err
+		return err
 	}
 	revoked, err := registry.Revocations(tx)
 	if err == nil && len(revoked) > protocol.RevokedMax {
@@ -90,7 +85,7 @@ func (h *Hub) withdraw(tx *store.Tx, now time.Time, plugin protocol.PluginName, 
 	if err == nil {
 		_, err = h.replan(tx, now, "")
 	}
-	return out, err
+	return err
 }
 
 // fleetPlanned returns all agents as a plan looks at them.
