@@ -363,7 +363,7 @@ var floors = []floor{
 		[]string{
 			"internal/bench/station",
 			"protocol", "protocol/delta", "firmware-targets", "wasmhost", "wasmhost/meter",
-			"edge", "edge/mqtt", "edge/disk", "edge/sysinfo",
+			"edge", "edge/mqtt", "edge/disk", "edge/storetest", "edge/sysinfo",
 			"hub", "hub/api", "broker", "hub/build", "hub/deploy", "hub/fleet", "hub/registry",
 			"hub/source", "hub/store", "hub/workflow", "sim", "sim/swarm",
 		},

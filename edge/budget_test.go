@@ -33,17 +33,8 @@ func (w *world) updateTo(second []byte) {
 
 // An artifact waits for the next day when the budget is used up; reports go on, and say so.
 func TestDataBudget(t *testing.T) {
-	used := uint64(0)
-	{
-		w, _, _ := versions(t)
-		w.desire = nil
-		d := w.hub.desired(2, w.hub.workflow("w"))
-		d.Settings.DataBytesPerDay = 1 << 40
-		w.hub.deploy(d)
-		w.pass(time.Minute)
-		used = w.agent.Status().Data.Bytes
-	}
-	limit := used + 300_000 // the artifact has 393 kB, and all it needs is over 80 in a hundred
+	unbounded, _ := budgeted(t, 1<<40)
+	limit := unbounded.agent.Status().Data.Bytes + 300_000 // the artifact has 393 kB, and all it needs is over 80 in a hundred
 	w, second := budgeted(t, limit)
 	w.updateTo(second)
 	w.pass(6 * time.Hour)

@@ -90,8 +90,10 @@ func open(ctx context.Context, cfg Config, log *slog.Logger) (*server, error) {
 	if err := cfg.makeDirs(); err != nil {
 		return nil, err
 	}
-	s := &server{cfg: cfg, log: log, inbox: make(chan job, inboxSize), tasks: make(chan task, tasksMax),
-		started: time.Now()}
+	s := &server{
+		cfg: cfg, log: log, inbox: make(chan job, inboxSize), tasks: make(chan task, tasksMax),
+		started: time.Now(),
+	}
 	var err error
 	if s.books, err = store.Open(ctx, cfg.booksPath()); err != nil {
 		return nil, err

@@ -215,8 +215,8 @@ func (s *files) mend() error {
 		return err
 	}
 	for _, name := range names {
-		name, ok := strings.CutSuffix(name, suffixPart)
-		if b, bad := hex.DecodeString(name); ok && bad == nil && isHex(name) {
+		digits, ok := strings.CutSuffix(name, suffixPart)
+		if b, bad := hex.DecodeString(digits); ok && bad == nil && isHex(digits) {
 			err = s.mendOne(protocol.Digest(b))
 		}
 		if err != nil {

@@ -139,7 +139,7 @@ func testChunks(t *testing.T, open func() edge.Store) {
 	want := held{}
 	for _, i := range []uint32{2, 0, 3, 1} {
 		s := open() // a cut after each chunk
-		wantChunks(t, s, d, size, want)
+		wantChunks(t, s, protocol.File{Digest: d, Size: size}, want)
 		if _, err := s.ReadFile(d); protocol.CodeOf(err) != protocol.CodeNotFound {
 			t.Fatalf("read of a file that is not whole: %v", err)
 		}
@@ -157,7 +157,7 @@ func testChunks(t *testing.T, open func() edge.Store) {
 		want.chunks = want.chunks.Set(i)
 	}
 	s := open()
-	wantChunks(t, s, d, size, held{whole: true})
+	wantChunks(t, s, protocol.File{Digest: d, Size: size}, held{whole: true})
 	if got, err := s.ReadFile(d); err != nil || !bytes.Equal(got, b) {
 		t.Fatalf("read: %d bytes, %v, want %d", len(got), err, len(b))
 	}
@@ -178,14 +178,14 @@ func testOtherSize(t *testing.T, open func() edge.Store) {
 	if err := open().AddChunk(d, 1, size+9, chunkOf(b, 1)); err != nil {
 		t.Fatal(err)
 	}
-	wantChunks(t, open(), d, size, held{})
+	wantChunks(t, open(), protocol.File{Digest: d, Size: size}, held{})
 	s := open()
 	for i := range 3 {
 		if err := s.AddChunk(d, uint32(i), size, chunkOf(b, i)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	wantChunks(t, open(), d, size, held{whole: true})
+	wantChunks(t, open(), protocol.File{Digest: d, Size: size}, held{whole: true})
 }
 
 func testWrongFile(t *testing.T, open func() edge.Store) {
@@ -198,7 +198,7 @@ func testWrongFile(t *testing.T, open func() edge.Store) {
 	if err := s.AddChunk(d, 1, int64(len(b)), chunkOf(b, 1)); protocol.CodeOf(err) != protocol.CodeDigest {
 		t.Fatalf("last chunk of a file with another digest: %v", err)
 	}
-	wantChunks(t, open(), d, int64(len(b)), held{}) // nothing is kept: it can be fetched again
+	wantChunks(t, open(), protocol.File{Digest: d, Size: int64(len(b))}, held{}) // nothing is kept: it can be fetched again
 }
 
 func testKeep(t *testing.T, open func() edge.Store) {
@@ -219,10 +219,10 @@ func testKeep(t *testing.T, open func() edge.Store) {
 		t.Fatal(err)
 	}
 	s = open()
-	wantChunks(t, s, all[0], 3, held{})
-	wantChunks(t, s, all[1], 3, held{whole: true})
-	wantChunks(t, s, all[2], 5, held{})
-	wantChunks(t, s, partial, int64(len(b)), held{})
+	wantChunks(t, s, protocol.File{Digest: all[0], Size: 3}, held{})
+	wantChunks(t, s, protocol.File{Digest: all[1], Size: 3}, held{whole: true})
+	wantChunks(t, s, protocol.File{Digest: all[2], Size: 5}, held{})
+	wantChunks(t, s, protocol.File{Digest: partial, Size: int64(len(b))}, held{})
 }
 
 // held is what is here of a file.
@@ -231,11 +231,11 @@ type held struct {
 	whole  bool
 }
 
-func wantChunks(t *testing.T, s edge.Store, d protocol.Digest, size int64, want held) {
+func wantChunks(t *testing.T, s edge.Store, f protocol.File, want held) {
 	t.Helper()
-	have, whole, err := s.Chunks(d, size)
+	have, whole, err := s.Chunks(f.Digest, f.Size)
 	if whole != want.whole || err != nil || !whole && !bytes.Equal(have, want.chunks) {
-		t.Fatalf("chunks of %s: %08b, whole %v, %v; want %08b, whole %v", d.Short(), have, whole, err, want.chunks,
+		t.Fatalf("chunks of %s: %08b, whole %v, %v; want %08b, whole %v", f.Digest.Short(), have, whole, err, want.chunks,
 			want.whole)
 	}
 }

@@ -20,8 +20,8 @@ func agentBudget(c *connection) *cobra.Command {
 		Short: "Bound the bytes a day on the lines of agents, or list the bounds",
 		Long: "Bound the bytes that an agent's line to the hub carries in a day, both ways: digits, and perhaps\n" +
 			"k, M or G for 1,024, 1,048,576 and so on; none takes the bound away. Of several an agent has its\n" +
-			"own, or else its label's, its site's, everybody's. At 80 in a hundred artifacts, metrics and logs wait\n" +
-			"for the next day, at 90 results and audits, at the bound events; what controls the agent goes on.",
+			"own, or else its label's, its site's, everybody's. At 80 in a hundred artifacts, metrics and logs\n" +
+			"wait for the next day, at 90 results and audits, at the bound events; what controls the agent goes on.",
 		Example: "  stavily agent budget 5M --site berlin\n  stavily agent budget none --site berlin",
 		Args:    cobra.MaximumNArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {

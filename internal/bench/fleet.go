@@ -18,6 +18,7 @@ import (
 // sender is one agent, as bare as can be, that says one batch after the other.
 type sender struct {
 	conn    net.Conn
+	config  *tls.Config // of conn
 	in      *bufio.Reader
 	address protocol.Address
 	epoch   uint64
@@ -93,7 +94,7 @@ func newSender(hub string, config *tls.Config, a protocol.Address, epoch uint64)
 	if err != nil {
 		return nil, err
 	}
-	s := &sender{conn: conn, in: bufio.NewReader(conn), address: a, epoch: epoch, acked: epoch > 0}
+	s := &sender{conn: conn, config: config, in: bufio.NewReader(conn), address: a, epoch: epoch, acked: epoch > 0}
 	return s, login(conn, protocol.MQTTClientID(a), protocol.DownFilter(a), epoch == 0)
 }
 

@@ -53,6 +53,7 @@ func rows() []row {
 		{"N12", simulation},
 		{"N13", durablePut},
 		{"N14", reportBytes},
+		{"N15", idleBytes},
 		{"N16", planning},
 		{"N17", bootTime},
 		{"W1", warmCall},

@@ -64,7 +64,8 @@ func goChanged() changed {
 					"\tCeiling float64 `json:\"ceiling\"`\n\tHysteresis float64 ",
 					"\tcase c.Ceiling < 0:\n\t\treturn fmt.Errorf(\"ceiling %v: want 0 or more\", c.Ceiling)\n" +
 						"\tcase c.Hysteresis < 0:\n",
-				}, fieldBound,
+				},
+				fieldBound,
 			},
 		},
 	}
@@ -95,7 +96,8 @@ func rustChanged() changed {
 					"{ max: f64, least: Option<f64> }",
 					"        if config.least.is_some_and(|least| value < least) {\n" +
 						"            return Err(\"value: below the least\".into());\n        }\n        ctx.kv_put",
-				}, fieldBound,
+				},
+				fieldBound,
 			},
 		},
 	}

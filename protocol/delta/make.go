@@ -186,7 +186,8 @@ func (m *maker) pack() ([]byte, error) {
 		h.columns[i] = int64(len(c))
 	}
 	if n := h.stepBytes(); n > stepsMax {
-		return nil, protocol.Errorf(protocol.CodeLimit, "difference: %d bytes of instructions, limit %d", n, stepsMax)
+		return nil, protocol.Errorf(protocol.CodeLimit, "difference: %d bytes of instructions, limit %d", n,
+			stepsMax)
 	}
 	steps, err := deflate(m.columns[:]...)
 	if err != nil {
