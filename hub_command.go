@@ -20,6 +20,7 @@ func hubCommand() *cobra.Command {
 	var listen, apiAddress, logFormat, cache string
 	var verbose bool
 	var builds hub.BuildPolicy
+	times := hub.DefaultConfig("").Overcommit
 	cmd := &cobra.Command{
 		Use:   "hub",
 		Short: "Run the hub",
@@ -39,7 +40,7 @@ func hubCommand() *cobra.Command {
 			if cfg.Approve, err = hub.ParseApprovals(allow); err != nil {
 				return fmt.Errorf("--allow: %w", err)
 			}
-			cfg.Builds = builds
+			cfg.Builds, cfg.Overcommit = builds, times
 			if cfg, err = cfg.WithFile(); err != nil {
 				return err
 			}
@@ -60,6 +61,10 @@ func hubCommand() *cobra.Command {
 	f.BoolVar(&builds.AllowUnconfined, "allow-unconfined-builds", false,
 		"run build scripts and native tests of plugins "+
 			"although this machine cannot confine them (hub.yaml: builds.allow_unconfined)")
+	f.Float64Var(&times.Memory, "overcommit-memory", times.Memory,
+		"how often the memory limits of all that an agent runs may have its memory; 0 does not look")
+	f.Float64Var(&times.CPU, "overcommit-cpu", times.CPU,
+		"how often their processor limits may have its processors; 0 does not look")
 	f.StringVar(&logFormat, "log-format", "text", "text or json")
 	f.BoolVar(&verbose, "verbose", false, "log every message")
 	return cmd

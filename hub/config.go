@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/stavily/stavily/hub/deploy"
 	"github.com/stavily/stavily/protocol"
 )
 
@@ -37,6 +38,8 @@ type Config struct {
 	Approve []protocol.Grant
 	// Builds is what may pass at a publication that the default does not let pass.
 	Builds BuildPolicy
+	// Overcommit is how often the limits of all that an agent runs may have what its device has.
+	Overcommit deploy.Overcommit
 	// RunsKept bounds how long a run is kept.
 	RunsKept time.Duration
 	// BuildTimeout bounds one build.
@@ -51,7 +54,7 @@ type Config struct {
 // DefaultConfig returns the configuration of a hub under home.
 func DefaultConfig(home string) Config {
 	return Config{
-		Home: home, Listen: ":8883", RunsKept: 30 * 24 * time.Hour,
+		Home: home, Listen: ":8883", RunsKept: 30 * 24 * time.Hour, Overcommit: deploy.DefaultOvercommit(),
 		BuildTimeout: 5 * time.Minute, FetchTimeout: 2 * time.Minute,
 	}
 }

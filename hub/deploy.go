@@ -82,8 +82,19 @@ func (h *Hub) deploy(tx *store.Tx, now time.Time, w *workflow.Workflow, in api.D
 	if err := keepDeployment(tx, now, d, &deployed{File: in.File, Lock: out.Locked}); err != nil {
 		return nil, err
 	}
-	if out.Agents, err = h.plan(tx, now, agents, w.Name); err != nil || w.Rollout == nil {
+	all, contents, err := h.contents(tx, agents, w.Name)
+	if err != nil {
+		return nil, err
+	}
+	if err := deploy.Admit(d, contents, planned(all), h.cfg.Overcommit); err != nil {
+		return nil, err
+	}
+	if w.Rollout == nil {
+		out.Agents, err = h.reviseAll(tx, now, all, contents, w.Name)
 		return out, err
+	}
+	if out.Agents, err = h.plan(tx, now, agents, w.Name); err != nil {
+		return nil, err
 	}
 	return out, h.launch(tx, now, out)
 }

@@ -107,38 +107,60 @@ func (h *Hub) replanOne(tx *store.Tx, now time.Time, name protocol.AgentName) er
 
 func (h *Hub) plan(tx *store.Tx, now time.Time, agents []fleet.Agent, name protocol.WorkflowName,
 ) ([]api.AgentChange, error) {
-	deployments, err := h.deployments(tx)
+	agents, contents, err := h.contents(tx, agents, "")
 	if err != nil {
 		return nil, err
 	}
+	return h.reviseAll(tx, now, agents, contents, name)
+}
+
+// contents works out what agents are to do, and with them those whose content may change with
+// theirs: all of whom are returned. The workflow whole is taken as if its waves were done.
+func (h *Hub) contents(tx *store.Tx, agents []fleet.Agent, whole protocol.WorkflowName,
+) ([]fleet.Agent, []deploy.Content, error) {
+	deployments, err := h.deployments(tx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range deployments {
+		if deployments[i].Workflow.Name == whole {
+			deployments[i].Takes = nil
+		}
+	}
 	all, err := around(tx, deployments)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if all != nil {
 		agents = withOthers(all, agents)
 	}
 	revoked, err := registry.Revocations(tx)
 	if err != nil {
-		return nil, err
-	}
-	known := make(map[protocol.Address]*fleet.Agent, len(agents))
-	for i := range agents {
-		known[agents[i].Address] = &agents[i]
+		return nil, nil, err
 	}
 	budgets, err := Budgets(tx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	plans := planned(agents)
 	for i := range plans {
 		plans[i].DataBytesPerDay = budgetOf(budgets, &agents[i])
 	}
-	var out []api.AgentChange
-	contents := deploy.Plan(deploy.Input{
+	return agents, deploy.Plan(deploy.Input{
 		Deployments: deployments, Agents: plans, Approve: h.cfg.Approve,
 		Revoked: revoked,
-	})
+	}), nil
+}
+
+// reviseAll sends those whose content changed their new revision.
+func (h *Hub) reviseAll(tx *store.Tx, now time.Time, agents []fleet.Agent, contents []deploy.Content,
+	name protocol.WorkflowName,
+) ([]api.AgentChange, error) {
+	known := make(map[protocol.Address]*fleet.Agent, len(agents))
+	for i := range agents {
+		known[agents[i].Address] = &agents[i]
+	}
+	var out []api.AgentChange
 	for i := range contents {
 		change, err := h.revise(tx, now, known[contents[i].Address], &contents[i])
 		if err != nil {
@@ -157,6 +179,7 @@ func planned(known []fleet.Agent) []deploy.Agent {
 	out := make([]deploy.Agent, len(known))
 	for i := range known {
 		out[i] = deploy.Agent{
+			Cores:   known[i].Device.Cores,
 			Address: known[i].Address, Labels: known[i].AllLabels(), Platform: known[i].Device.Platform,
 			Kernel: known[i].Device.Kernel, MemoryMB: known[i].Device.MemoryMB, Native: known[i].Device.Native,
 		}

@@ -69,6 +69,7 @@ type Agent struct {
 	Platform string // empty while the agent has not reported
 	Kernel   string
 	MemoryMB uint32           // 0: not known
+	Cores    uint32           // 0: not known
 	Native   *protocol.Native // nil: it runs no native artifacts
 	// DataBytesPerDay bounds what goes over its line; 0: none.
 	DataBytesPerDay uint64
