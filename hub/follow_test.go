@@ -101,8 +101,10 @@ func TestNextTag(t *testing.T) {
 		{"yanked is not made again", api.Followed{Channel: "stable"}, []registry.Release{published("1.2.0", registry.Yanked)}, ""},
 		{"failed may be", api.Followed{Channel: "stable"}, []registry.Release{published("1.2.0", registry.Failed)}, "v1.2.0"},
 		{
-			"another channel is higher", api.Followed{Channel: "stable"},
-			[]registry.Release{published("2.0.0-rc.1", registry.Published)}, "v1.2.0",
+			"another channel is higher",
+			api.Followed{Channel: "stable"},
+			[]registry.Release{published("2.0.0-rc.1", registry.Published)},
+			"v1.2.0",
 		},
 		{"refused as it is", api.Followed{Channel: "stable", Refused: map[string]string{"v1.2.0": "b"}}, nil, "v1.0.0"},
 		{"refused as it was", api.Followed{Channel: "stable", Refused: map[string]string{"v1.2.0": "x"}}, nil, "v1.2.0"},
