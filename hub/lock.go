@@ -98,7 +98,8 @@ func (h *Hub) mayMove(from, to *registry.Release, how api.Moves) error {
 	if !next.Manifest.State.Reads(old.Manifest.State) {
 		return protocol.Errorf(protocol.CodeIncompatible, "%s@%s cannot read the state of %s "+
 			"(format %d, it reads %s): choose another version, or remove the workflow "+
-			"first to begin with none", to.Plugin, to.Version, from.Version, old.Manifest.State.Number(), next.Manifest.State)
+			"first to begin with none", to.Plugin, to.Version, from.Version,
+			old.Manifest.State.Number(), next.Manifest.State)
 	}
 	return nil
 }
