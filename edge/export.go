@@ -11,7 +11,9 @@ import (
 // at most one batch of them, beginning behind the key from, "" for the first. next is empty
 // behind the last. The records stay: only an acknowledgement lets go of them. It needs no
 // agent, only its disk.
-func Unacknowledged(s Store, of protocol.Lane, from string) (records []protocol.Record, next string, err error) {
+func Unacknowledged(s Store, of protocol.Lane, from string) (
+	records []protocol.Record, next string, err error,
+) {
 	size := 0
 	err = s.Scan(lanePrefix(of), from, func(key string, value []byte) bool {
 		if size+len(value) > batchBytes || len(records) == protocol.BatchMax {
@@ -43,7 +45,7 @@ func (a *Agent) State(now time.Time) (protocol.Reported, *protocol.SecretsWish) 
 	}
 	wish, err := a.vault.Claim(a.cfg.Address, a.cfg.Epoch)
 	if err != nil {
-		return r, nil //nolint:nilerr // sayWish logs it
+		return r, nil
 	}
 	wish.Epoch, wish.Held, wish.Revision = a.cfg.Epoch, a.secrets.digest, a.secrets.revision
 	return r, &wish

@@ -52,7 +52,8 @@ type shelved struct {
 func (a *Agent) Import(now time.Time, c Carried, done func(Imported)) {
 	if !a.begin(now) || a.shelf != nil {
 		_ = c.Files.Close()
-		done(Imported{Err: protocol.Errorf(protocol.CodeUnavailable, "import: the disk refuses, or another is under way")})
+		done(Imported{Err: protocol.Errorf(protocol.CodeUnavailable,
+			"import: the disk refuses, or another is under way")})
 		return
 	}
 	s := &shelved{files: c.Files, done: done}
@@ -197,7 +198,8 @@ func (a *Agent) endImport() {
 	case a.held != nil && a.held.desired.Revision == out.Revision:
 		out.Taken = true
 	case a.next != nil:
-		out.Err = protocol.Errorf(protocol.CodeNotFound, "revision %d waits for the line: %w", out.Revision, s.lacks)
+		out.Err = protocol.Errorf(protocol.CodeNotFound, "revision %d waits for the line: %w",
+			out.Revision, s.lacks)
 	case a.report.refused != nil && a.report.refused.Revision == out.Revision:
 		out.Err = &a.report.refused.Error
 	default:

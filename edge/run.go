@@ -17,7 +17,7 @@ const (
 	asksMax     = 16
 )
 
-// drainMax is how long Run waits at its end for plugins that are being asked.
+// drainMax is how long Run waits at its end for plugins that are being asked, unless told.
 const drainMax = 5 * time.Second
 
 // linesEvery is how often log lines go to the disk: one write for many. auditEvery is
@@ -224,6 +224,8 @@ type Runner struct {
 	// After is called after each round of inputs, on the agent's goroutine, where it
 	// may ask the agent anything. It must return at once. It may be nil.
 	After func(now time.Time, a *Agent)
+	// Drain bounds the wait at the end for what plugins are asked; 0 means 5 s.
+	Drain time.Duration
 }
 
 // Run gives the agent its inputs until ctx ends, and then waits a moment for the
@@ -297,7 +299,10 @@ func (r *Runner) sleep(timer *time.Timer, every time.Duration) {
 
 func (r *Runner) drain(timer *time.Timer) {
 	r.Agent.Drain()
-	timer.Reset(drainMax)
+	if r.Drain <= 0 {
+		r.Drain = drainMax
+	}
+	timer.Reset(r.Drain)
 	for r.Agent.Busy() {
 		select {
 		case <-r.Inbox.wake:

@@ -205,7 +205,8 @@ func (h *Hub) admitBundle(b *bundle.Header) (from protocol.Address, err error) {
 	from = protocol.Address{Site: b.Site, Agent: b.Agent}
 	switch {
 	case b.Direction != bundle.FromAgent:
-		return from, protocol.Errorf(protocol.CodeBadInput, "bundle: it is a hub's, for site %q: give it to an agent",
+		return from, protocol.Errorf(protocol.CodeBadInput,
+			"bundle: it is a hub's, for site %q: give it to an agent",
 			b.Site)
 	case b.Hub != protocol.DigestOf(h.keys.Root.Key):
 		return from, protocol.Errorf(protocol.CodeNotMine, "bundle: agent %s made it for another hub", from)
@@ -246,7 +247,7 @@ func (h *Hub) countStored(a protocol.Address) (n int64, err error) {
 	err = h.Operate(func(tx *store.Tx) error {
 		lanes, err := runs.Lanes(tx, a.Agent)
 		for _, l := range lanes {
-			n += int64(l.Stored)
+			n += l.Stored
 		}
 		return err
 	})

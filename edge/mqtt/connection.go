@@ -66,7 +66,7 @@ func (c *connection) open(ctx context.Context, session uint64) error {
 		FixedHeader:  packets.FixedHeader{MessageType: packets.Connect},
 		ProtocolName: "MQTT", ProtocolVersion: 4,
 		ClientIdentifier: protocol.MQTTClientID(cfg.Address),
-		Keepalive:        uint16(cfg.Keepalive / time.Second), //nolint:gosec // Validate bounds it
+		Keepalive:        uint16(cfg.Keepalive / time.Second),
 	}
 	if cfg.Will != nil {
 		if payload := cfg.Will(session); len(payload) > 0 {
@@ -120,9 +120,9 @@ func (c *connection) subscribe(ctx context.Context, filters []string) error {
 		return protocol.Errorf(protocol.CodeBadMessage, "subscribe: SUBACK with %d codes for %d filters",
 			len(codes), len(filters))
 	}
-	for i, code := range codes {
-		if code > 1 {
-			return protocol.Errorf(protocol.CodeRefused, "subscribe %q: refused by the hub", filters[i])
+	for i, filter := range filters {
+		if codes[i] > 1 {
+			return protocol.Errorf(protocol.CodeRefused, "subscribe %q: refused by the hub", filter)
 		}
 	}
 	return nil

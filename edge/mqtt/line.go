@@ -48,7 +48,7 @@ func (l *line) Write(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
 		piece := p[done:min(len(p), done+writePiece)]
-		if err := l.Conn.SetWriteDeadline(time.Now().Add(l.timeout)); err != nil {
+		if err := l.SetWriteDeadline(time.Now().Add(l.timeout)); err != nil {
 			return done, l.fail(err)
 		}
 		n, err := l.Conn.Write(piece)

@@ -60,6 +60,7 @@ func runAgent(ctx context.Context, o *options, _, logTo io.Writer) error {
 		state:     o.state, log: log, store: store, enrolment: e, inbox: edge.NewInbox(), clock: &clock{},
 		network:     network,
 		noRecord:    o.noRecord,
+		drain:       o.drain,
 		wantsNative: o.native, nativeNeed: strings.Split(o.nativeNeed, ","), compileHere: o.compileHere,
 	}
 	tellDamage(h.inbox.Line, store.Damage())
@@ -93,6 +94,7 @@ type house struct {
 	vault       *edge.DeviceVault
 	network     wasmhost.NetworkConfig // of plugins
 	noRecord    bool
+	drain       time.Duration
 	// boot is the agent's, once it booted; the link asks from another goroutine.
 	boot uint64
 }
@@ -141,7 +143,7 @@ func (h *house) live(ctx context.Context, id *disk.Identity) (err error) {
 	all.Go(func() { h.porter(credentials).run(inner) })
 	h.notify(daemon.SdNotifyReady)
 	w := h.watch(credentials)
-	runner := &edge.Runner{Agent: h.agent, Inbox: h.inbox, Every: w.every(), After: w.after}
+	runner := &edge.Runner{Agent: h.agent, Inbox: h.inbox, Every: w.every(), After: w.after, Drain: h.drain}
 	runner.Run(ctx)
 	h.notify(daemon.SdNotifyStopping)
 	end()

@@ -154,11 +154,13 @@ func sort(shelf *bundle.Shelf, e *disk.Enrolment) (in edge.Carried, ring []byte,
 	h := &shelf.Header
 	switch {
 	case h.Direction != bundle.ToSite:
-		return in, nil, protocol.Errorf(protocol.CodeNotMine, "the bundle is agent %s/%s's own, for its hub", h.Site, h.Agent)
+		return in, nil, protocol.Errorf(protocol.CodeNotMine, "the bundle is agent %s/%s's own, for its hub",
+			h.Site, h.Agent)
 	case h.Hub != protocol.DigestOf(e.Root):
 		return in, nil, protocol.Errorf(protocol.CodeNotMine, "the bundle is another hub's")
 	case h.Site != e.Address.Site:
-		return in, nil, protocol.Errorf(protocol.CodeNotMine, "the bundle is for site %q, this is %s", h.Site, e.Address)
+		return in, nil, protocol.Errorf(protocol.CodeNotMine, "the bundle is for site %q, this is %s",
+			h.Site, e.Address)
 	}
 	in.Files = shelf
 	found := false

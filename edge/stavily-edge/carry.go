@@ -114,7 +114,6 @@ func runExport(ctx context.Context, o *options, out, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
-	from := o.file
 	if disk.Held(o.state) {
 		base := filepath.Join(o.state, dirOut, fmt.Sprintf("%d", os.Getpid()))
 		if err := writeWhole(base+suffixWish, func(io.Writer) error { return nil }); err != nil {
@@ -123,7 +122,7 @@ func runExport(ctx context.Context, o *options, out, _ io.Writer) error {
 		if err := waitFor(ctx, base); err != nil {
 			return err
 		}
-		from = base + suffixBundle
+		from := base + suffixBundle
 		defer os.Remove(from)
 		if err := writeWhole(o.file, copyOf(from)); err != nil {
 			return fmt.Errorf("export: %w", err)

@@ -77,11 +77,12 @@ func runDoctor(ctx context.Context, o *options, out, _ io.Writer) error {
 	return nil
 }
 
-func (d *doctor) say(about string, is verdict, do, text string, args ...any) {
+// say notes a finding; do is left out of one that is well.
+func (d *doctor) say(about string, is verdict, do, text string) {
 	if is == well {
 		do = ""
 	}
-	d.found = append(d.found, finding{about, is, fmt.Sprintf(text, args...), do})
+	d.found = append(d.found, finding{about, is, text, do})
 }
 
 func (d *doctor) print(out io.Writer) error {
@@ -111,15 +112,17 @@ func (d *doctor) folder() {
 	const about = "state"
 	info, err := os.Stat(d.o.state)
 	if err != nil || !info.IsDir() {
-		d.say(about, bad, "give the --state that the agent is started with", "%s: no such folder", d.o.state)
+		d.say(about, bad, "give the --state that the agent is started with",
+			fmt.Sprintf("%s: no such folder", d.o.state))
 		return
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		d.say(about, warn, "chmod 700 "+d.o.state, "%s: others may read it: mode %04o", d.o.state, info.Mode().Perm())
+		d.say(about, warn, "chmod 700 "+d.o.state,
+			fmt.Sprintf("%s: others may read it: mode %04o", d.o.state, info.Mode().Perm()))
 	}
 	if of, ok := info.Sys().(*syscall.Stat_t); ok && int(of.Uid) != os.Geteuid() {
-		d.say(about, warn, "run the doctor as that user", "%s: belongs to user %d, this is %d", d.o.state, of.Uid,
-			os.Geteuid())
+		d.say(about, warn, "run the doctor as that user",
+			fmt.Sprintf("%s: belongs to user %d, this is %d", d.o.state, of.Uid, os.Geteuid()))
 	}
 	probe, err := os.CreateTemp(d.o.state, ".doctor-*")
 	if err == nil {
@@ -127,24 +130,25 @@ func (d *doctor) folder() {
 		err = errors.Join(err, probe.Sync(), probe.Close(), os.Remove(probe.Name()))
 	}
 	if err != nil {
-		d.say(about, bad, "is the disk full, read-only or broken? See dmesg and df", "not writable: %v", err)
+		d.say(about, bad, "is the disk full, read-only or broken? See dmesg and df",
+			fmt.Sprintf("not writable: %v", err))
 		return
 	}
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(d.o.state, &fs); err != nil {
-		d.say(about, warn, "see df", "free room not known: %v", err)
+		d.say(about, warn, "see df", fmt.Sprintf("free room not known: %v", err))
 		return
 	}
-	is, free := well, uint64(fs.Bavail)*uint64(fs.Bsize) //nolint:gosec,unconvert // as wide as the platform says
+	is, free := well, uint64(fs.Bavail)*uint64(fs.Bsize) //nolint:unconvert // as wide as the platform says
 	if free < spaceMin {
 		is = warn
 	}
-	d.say(about, is, "make room: records are dropped, lane by lane, when there is none", "%s: writable, %d MB free",
-		d.o.state, free>>20)
+	d.say(about, is, "make room: records are dropped, lane by lane, when there is none",
+		fmt.Sprintf("%s: writable, %d MB free", d.o.state, free>>20))
 	lost, _ := filepath.Glob(filepath.Join(d.o.state, "*", "*.bad"))
 	if len(lost) > 0 {
-		d.say("journal", warn, "back up and replace the flash: it loses data", "%d broken parts were set aside, such as %s",
-			len(lost), lost[0])
+		d.say("journal", warn, "back up and replace the flash: it loses data",
+			fmt.Sprintf("%d broken parts were set aside, such as %s", len(lost), lost[0]))
 	} else {
 		d.say("journal", well, "", "no part of it was set aside as broken")
 	}
@@ -162,25 +166,26 @@ func (d *doctor) identity() {
 		d.e, err = id.Enrolment()
 	}
 	if err != nil {
-		d.say(about, bad, again, "%v", err)
+		d.say(about, bad, again, fmt.Sprintf("%v", err))
 		return
 	}
 	d.knows = true
-	d.say(about, well, "", "agent %s of %s, enrolment %d", d.e.Address, d.e.Hub, d.e.Epoch)
+	d.say(about, well, "", fmt.Sprintf("agent %s of %s, enrolment %d", d.e.Address, d.e.Hub, d.e.Epoch))
 	if _, err := openKeyring(d.e); err != nil {
-		d.say("keys", bad, again, "%v", err)
+		d.say("keys", bad, again, fmt.Sprintf("%v", err))
 	}
 	leaf, err := x509.ParseCertificate(d.e.Certificate)
 	if err != nil {
-		d.say("certificate", bad, again, "%v", err)
+		d.say("certificate", bad, again, fmt.Sprintf("%v", err))
 		return
 	}
 	is, now := well, time.Now()
 	if now.After(leaf.NotAfter) {
 		is = warn
 	}
-	d.say("certificate", is, "bring the line up: it is renewed by itself, and what runs here goes on without",
-		"valid until %s", leaf.NotAfter.UTC().Format(time.DateOnly))
+	d.say("certificate", is,
+		"bring the line up: it is renewed by itself, and what runs here goes on without",
+		fmt.Sprintf("valid until %s", leaf.NotAfter.UTC().Format(time.DateOnly)))
 }
 
 // status reads what the agent wrote last.
@@ -203,43 +208,49 @@ func (d *doctor) agent() {
 	s, age, err := d.status()
 	switch {
 	case !running:
-		d.say(about, bad, "start it: systemctl start stavily-edge; see journalctl -u stavily-edge", "none runs here")
+		d.say(about, bad, "start it: systemctl start stavily-edge; see journalctl -u stavily-edge",
+			"none runs here")
 	case err != nil:
-		d.say(about, warn, "wait a moment and look again", "runs, and has not said anything yet: %v", err)
+		d.say(about, warn, "wait a moment and look again",
+			fmt.Sprintf("runs, and has not said anything yet: %v", err))
 	case age > 3*statusEvery:
-		d.say(about, warn, "systemctl restart stavily-edge", "runs, and last said something %s ago", age.Round(time.Second))
+		d.say(about, warn, "systemctl restart stavily-edge",
+			fmt.Sprintf("runs, and last said something %s ago", age.Round(time.Second)))
 	default:
-		d.say(about, well, "", "runs, boot %d", s.Boot)
+		d.say(about, well, "", fmt.Sprintf("runs, boot %d", s.Boot))
 	}
 	if err != nil {
 		return
 	}
 	if s.DiskRefuses {
-		d.say("disk", bad, "make room or replace the flash: nothing moves until it takes changes", "refuses the agent's changes")
+		d.say("disk", bad, "make room or replace the flash: nothing moves until it takes changes",
+			"refuses the agent's changes")
 	}
 	if s.Refused != nil {
-		d.say("revision", bad, "mend the deployment at the hub: stavily agent show "+string(s.Address.Agent),
-			"%d was refused: %s", s.Refused.Revision, text(&s.Refused.Error))
+		d.say("revision", bad,
+			"mend the deployment at the hub: stavily agent show "+string(s.Address.Agent),
+			fmt.Sprintf("%d was refused: %s", s.Refused.Revision, text(&s.Refused.Error)))
 	}
 	for _, a := range s.Assignments {
 		if a.Error != nil {
-			d.say("workflow", bad, "mend it at the hub: stavily explain "+string(a.Workflow), "%s is %s: %s", a.Workflow,
-				a.Phase, text(a.Error))
+			d.say("workflow", bad, "mend it at the hub: stavily explain "+string(a.Workflow),
+				fmt.Sprintf("%s is %s: %s", a.Workflow, a.Phase, text(a.Error)))
 		}
 	}
 	is := well
 	if s.Dropped > 0 {
 		is = warn
 	}
-	d.say("records", is, "bring the line up, or carry them: stavily-edge export FILE", "%d wait for the hub, %d were "+
-		"dropped ever", s.Pending, s.Dropped)
+	d.say("records", is, "bring the line up, or carry them: stavily-edge export FILE",
+		fmt.Sprintf("%d wait for the hub, %d were "+"dropped ever", s.Pending, s.Dropped))
 }
 
 // carried looks at what was brought by hand and not taken.
 func (d *doctor) carried() {
 	waiting, _ := filepath.Glob(filepath.Join(d.o.state, dirIn, "*"+suffixBundle))
 	if len(waiting) > 0 {
-		d.say("carried", warn, "start the agent", "%d bundles wait to be taken", len(waiting))
+		d.say("carried", warn, "start the agent",
+			fmt.Sprintf("%d bundles wait to be taken", len(waiting)))
 	}
 }
 
@@ -251,12 +262,15 @@ func (d *doctor) clock() {
 	}
 	now := time.Now()
 	if now.Before(floor.Add(-clockSlack)) {
-		d.say("clock", warn, "set it, or give it a battery: schedules wait for a clock, all else goes by the order of events",
-			"shows %s, and it is %s at least", now.UTC().Format(time.DateTime), floor.UTC().Format(time.DateTime))
+		d.say("clock", warn,
+			"set it, or give it a battery: schedules wait for a clock, all else goes by the order of events",
+			fmt.Sprintf("shows %s, and it is %s at least",
+				now.UTC().Format(time.DateTime), floor.UTC().Format(time.DateTime)))
 		return
 	}
-	d.say("clock", well, "", "%s, not before what is proven: %s", now.UTC().Format(time.DateTime),
-		floor.UTC().Format(time.DateTime))
+	d.say("clock", well, "",
+		fmt.Sprintf("%s, not before what is proven: %s",
+			now.UTC().Format(time.DateTime), floor.UTC().Format(time.DateTime)))
 }
 
 // machine looks at memory, and at what confines native plugins when they are wanted.
@@ -266,8 +280,8 @@ func (d *doctor) machine() {
 	if m.MemoryMB < memoryMin {
 		is = warn
 	}
-	d.say("memory", is, "deploy fewer or smaller plugins here", "%d MB, %d cores, %s with the %s", m.MemoryMB, m.Cores,
-		m.Platform, m.Engine)
+	d.say("memory", is, "deploy fewer or smaller plugins here",
+		fmt.Sprintf("%d MB, %d cores, %s with the %s", m.MemoryMB, m.Cores, m.Platform, m.Engine))
 	if !d.o.native {
 		return
 	}
@@ -276,9 +290,10 @@ func (d *doctor) machine() {
 		{"cgroups", "/sys/fs/cgroup/cgroup.controllers"},
 	} {
 		if _, err := os.Stat(need.path); err != nil {
-			d.say("native", warn, "native plugins are refused that need them: see --native-need", "no %s here", need.what)
+			d.say("native", warn, "native plugins are refused that need them: see --native-need",
+				fmt.Sprintf("no %s here", need.what))
 		} else {
-			d.say("native", well, "", "%s are there", need.what)
+			d.say("native", well, "", fmt.Sprintf("%s are there", need.what))
 		}
 	}
 }
@@ -292,18 +307,20 @@ func (d *doctor) hub(ctx context.Context) {
 		host, port = strings.TrimPrefix(d.e.Hub, "mqtts://"), "8883"
 	}
 	if _, err := net.DefaultResolver.LookupHost(ctx, host); err != nil {
-		d.say("hub name", warn, "has this device a name server? See /etc/resolv.conf", "%s: %v", host, err)
+		d.say("hub name", warn, "has this device a name server? See /etc/resolv.conf",
+			fmt.Sprintf("%s: %v", host, err))
 		return
 	}
-	d.say("hub name", well, "", "%s is known", host)
+	d.say("hub name", well, "", fmt.Sprintf("%s is known", host))
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(host, port))
 	if err != nil {
-		d.say("hub line", warn, "is the network up, the hub running, and port "+port+" open? What runs here goes on",
-			"%v", err)
+		d.say("hub line", warn,
+			"is the network up, the hub running, and port "+port+" open? What runs here goes on",
+			fmt.Sprintf("%v", err))
 		return
 	}
 	_ = conn.Close()
-	d.say("hub line", well, "", "%s port %s answers", host, port)
+	d.say("hub line", well, "", fmt.Sprintf("%s port %s answers", host, port))
 	id, err := disk.OpenIdentity(d.o.state)
 	if err != nil {
 		return
@@ -312,13 +329,14 @@ func (d *doctor) hub(ctx context.Context) {
 	time.raise(buildTime())
 	c, err := newCredentials(id, d.e, time, d.o.logger(io.Discard))
 	if err != nil {
-		d.say("hub trust", bad, "join again", "%v", err)
+		d.say("hub trust", bad, "join again", fmt.Sprintf("%v", err))
 		return
 	}
 	secure, err := mqtt.DialTLS(d.e.Hub, c.trust(protocol.ALPNLink).config())(ctx)
 	if err != nil {
-		d.say("hub trust", bad, "is this the hub that this device joined? If it was made anew, join again with --again",
-			"%v", err)
+		d.say("hub trust", bad,
+			"is this the hub that this device joined? If it was made anew, join again with --again",
+			fmt.Sprintf("%v", err))
 		return
 	}
 	_ = secure.Close()

@@ -25,8 +25,11 @@ type BundleImported struct {
 }
 
 // ExportBundle writes a bundle for a site, or for one agent of it, to out.
-func (c *Client) ExportBundle(ctx context.Context, site protocol.Site, agent protocol.AgentName, out io.Writer) error {
-	body, err := c.open(ctx, http.MethodGet, Path(PathBundle, string(site))+"?agent="+url.QueryEscape(string(agent)), nil)
+func (c *Client) ExportBundle(
+	ctx context.Context, site protocol.Site, agent protocol.AgentName, out io.Writer,
+) error {
+	path := Path(PathBundle, string(site)) + "?agent=" + url.QueryEscape(string(agent))
+	body, err := c.open(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return err
 	}

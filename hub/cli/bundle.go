@@ -109,5 +109,6 @@ func showBundle(w io.Writer, path string, s *bundle.Shelf) {
 func showImported(w io.Writer, out api.BundleImported) {
 	row(w, "agent", out.Agent)
 	row(w, "records", fmt.Sprintf("%d in the bundle, %d new", out.Records, out.New))
-	row(w, "next", fmt.Sprintf("the acknowledgements go with: stavily bundle export --site %s FILE", out.Agent.Site))
+	row(w, "next", fmt.Sprintf("the acknowledgements go with: stavily bundle export --site %s FILE",
+		out.Agent.Site))
 }

@@ -67,7 +67,8 @@ func (r *reader) place(e Entry, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = protocol.Errorf(protocol.CodeBadMessage, "cut off: the bundle is not whole")
 	}
-	return fmt.Errorf("bundle: entry %d (%s %s) before byte %d: %w", r.entries, e.Kind, e.Digest.Short(), r.at, err)
+	return fmt.Errorf("bundle: entry %d (%s %s) before byte %d: %w",
+		r.entries, e.Kind, e.Digest.Short(), r.at, err)
 }
 
 func (r *reader) begin() error {
@@ -206,7 +207,8 @@ func (s *Shelf) Content(e Entry) ([]byte, error) {
 func (s *Shelf) Chunk(d protocol.Digest, index uint32) (protocol.Chunk, error) {
 	i, ok := s.by[d]
 	if !ok || index >= protocol.ChunkCount(s.Entries[i].Size) {
-		return protocol.Chunk{}, protocol.Errorf(protocol.CodeNotFound, "bundle: chunk %d of %s is not in it", index,
+		return protocol.Chunk{}, protocol.Errorf(protocol.CodeNotFound, "bundle: chunk %d of %s is not in it",
+			index,
 			d.Short())
 	}
 	e := s.Entries[i]
