@@ -70,14 +70,16 @@ func (a *Agent) replayable(in *protocol.ReplayOrder) (*work, error) {
 	case w == nil:
 		return nil, protocol.Errorf(protocol.CodeNotFound, "replay: workflow %q is not here", name)
 	case len(w.runs) >= a.cfg.RunsMax:
-		return nil, protocol.Errorf(protocol.CodeUnavailable, "replay: %d runs of workflow %q wait", len(w.runs), name)
+		return nil, protocol.Errorf(protocol.CodeUnavailable, "replay: %d runs of workflow %q wait",
+			len(w.runs), name)
 	case slices.ContainsFunc(w.runs, func(r *run) bool { return r.Event.Run == in.Event.Run }):
 		return nil, protocol.Errorf(protocol.CodeExists, "replay: the run is under way")
 	}
 	done := 0
 	for _, s := range w.steps[1:] {
 		if !slices.Contains(in.Steps, s.Name) {
-			return nil, protocol.Errorf(protocol.CodeStale, "replay: workflow %q has step %q now, the run had %q", name,
+			return nil, protocol.Errorf(protocol.CodeStale,
+				"replay: workflow %q has step %q now, the run had %q", name,
 				s.Name, in.Steps)
 		}
 		if slices.Contains(in.Done, s.Name) {
@@ -85,8 +87,9 @@ func (a *Agent) replayable(in *protocol.ReplayOrder) (*work, error) {
 		}
 	}
 	if len(in.Steps) != len(w.steps)-1 || done == len(in.Steps) {
-		return nil, protocol.Errorf(protocol.CodeStale, "replay: workflow %q has %d steps, the run had %q, of which %d "+
-			"ended well", name, len(w.steps)-1, in.Steps, done)
+		return nil, protocol.Errorf(protocol.CodeStale,
+			"replay: workflow %q has %d steps, the run had %q, of which %d "+
+				"ended well", name, len(w.steps)-1, in.Steps, done)
 	}
 	return w, nil
 }

@@ -29,7 +29,8 @@ func (h *Hub) Replay(now time.Time, prefix string, within time.Duration) (out ru
 		within = replayWithin
 	}
 	if within < 0 || within > replayWithinMax {
-		return out, protocol.Errorf(protocol.CodeBadInput, "replay: within %v, want up to %v", within, replayWithinMax)
+		return out, protocol.Errorf(protocol.CodeBadInput, "replay: within %v, want up to %v", within,
+			replayWithinMax)
 	}
 	err = h.Operate(func(tx *store.Tx) error {
 		if out, err = runs.GetDead(tx, prefix); err != nil {
@@ -46,7 +47,8 @@ func (h *Hub) Replay(now time.Time, prefix string, within time.Duration) (out ru
 			return err
 		}
 		if n := len(protocol.MustMarshal(order)); n > protocol.MessageMax {
-			return protocol.Errorf(protocol.CodeLimit, "replay: event and results are %d bytes, limit MessageMax %d", n,
+			return protocol.Errorf(protocol.CodeLimit,
+				"replay: event and results are %d bytes, limit MessageMax %d", n,
 				protocol.MessageMax)
 		}
 		if agent.Presence.Online {
@@ -105,7 +107,8 @@ func (h *Hub) sayReplays(tx *store.Tx, now time.Time, agent *fleet.Agent) error 
 		order, no := h.replayOf(tx, agent, d)
 		switch {
 		case now.After(d.Expires):
-			err = h.endReplay(tx, d, protocol.Errorf(protocol.CodeDeadline, "expired: the agent was not there in time"))
+			err = h.endReplay(tx, d, protocol.Errorf(protocol.CodeDeadline,
+				"expired: the agent was not there in time"))
 		case no != nil:
 			err = h.endReplay(tx, d, no)
 		default:
@@ -142,7 +145,8 @@ func (h *Hub) replayAnswer(from protocol.Address, in protocol.ReplayAnswer) erro
 			return err
 		}
 		if in.Epoch != agent.Epoch {
-			return protocol.Errorf(protocol.CodeStale, "replay: answer of enrolment %d, it is %d", in.Epoch, agent.Epoch)
+			return protocol.Errorf(protocol.CodeStale, "replay: answer of enrolment %d, it is %d",
+				in.Epoch, agent.Epoch)
 		}
 		all, err := runs.Ordered(tx, from.Agent)
 		for i := range all {
@@ -166,7 +170,8 @@ func (s *server) listDeadLetters(r *http.Request) (any, error) {
 	}
 	return view(s, r, func(tx *store.Tx) (out api.DeadLetters, err error) {
 		out.Letters, err = listed(runs.DeadLetters(tx, runs.Filter{
-			Workflow: protocol.WorkflowName(q.Get("workflow")), Agent: protocol.AgentName(q.Get("agent")), Limit: limit,
+			Workflow: protocol.WorkflowName(q.Get("workflow")), Agent: protocol.AgentName(q.Get("agent")),
+			Limit: limit,
 		}))
 		out.Lost = runs.DeadGone(tx)
 		return out, err

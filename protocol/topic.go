@@ -11,7 +11,8 @@ import (
 //	m/<site>/<agent>/d/<kind>    what one agent hears; the hub alone may send there
 //
 // Kinds up: presence (retained, also the Will), reported, records, fetch, secrets, hop, record,
-// replay, carried, probe. Kinds down: hint (retained), ack, chunk, secrets, hop, record, replay, carried, uplink,
+// replay, carried, probe. Kinds down: hint (retained), ack, chunk, secrets, hop, record, replay, carried,
+// uplink,
 // probe.
 //
 // May is the whole access list. The broker asks it for every publish, Will and
@@ -47,7 +48,8 @@ const (
 
 var kinds = [...]Kind{
 	UpPresence, UpReported, UpRecords, UpFetch, UpSecrets, UpHop, UpRecord, UpReplay, UpCarried, UpProbe,
-	DownHint, DownAck, DownChunk, DownSecrets, DownHop, DownRecord, DownReplay, DownCarried, DownUplink, DownProbe,
+	DownHint, DownAck, DownChunk, DownSecrets, DownHop, DownRecord, DownReplay, DownCarried, DownUplink,
+	DownProbe,
 }
 
 // Up reports whether agents send this kind.

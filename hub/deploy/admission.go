@@ -115,7 +115,8 @@ func (c *Content) beyond(a *Agent, times Overcommit) string {
 		return fmt.Sprintf("agent %s: max_memory_mb: %d MB wanted, it has %d MB, to be promised %g times: %s", a.Address,
 			memory, a.MemoryMB, times.Memory, strings.Join(ofMemory, ", "))
 	case a.Cores > 0 && times.CPU > 0 && cores > float64(a.Cores)*times.CPU:
-		return fmt.Sprintf("agent %s: max_cpu_cores: %.4g wanted, it has %d, to be promised %g times: %s", a.Address,
+		return fmt.Sprintf("agent %s: max_cpu_cores: %.4g wanted, it has %d, to be promised %g times: %s",
+			a.Address,
 			cores, a.Cores, times.CPU, strings.Join(ofCores, ", "))
 	}
 	return ""

@@ -17,7 +17,10 @@ import (
 // device, at protocol.PublishDepthMax. A workflow that allows circles, at its limit's pace,
 // ends each circle that it is part of.
 func CheckCircle(d *Deployment, among []Deployment, agents []Agent, approve []protocol.Grant) error {
-	c := circles{agents: agents, approve: approve, all: []*Deployment{d}, home: map[protocol.AgentName]protocol.Site{}}
+	c := circles{
+		agents: agents, approve: approve, all: []*Deployment{d},
+		home: map[protocol.AgentName]protocol.Site{},
+	}
 	for i := range agents {
 		c.home[agents[i].Address.Agent] = agents[i].Address.Site
 	}
@@ -40,8 +43,9 @@ func CheckCircle(d *Deployment, among []Deployment, agents []Agent, approve []pr
 		words = append(words, fmt.Sprintf("workflow %q (%s) publishes on %q in step %q", l.from.Workflow.Name,
 			l.from.Workflow.Place(l.step.Path), l.topic, l.step.Name))
 	}
-	return d.Workflow.Errorf(found[0].step.Path, "a circle of workflows that trigger each other: %s, which triggers "+
-		"%q (%s) again; let the topics differ, say fewer with allow, or say allow-circle with a limit in one of them",
+	return d.Workflow.Errorf(found[0].step.Path,
+		"a circle of workflows that trigger each other: %s, which triggers "+
+			"%q (%s) again; let the topics differ, say fewer with allow, or say allow-circle with a limit in one of them",
 		strings.Join(words, ", which triggers "), d.Workflow.Name, d.Workflow.Place("trigger"))
 }
 

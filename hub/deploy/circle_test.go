@@ -54,7 +54,11 @@ func TestCirclesAreRefused(t *testing.T) {
 		among []Deployment
 		want  string // parts of the error, apart by |; empty for none
 	}{
-		{"two", relay(t, "c", topic("plant/2"), "plant/1", "tank", ""), []Deployment{a}, `c.yaml:8:5: outputs[0]|"c" (c.yaml:8:5)|"plant/1"|"a" (a.yaml:8:5)|triggers "c" (c.yaml:3:3) again`},
+		{
+			"two", relay(t, "c", topic("plant/2"), "plant/1", "tank", ""),
+			[]Deployment{a},
+			`c.yaml:8:5: outputs[0]|"c" (c.yaml:8:5)|"plant/1"|"a" (a.yaml:8:5)|triggers "c" (c.yaml:3:3) again`,
+		},
 		{"three", relay(t, "c", topic("plant/3"), "plant/1", "pump", ""), []Deployment{a, b}, `"c" (c.yaml:8:5)|"a" (a.yaml:8:5)|"b" (b.yaml:8:5)`},
 		{"itself", relay(t, "c", topic("plant/+"), "plant/9", "pump", ""), nil, `"c" (c.yaml:8:5)|triggers "c"`},
 		{"by the scope where nothing is named", relay(t, "c", "{}", "plant/9", "pump", ""), nil, `triggers "c"`},
@@ -64,7 +68,8 @@ func TestCirclesAreRefused(t *testing.T) {
 		{"another site", relay(t, "c", topic("plant/2"), "plant/1", "mill", ""), []Deployment{a}, ""},
 		{"where nobody is yet", relay(t, "c", topic("plant/2"), "plant/1", "nobody", ""), []Deployment{a}, `triggers "c"`},
 		{"allowed", relay(t, "c", topic("plant/2"), "plant/1", "tank", "limit: { runs: 1, per: 1m }\nallow-circle: true\n"), []Deployment{a}, ""},
-		{"allowed by the other", relay(t, "c", topic("plant/8"), "plant/9", "tank", ""), []Deployment{relay(t, "d", topic("plant/9"), "plant/8", "pump", "limit: { runs: 1, per: 1m }\nallow-circle: true\n")}, ""},
+		{"allowed by the other", relay(t, "c", topic("plant/8"), "plant/9", "tank", ""), []Deployment{relay(t, "d", topic("plant/9"), "plant/8", "pump",
+			"limit: { runs: 1, per: 1m }\nallow-circle: true\n")}, ""},
 		{"out of its scopes", relay(t, "c", topic("other/1"), "other/1", "pump", ""), nil, `triggers "c"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

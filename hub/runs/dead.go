@@ -80,8 +80,10 @@ func bury(tx *store.Tx, all []*pending) error {
 		for i := range p.steps {
 			size += len(p.steps[i].Body)
 		}
-		_, err := tx.Exec("INSERT OR REPLACE INTO dead_letter (run, step, code, text, received, bytes, state, ordered, "+
-			"expires, reason) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, '')", p.id[:], string(r.Step), int64(e.Code), clip(e.Text),
+		_,
+			err := tx.Exec("INSERT OR REPLACE INTO dead_letter (run, step, code, text, received, bytes, state, ordered, "+
+			"expires, reason) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, '')", p.id[:], string(r.Step),
+			int64(e.Code), clip(e.Text),
 			p.received, size)
 		if err != nil {
 			return err
@@ -167,14 +169,16 @@ func DeadLetters(tx *store.Tx, f Filter) ([]Dead, error) {
 // Ordered returns the dead letters of an agent that it was ordered to run again and has not
 // answered; of all agents for an empty name.
 func Ordered(tx *store.Tx, agent protocol.AgentName) ([]Dead, error) {
-	rows, err := tx.Query(deadColumns+" WHERE d.state = 1 AND (r.agent = ? OR ? = '') ORDER BY d.ordered LIMIT ?",
+	rows,
+		err := tx.Query(deadColumns+" WHERE d.state = 1 AND (r.agent = ? OR ? = '') ORDER BY d.ordered LIMIT ?",
 		string(agent), string(agent), ListMax)
 	return store.Collect(rows, err, scanDead)
 }
 
 func scanDead(row store.Scanner) (d Dead, err error) {
 	var received, state, order, expires int64
-	err = row.Scan(&d.id, &d.Workflow, &d.Agent, &d.Step, &d.Error.Code, &d.Error.Text, &received, &state, &order,
+	err = row.Scan(&d.id, &d.Workflow, &d.Agent, &d.Step, &d.Error.Code, &d.Error.Text, &received, &state,
+		&order,
 		&expires, &d.Reason)
 	d.Run, d.Received, d.Order = fmt.Sprintf("%x", d.id), store.Time(received), store.Unsigned(order)
 	d.State = deadStates[min(max(state, 0), int64(len(deadStates)-1))]
@@ -199,7 +203,8 @@ func GetDead(tx *store.Tx, prefix string) (Dead, error) {
 	case len(found) == 0:
 		return Dead{}, protocol.Errorf(protocol.CodeNotFound, "dead letter %s: not found", prefix)
 	case len(found) > 1:
-		return Dead{}, protocol.Errorf(protocol.CodeBadInput, "dead letter %s: more than one begins so; give more digits",
+		return Dead{}, protocol.Errorf(protocol.CodeBadInput,
+			"dead letter %s: more than one begins so; give more digits",
 			prefix)
 	}
 	return found[0], nil

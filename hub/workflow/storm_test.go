@@ -44,8 +44,14 @@ func TestStormRefuses(t *testing.T) {
 		{"allow-circle: true", "w.yaml:17:15: allow-circle: a circle is allowed only at a pace"},
 		// contradictory windows
 		{`rollout: { waves: [{ count: 1, soak: 2h }], timeout: 1h }`, "w.yaml:17:38: rollout.waves[0].soak: 2h0m0s, but the rollout waits"},
-		{`rollout: { waves: [{ count: 1 }], windows: [{ from: "01:00", to: "02:00" }, { from: "01:00", to: "02:00" }] }`, "w.yaml:17:77: rollout.windows[1]: the same as windows[0]"},
-		{`rollout: { waves: [{ count: 1 }], timeout: 24h, windows: [{ days: [sat], from: "22:00", to: "02:00" }] }`, "w.yaml:17:58: rollout.windows: they are closed for 164h0m0s on end"},
+		{
+			`rollout: { waves: [{ count: 1 }], windows: [{ from: "01:00", to: "02:00" }, { from: "01:00", to: "02:00" }] }`,
+			"w.yaml:17:77: rollout.windows[1]: the same as windows[0]",
+		},
+		{
+			`rollout: { waves: [{ count: 1 }], timeout: 24h, windows: [{ days: [sat], from: "22:00", to: "02:00" }] }`,
+			"w.yaml:17:58: rollout.windows: they are closed for 164h0m0s on end",
+		},
 	} {
 		_, err := Parse("w.yaml", []byte(guard+c.text+"\n"))
 		var place *document.Error
