@@ -1,0 +1,294 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stavily/stavily/hub/api"
+)
+
+// uplink is the line between a site and the hub: it counts what comes down and may be cut.
+type uplink struct {
+	ln   net.Listener
+	to   string
+	down atomic.Int64 // bytes from the hub
+
+	mu    sync.Mutex // guards the fields below
+	cut   bool
+	conns []net.Conn
+}
+
+func newUplink(t *testing.T, to string) *uplink {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &uplink{ln: ln, to: to}
+	t.Cleanup(func() {
+		_ = ln.Close()
+		u.set(true)
+	})
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go u.serve(conn)
+		}
+	}()
+	return u
+}
+
+func (u *uplink) serve(conn net.Conn) {
+	defer conn.Close()
+	far, err := net.Dial("tcp", u.to)
+	if err != nil {
+		return
+	}
+	defer far.Close()
+	u.mu.Lock()
+	if u.cut {
+		u.mu.Unlock()
+		return
+	}
+	u.conns = append(u.conns, conn, far)
+	u.mu.Unlock()
+	go func() {
+		_, _ = io.Copy(far, conn)
+		_ = far.Close()
+	}()
+	_, _ = io.Copy(io.MultiWriter(conn, (*counter)(&u.down)), far)
+}
+
+// set cuts the line, or mends it.
+func (u *uplink) set(cut bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.cut = cut
+	for _, c := range u.conns {
+		_ = c.Close()
+	}
+	u.conns = nil
+}
+
+type counter atomic.Int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	(*atomic.Int64)(c).Add(int64(len(p)))
+	return len(p), nil
+}
+
+const beside = `workflow: beside
+trigger:
+  plugin: system-health@1
+  with: { metric: memory.percent, above: 0, every: 700ms, repeat: 700ms }
+  at: { agent: pump-1 }
+actions:
+  - name: describe
+    plugin: system-command@1
+    with: { run: [uname, -srm] }
+    allow: { process.execute: [uname] }
+    on: { agent: pump-2 }
+outputs:
+  - plugin: append-file@1
+`
+
+// site is a hub and a site behind two gateways: its agents know no other way.
+type site struct {
+	*world
+	lines  map[string]*uplink // by gateway
+	behind string             // the addresses of the gateways
+	pumps  []string
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	edge := buildEdge(t)
+	gateway := filepath.Join(t.TempDir(), "stavily-gateway")
+	cmd := exec.Command("go", "build", "-trimpath", "-tags=gateway", "-o", gateway, "./edge/stavily-edge")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, text)
+	}
+	s := &site{world: newWorld(t, edge), lines: map[string]*uplink{}}
+	s.startHub()
+	var at []string
+	for _, name := range []string{"gw-1", "gw-2"} {
+		s.lines[name] = newUplink(t, s.listen)
+		address := lastingAddress(t)
+		at = append(at, "mqtts://"+address)
+		s.begin(name, gateway, s.lines[name].ln.Addr().String(), "--gateway", address)
+	}
+	s.behind = strings.Join(at, ",")
+	for i := range 4 {
+		name := fmt.Sprintf("pump-%d", i+1)
+		s.pumps = append(s.pumps, name)
+		s.begin(name, edge, s.behind)
+	}
+	return s
+}
+
+// begin starts an agent that joins, with a token for a gateway when it is to be one.
+func (s *site) begin(name, program, hub string, more ...string) {
+	s.t.Helper()
+	ask1 := []string{"agent", "token", "--site", "lab"}
+	if len(more) > 0 {
+		ask1 = append(ask1, "--gateway")
+	}
+	p := &part{name: name, log: s.path(name + ".log")}
+	p.args = append([]string{
+		program, "--hub", hub, "--join", ask[api.Token](s.world, ask1...).Token, "--name", name, "--state", s.path(name),
+		"--label", "role=gateway", "--allow", "process.execute:uname",
+	}, more...)
+	s.agents[name] = p
+	_ = p.start(s.t)
+	s.until(name+" online", func() bool { return s.agent(name).Presence.Online })
+}
+
+// agent is what the hub knows of an agent; nothing while it has not joined.
+func (s *site) agent(name string) (out api.Agent) {
+	for _, a := range ask[[]api.Agent](s.world, "agent", "list") {
+		if string(a.Address.Agent) == name {
+			out = a
+		}
+	}
+	return out
+}
+
+// moreLines waits until each agent has delivered n more.
+func (s *site) moreLines(what string, n int, names ...string) {
+	s.t.Helper()
+	for _, name := range names {
+		before := len(s.delivered(name))
+		s.until(what+": lines of "+name, func() bool { return len(s.delivered(name)) >= before+n })
+	}
+}
+
+func (s *site) allBy(gateway string) {
+	s.t.Helper()
+	s.until("all to be online by "+gateway, func() bool {
+		return !slices.ContainsFunc(s.pumps, func(name string) bool {
+			a := s.agent(name)
+			return !a.Presence.Online || string(a.Presence.Via) != gateway
+		})
+	})
+}
+
+// keptBy returns the bytes of the files that an agent holds.
+func (s *site) keptBy(name string) (total int64) {
+	s.t.Helper()
+	found, err := os.ReadDir(filepath.Join(s.path(name), "files"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, f := range found {
+		if info, err := f.Info(); err == nil {
+			total += info.Size()
+		}
+	}
+	return total
+}
+
+// TestSiteBehindGateways is a site whose agents reach nothing but two gateways: they join, are
+// deployed to and report through them, go on when the line to the hub is cut and when a gateway
+// is killed, and in the end every run is at the hub once. A file comes over the uplink once.
+func TestSiteBehindGateways(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes and builds plugins")
+	}
+	s := newSite(t)
+	s.allBy("gw-1")
+	if list := s.must("agent", "list"); !strings.Contains(list, "online by gateway gw-1") {
+		t.Errorf("agent list says not by whom:\n%s", list)
+	}
+	s.publish()
+	before := s.lines["gw-1"].down.Load()
+	file := s.path("beside.yaml")
+	if err := os.WriteFile(file, []byte(beside), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.must("deploy", file)
+	s.deploy("700ms")
+	s.moreLines("deployed", 1, s.pumps...)
+	if down, one := s.lines["gw-1"].down.Load()-before, s.keptBy("gw-1"); down > one*5/4 || one < 1<<20 {
+		t.Errorf("%d bytes came down for five agents, one of them holds %d", down, one)
+	} else {
+		t.Logf("%d bytes came down for five agents that hold %d each", down, one)
+	}
+
+	for _, line := range s.lines { // the site is alone
+		line.set(true)
+	}
+	s.until("the hub to miss them", func() bool { return !s.agent("pump-1").Presence.Online })
+	s.moreLines("without the hub", 4, s.pumps...)
+	for _, line := range s.lines {
+		line.set(false)
+	}
+	s.until("the hub to have them again", func() bool { return s.agent("pump-1").Presence.Online })
+	s.agents["gw-1"].kill()
+	s.moreLines("with a gateway killed", 4, s.pumps...)
+	s.allBy("gw-2")
+	delete(s.agents, "gw-1") // what it alone said goes with it
+	s.settleSite()
+}
+
+// settleSite ends both workflows and holds the hub's runs to what was delivered.
+func (s *site) settleSite() {
+	s.t.Helper()
+	s.must("workflow", "remove", "beside")
+	s.settle(s.pumps)
+	atHub := map[string]int{}
+	for _, r := range s.runs() {
+		atHub[r.ID]++
+	}
+	total := 0
+	for _, name := range s.pumps {
+		for id := range s.delivered(name) {
+			total++
+			if atHub[id] != 1 {
+				s.t.Errorf("run %s of %s is at the hub %d times", id, name, atHub[id])
+			}
+		}
+	}
+	if total < 30 {
+		s.t.Errorf("%d runs only", total)
+	}
+	s.t.Logf("%d runs, each at the hub once", total)
+	s.until("outboxes to be empty", func() bool {
+		return !slices.ContainsFunc(s.pumps, func(name string) bool {
+			a := s.agent(name)
+			return a.Reported == nil || a.Reported.Pending > 0 || a.Reported.Dropped > 0
+		})
+	})
+}
+
+// An agent that no operator has made a gateway is none: its neighbours turn away from it, and
+// the program without a broker says which one is needed.
+func TestNoGateway(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	edge := buildEdge(t)
+	w := newWorld(t, edge)
+	w.startHub()
+	w.join("plain")
+	w.agents["plain"].kill()
+	var said bytes.Buffer
+	cmd := exec.Command(edge, "--state", w.path("plain"), "--gateway", "127.0.0.1:0")
+	cmd.Stderr = &said
+	if err := cmd.Run(); err == nil || !strings.Contains(said.String(), "stavily-gateway") {
+		t.Errorf("%v: %s", err, said.String())
+	}
+}
