@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stavily/stavily/hub/api"
 )
@@ -90,17 +92,18 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-const beside = `workflow: beside
-trigger:
+// siteText is two workflows: the steps of the first are at three neighbours, the second needs
+// nobody. There are no more because each agent compiles each module that it runs.
+const siteText = `
   plugin: system-health@1
-  with: { metric: memory.percent, above: 0, every: 700ms, repeat: 700ms }
-  at: { agent: pump-1 }
+  with: { metric: memory.percent, above: 0, every: 500ms, repeat: 500ms }
+  at: { agent: AT }
 actions:
   - name: describe
     plugin: system-command@1
     with: { run: [uname, -srm] }
     allow: { process.execute: [uname] }
-    on: { agent: pump-2 }
+    on: ON
 outputs:
   - plugin: append-file@1
 `
@@ -111,6 +114,9 @@ type site struct {
 	lines  map[string]*uplink // by gateway
 	behind string             // the addresses of the gateways
 	pumps  []string
+	write  []string // those of them that deliver
+	asks   *api.Client
+	start  time.Time
 }
 
 func newSite(t *testing.T) *site {
@@ -122,8 +128,10 @@ func newSite(t *testing.T) *site {
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, text)
 	}
-	s := &site{world: newWorld(t, edge), lines: map[string]*uplink{}}
+	s := &site{world: newWorld(t, edge), lines: map[string]*uplink{}, start: time.Now()}
 	s.startHub()
+	s.asks = api.OnSocket(api.SocketPath(s.path("home")))
+	t.Cleanup(s.asks.Close)
 	var at []string
 	for _, name := range []string{"gw-1", "gw-2"} {
 		s.lines[name] = newUplink(t, s.listen)
@@ -137,29 +145,37 @@ func newSite(t *testing.T) *site {
 		s.pumps = append(s.pumps, name)
 		s.begin(name, edge, s.behind)
 	}
+	s.write = []string{"pump-1", "pump-3"}
 	return s
 }
 
 // begin starts an agent that joins, with a token for a gateway when it is to be one.
 func (s *site) begin(name, program, hub string, more ...string) {
 	s.t.Helper()
-	ask1 := []string{"agent", "token", "--site", "lab"}
+	wish, kind := []string{"agent", "token", "--site", "lab"}, "head"
 	if len(more) > 0 {
-		ask1 = append(ask1, "--gateway")
+		wish = append(wish, "--gateway")
+	} else if name == "pump-2" || name == "pump-4" {
+		kind = "hand"
 	}
 	p := &part{name: name, log: s.path(name + ".log")}
 	p.args = append([]string{
-		program, "--hub", hub, "--join", ask[api.Token](s.world, ask1...).Token, "--name", name, "--state", s.path(name),
-		"--label", "role=gateway", "--allow", "process.execute:uname",
+		program, "--hub", hub, "--join", ask[api.Token](s.world, wish...).Token, "--name", name, "--state", s.path(name),
+		"--label", "kind=" + kind, "--allow", "process.execute:uname",
 	}, more...)
 	s.agents[name] = p
 	_ = p.start(s.t)
 	s.until(name+" online", func() bool { return s.agent(name).Presence.Online })
 }
 
-// agent is what the hub knows of an agent; nothing while it has not joined.
+// agent is what the hub knows of an agent; nothing while it has not joined. It asks the hub
+// itself: a process for each look would be most of what this test does.
 func (s *site) agent(name string) (out api.Agent) {
-	for _, a := range ask[[]api.Agent](s.world, "agent", "list") {
+	var all []api.Agent
+	if err := s.asks.Do(s.t.Context(), http.MethodGet, api.PathAgents, nil, &all); err != nil {
+		s.t.Fatal(err)
+	}
+	for _, a := range all {
 		if string(a.Address.Agent) == name {
 			out = a
 		}
@@ -170,6 +186,7 @@ func (s *site) agent(name string) (out api.Agent) {
 // moreLines waits until each agent has delivered n more.
 func (s *site) moreLines(what string, n int, names ...string) {
 	s.t.Helper()
+	defer func() { s.t.Logf("%s, %v after the start", what, time.Since(s.start).Round(time.Second)) }()
 	for _, name := range names {
 		before := len(s.delivered(name))
 		s.until(what+": lines of "+name, func() bool { return len(s.delivered(name)) >= before+n })
@@ -186,10 +203,10 @@ func (s *site) allBy(gateway string) {
 	})
 }
 
-// keptBy returns the bytes of the files that an agent holds.
-func (s *site) keptBy(name string) (total int64) {
+// bytesIn returns the bytes of the files in a folder of an agent.
+func (s *site) bytesIn(name, folder string) (total int64) {
 	s.t.Helper()
-	found, err := os.ReadDir(filepath.Join(s.path(name), "files"))
+	found, err := os.ReadDir(filepath.Join(s.path(name), folder))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -201,6 +218,28 @@ func (s *site) keptBy(name string) (total int64) {
 	return total
 }
 
+// begins deploys both workflows and holds what came down for it to what it takes once.
+func (s *site) begins() {
+	s.t.Helper()
+	before := s.lines["gw-1"].down.Load()
+	for _, w := range [][3]string{{"beside", "pump-1", "{ group: { kind: hand } }"}, {"alone", "pump-3", "affected"}} {
+		file, text := s.path(w[0]+".yaml"), strings.NewReplacer("AT", w[1], "ON", w[2]).Replace(siteText)
+		if err := os.WriteFile(file, []byte("workflow: "+w[0]+"\ntrigger:"+text), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+		s.must("deploy", file)
+	}
+	s.moreLines("deployed", 1, s.write...)
+	down, once, held := s.lines["gw-1"].down.Load()-before, s.bytesIn("gw-1", "site"), int64(0)
+	for _, name := range s.pumps {
+		held += s.bytesIn(name, "files")
+	}
+	if down > once*5/4 || once < 100_000 || held < 4*once {
+		s.t.Errorf("%d bytes came down, the gateway holds %d, its neighbours %d", down, once, held)
+	}
+	s.t.Logf("%d bytes came down; the gateway holds %d, its neighbours %d", down, once, held)
+}
+
 // TestSiteBehindGateways is a site whose agents reach nothing but two gateways: they join, are
 // deployed to and report through them, go on when the line to the hub is cut and when a gateway
 // is killed, and in the end every run is at the hub once. A file comes over the uplink once.
@@ -210,35 +249,23 @@ func TestSiteBehindGateways(t *testing.T) {
 	}
 	s := newSite(t)
 	s.allBy("gw-1")
+	t.Logf("joined, %v after the start", time.Since(s.start).Round(time.Second))
 	if list := s.must("agent", "list"); !strings.Contains(list, "online by gateway gw-1") {
 		t.Errorf("agent list says not by whom:\n%s", list)
 	}
 	s.publish()
-	before := s.lines["gw-1"].down.Load()
-	file := s.path("beside.yaml")
-	if err := os.WriteFile(file, []byte(beside), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.must("deploy", file)
-	s.deploy("700ms")
-	s.moreLines("deployed", 1, s.pumps...)
-	if down, one := s.lines["gw-1"].down.Load()-before, s.keptBy("gw-1"); down > one*5/4 || one < 1<<20 {
-		t.Errorf("%d bytes came down for five agents, one of them holds %d", down, one)
-	} else {
-		t.Logf("%d bytes came down for five agents that hold %d each", down, one)
-	}
-
+	s.begins()
 	for _, line := range s.lines { // the site is alone
 		line.set(true)
 	}
 	s.until("the hub to miss them", func() bool { return !s.agent("pump-1").Presence.Online })
-	s.moreLines("without the hub", 4, s.pumps...)
+	s.moreLines("without the hub", 4, s.write...)
 	for _, line := range s.lines {
 		line.set(false)
 	}
 	s.until("the hub to have them again", func() bool { return s.agent("pump-1").Presence.Online })
 	s.agents["gw-1"].kill()
-	s.moreLines("with a gateway killed", 4, s.pumps...)
+	s.moreLines("with a gateway killed", 4, s.write...)
 	s.allBy("gw-2")
 	delete(s.agents, "gw-1") // what it alone said goes with it
 	s.settleSite()
@@ -248,30 +275,48 @@ func TestSiteBehindGateways(t *testing.T) {
 func (s *site) settleSite() {
 	s.t.Helper()
 	s.must("workflow", "remove", "beside")
-	s.settle(s.pumps)
+	s.must("workflow", "remove", "alone")
+	s.until("all to have settled", func() bool {
+		return !slices.ContainsFunc(s.pumps, func(name string) bool {
+			a := s.agent(name)
+			return a.Reported == nil || len(a.Reported.Assignments) > 0 || a.Reported.Revision != a.Desired.Revision
+		})
+	})
 	atHub := map[string]int{}
-	for _, r := range s.runs() {
-		atHub[r.ID]++
-	}
+	s.until("each run to be at the hub", func() bool {
+		var all []api.Run
+		if err := s.asks.Do(s.t.Context(), http.MethodGet, api.PathRuns+"?limit=1000", nil, &all); err != nil {
+			s.t.Fatal(err)
+		}
+		clear(atHub)
+		for _, r := range all {
+			atHub[r.ID]++
+		}
+		return !slices.ContainsFunc(s.write, func(name string) bool {
+			for id := range s.delivered(name) {
+				if atHub[id] == 0 {
+					return true
+				}
+			}
+			return false
+		})
+	})
 	total := 0
-	for _, name := range s.pumps {
+	for _, name := range s.write {
 		for id := range s.delivered(name) {
 			total++
 			if atHub[id] != 1 {
 				s.t.Errorf("run %s of %s is at the hub %d times", id, name, atHub[id])
 			}
 		}
+		if a := s.agent(name); a.Reported.Dropped > 0 {
+			s.t.Errorf("%s dropped %d records", name, a.Reported.Dropped)
+		}
 	}
-	if total < 30 {
+	if total < 20 {
 		s.t.Errorf("%d runs only", total)
 	}
-	s.t.Logf("%d runs, each at the hub once", total)
-	s.until("outboxes to be empty", func() bool {
-		return !slices.ContainsFunc(s.pumps, func(name string) bool {
-			a := s.agent(name)
-			return a.Reported == nil || a.Reported.Pending > 0 || a.Reported.Dropped > 0
-		})
-	})
+	s.t.Logf("%d runs, each at the hub once, %v after the start", total, time.Since(s.start).Round(time.Second))
 }
 
 // An agent that no operator has made a gateway is none: its neighbours turn away from it, and

@@ -40,7 +40,7 @@ func newCA(t testing.TB) (*x509.Certificate, *ecdsa.PrivateKey) {
 	key := newKey(t)
 	return sign(t, &x509.Certificate{
 		Subject: pkix.Name{CommonName: "test hub CA"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign,
+		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().AddDate(-10, 0, 0), NotAfter: time.Now().Add(time.Hour),
 	}, nil, key, key), key
 }
 

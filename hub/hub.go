@@ -125,7 +125,9 @@ func poison(err error) bool {
 func (h *Hub) handle(now time.Time, from protocol.Address, kind protocol.Kind, payload []byte) error {
 	switch kind {
 	case protocol.UpPresence:
-		return decoded(payload, func(p protocol.Presence) error { return h.presence(from, fleet.Said{Presence: p, At: now}) })
+		return decoded(payload, func(p protocol.Presence) error {
+			return h.presence(from, fleet.Said{Presence: p, At: now})
+		})
 	case protocol.UpReported:
 		return decoded(payload, func(r protocol.Reported) error { return h.reported(now, from, r) })
 	case protocol.UpRecords:

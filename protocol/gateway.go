@@ -1,5 +1,7 @@
 package protocol
 
+import "slices"
+
 // GatewayDomain is what the server names of gateways end in; see GatewayServerName.
 const GatewayDomain = ".gateway.stavily.internal"
 
@@ -28,9 +30,11 @@ func (c *Carried) Check(up bool) error {
 	}
 	switch {
 	case c.Kind.Up() != up || !MayCarry(c.Kind):
-		return Errorf(CodeBadMessage, "carried for %s: kind %q is not carried this way", c.Agent, clip(string(c.Kind)))
+		return Errorf(CodeBadMessage, "carried for %s: kind %q is not carried this way", c.Agent,
+			clip(string(c.Kind)))
 	case len(c.Payload) > MessageMax-CarryRoom:
-		return Errorf(CodeLimit, "carried for %s: %d bytes, limit %d", c.Agent, len(c.Payload), MessageMax-CarryRoom)
+		return Errorf(CodeLimit, "carried for %s: %d bytes, limit %d", c.Agent, len(c.Payload),
+			MessageMax-CarryRoom)
 	}
 	return nil
 }
@@ -38,16 +42,8 @@ func (c *Carried) Check(up bool) error {
 // MayCarry reports whether messages of kind k travel in a Carried: all that an agent and the
 // hub say to each other, but no probe, which tests one line, and nothing that is carried.
 func MayCarry(k Kind) bool {
-	switch k {
-	case UpProbe, DownProbe, UpCarried, DownCarried, DownUplink:
-		return false
-	}
-	for _, known := range kinds {
-		if k == known {
-			return true
-		}
-	}
-	return false
+	own := []Kind{UpProbe, DownProbe, UpCarried, DownCarried, DownUplink}
+	return slices.Contains(kinds[:], k) && !slices.Contains(own, k)
 }
 
 // Uplink tells a neighbour whether its gateway reaches the hub. While it does not, what is

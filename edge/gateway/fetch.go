@@ -52,7 +52,8 @@ func (r *Relay) fetch(now time.Time, from protocol.Address, payload []byte) erro
 	}
 	_, alone := r.own[req.Digest]
 	alone = alone || req.Digest == r.hints[from] || req.Digest == r.hints[r.cfg.Address]
-	odd := req.Count == 0 || req.Count > protocol.FetchAheadMax || req.First > protocol.ChunkCount(protocol.ArtifactMax)
+	odd := req.Count == 0 || req.Count > protocol.FetchAheadMax ||
+		req.First > protocol.ChunkCount(protocol.ArtifactMax)
 	if alone || odd || len(r.flights) > flightsMax {
 		return r.carry(from, protocol.UpFetch, payload)
 	}
@@ -173,7 +174,8 @@ func (r *Relay) came(now time.Time, payload []byte) bool {
 	default:
 		r.count.Fetched += uint64(len(c.Data))
 		if err := r.cfg.Shelf.Keep(&c); err != nil {
-			r.log.Warn("not kept for the site", slog.String("digest", c.Digest.Short()), slog.String("error", err.Error()))
+			r.log.Warn("not kept for the site", slog.String("digest", c.Digest.Short()),
+				slog.String("error", err.Error()))
 		}
 	}
 	for _, a := range waiting {
@@ -206,7 +208,8 @@ func (r *Relay) hand(to protocol.Address, c protocol.Chunk) {
 // hinted learns which file is an agent's desired document: nobody else's to have.
 func (r *Relay) hinted(to protocol.Address, payload []byte) {
 	var h protocol.Hint
-	if protocol.Unmarshal(payload, &h) == nil && (len(r.hints) < flightsMax || r.hints[to] != protocol.Digest{}) {
+	_, known := r.hints[to]
+	if protocol.Unmarshal(payload, &h) == nil && (known || len(r.hints) < flightsMax) {
 		r.hints[to] = h.Digest
 	}
 }

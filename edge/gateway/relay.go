@@ -168,7 +168,8 @@ func (r *Relay) hop(from protocol.Address, payload []byte) error {
 	if err := word.Check(); err != nil {
 		return err
 	}
-	if word.To.Site == r.cfg.Address.Site && r.give(word.To, protocol.DownHop, protocol.MustMarshal(word)) == nil {
+	inside := word.To.Site == r.cfg.Address.Site
+	if inside && r.give(word.To, protocol.DownHop, protocol.MustMarshal(word)) == nil {
 		r.count.Inside++
 		return nil
 	}
@@ -227,11 +228,11 @@ func (r *Relay) down(payload []byte) error {
 	if c.Kind == protocol.DownHint {
 		r.hinted(to, c.Payload)
 	}
-	if err := r.cfg.Site.Send(protocol.Message{Topic: protocol.Topic(to, c.Kind), Payload: c.Payload}); err != nil {
-		return err
+	err := r.cfg.Site.Send(protocol.Message{Topic: protocol.Topic(to, c.Kind), Payload: c.Payload})
+	if err == nil {
+		r.count.Down++
 	}
-	r.count.Down++
-	return nil
+	return err
 }
 
 // Uplink takes whether the gateway's link to the hub is up. Every neighbour is told.

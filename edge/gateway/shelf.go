@@ -58,13 +58,12 @@ func OpenFolder(dir string, most int64) (*Folder, error) {
 	s := &Folder{dir: dir, max: most, files: map[protocol.Digest]*kept{}}
 	for _, n := range names {
 		info, err := n.Info()
-		var d protocol.Digest
-		if b, bad := hex.DecodeString(n.Name()); err != nil || bad != nil || len(b) != len(d) || info.Size() == 0 {
+		b, bad := hex.DecodeString(n.Name())
+		if err != nil || bad != nil || len(b) != sha256.Size || info.Size() == 0 {
 			_ = os.Remove(filepath.Join(dir, n.Name())) // half a file, or nobody's
 			continue
-		} else {
-			copy(d[:], b)
 		}
+		d := protocol.Digest(b)
 		s.files[d] = &kept{size: info.Size(), whole: true}
 		s.bytes += info.Size()
 	}

@@ -127,7 +127,8 @@ func addresses(hub string) (all []string, err error) {
 		all = append(all, address)
 	}
 	if len(all) > addressesMax {
-		return nil, protocol.Errorf(protocol.CodeBadInput, "hub address: %d of them, limit %d", len(all), addressesMax)
+		return nil, protocol.Errorf(protocol.CodeBadInput, "hub address: %d of them, limit %d", len(all),
+			addressesMax)
 	}
 	return all, nil
 }

@@ -58,14 +58,17 @@ func openGateway(h *house, c *credentials, addr string) (_ carrier, err error) {
 		return nil, errors.Join(err, g.broker.Close())
 	}
 	g.relay = gateway.New(gateway.Config{
-		Address: h.enrolment.Address, Site: g.broker, Send: func(m protocol.Message) error { return h.link.Send(m) },
-		Own: h.inbox.Message, Shelf: shelf, Log: h.log,
+		Address: h.enrolment.Address, Site: g.broker,
+		Send: func(m protocol.Message) error { return h.link.Send(m) }, // there is none yet
+		Own:  h.inbox.Message, Shelf: shelf, Log: h.log,
 	})
 	for _, kind := range []protocol.Kind{
 		protocol.UpPresence, protocol.UpReported, protocol.UpRecords, protocol.UpFetch, protocol.UpSecrets,
 		protocol.UpHop, protocol.UpRecord,
 	} {
-		err := g.broker.Listen(protocol.UpFilter(kind), func(m protocol.Message) { g.relay.Neighbour(time.Now(), m) })
+		err := g.broker.Listen(protocol.UpFilter(kind), func(m protocol.Message) {
+			g.relay.Neighbour(time.Now(), m)
+		})
 		if err != nil {
 			return nil, errors.Join(err, g.broker.Close())
 		}
@@ -104,7 +107,8 @@ func (g *siteGateway) certificate() (*tls.Certificate, error) {
 }
 
 func (g *siteGateway) isGateway() bool {
-	return g.shown.shown.Load().Leaf.VerifyHostname(protocol.GatewayServerName(g.h.enrolment.Address.Site)) == nil
+	name := protocol.GatewayServerName(g.h.enrolment.Address.Site)
+	return g.shown.shown.Load().Leaf.VerifyHostname(name) == nil
 }
 
 // tunnel passes a neighbour that joins or renews on to the hub, which alone can answer it.

@@ -13,9 +13,9 @@ func agentGateway(c *connection) *cobra.Command {
 	off := false
 	cmd := &cobra.Command{
 		Use: "gateway NAME", Short: "Let an agent carry messages for the others of its site",
-		Long: "A gateway carries for agents of its own site that cannot or need not reach the hub. Start it with\n" +
-			"stavily-gateway --gateway ADDR; its certificate says what it is from its next renewal on, which it\n" +
-			"asks for at its start. What it carries after --off is passed over.",
+		Long: "A gateway carries for agents of its own site that cannot or need not reach the hub. Start it\n" +
+			"with stavily-gateway --gateway ADDR; its certificate says what it is from its next renewal on,\n" +
+			"which it asks for at its start. What it carries after --off is passed over.",
 		Example: "  stavily agent gateway gw-1\n  stavily agent gateway gw-1 --off",
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: agentNames(c),
 		RunE: func(cmd *cobra.Command, args []string) error {

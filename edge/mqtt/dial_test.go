@@ -1,0 +1,57 @@
+package mqtt
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// Addresses are tried in their order; after a line that did not last, from behind its own on.
+func TestDialsInTurn(t *testing.T) {
+	var at []string
+	var all []net.Listener
+	for range 3 {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		at, all = append(at, ln.Addr().String()), append(all, ln)
+	}
+	d := &dialer{addresses: at}
+	want := func(what string, i int) {
+		t.Helper()
+		conn, err := d.dial(t.Context())
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		defer conn.Close()
+		if got := conn.RemoteAddr().String(); got != at[i] {
+			t.Errorf("%s: %s, want %s", what, got, at[i])
+		}
+	}
+	want("first", 0)
+	want("soon after", 1)
+	want("soon after that", 2)
+	want("all around", 0)
+	_ = all[1].Close()
+	want("one is gone", 2)
+	d.at = time.Now().Add(-2 * stay)
+	want("a line lasted", 0)
+	_ = all[0].Close()
+	_ = all[2].Close()
+	if _, err := d.dial(t.Context()); err == nil || strings.Count(err.Error(), "refused") != 3 {
+		t.Errorf("none is there: %v", err)
+	}
+}
+
+func TestDialRefusesBadLists(t *testing.T) {
+	for _, hub := range []string{"", ",", "a,", "a,http://b", strings.Repeat("a,", addressesMax) + "a"} {
+		if _, err := DialPlain(t.Context(), hub); protocol.CodeOf(err) != protocol.CodeBadInput {
+			t.Errorf("%q: %v", hub, err)
+		}
+	}
+}
