@@ -59,7 +59,9 @@ func (h *Hub) DeployAs(now time.Time, in api.Deploy) (out *api.Deployed, err err
 	return out, nil
 }
 
-func (h *Hub) deploy(tx *store.Tx, now time.Time, w *workflow.Workflow, in api.Deploy) (*api.Deployed, error) {
+func (h *Hub) deploy(
+	tx *store.Tx, now time.Time, w *workflow.Workflow, in api.Deploy,
+) (*api.Deployed, error) {
 	out := &api.Deployed{Workflow: w.Name, At: now}
 	d, err := h.resolve(tx, w, in.Moves, out)
 	if err != nil {
@@ -90,7 +92,7 @@ func (h *Hub) deploy(tx *store.Tx, now time.Time, w *workflow.Workflow, in api.D
 		return nil, err
 	}
 	if w.Rollout == nil {
-		out.Agents, err = h.reviseAll(tx, now, all, contents, w.Name)
+		out.Agents, err = h.reviseAll(tx, revision{now, all, contents, w.Name})
 		return out, err
 	}
 	if out.Agents, err = h.plan(tx, now, agents, w.Name); err != nil {

@@ -111,7 +111,7 @@ func (h *Hub) plan(tx *store.Tx, now time.Time, agents []fleet.Agent, name proto
 	if err != nil {
 		return nil, err
 	}
-	return h.reviseAll(tx, now, agents, contents, name)
+	return h.reviseAll(tx, revision{now, agents, contents, name})
 }
 
 // contents works out what agents are to do, and with them those whose content may change with
@@ -152,21 +152,28 @@ func (h *Hub) contents(tx *store.Tx, agents []fleet.Agent, whole protocol.Workfl
 	}), nil
 }
 
+// revision is what a plan asks of agents.
+type revision struct {
+	now      time.Time
+	agents   []fleet.Agent
+	contents []deploy.Content
+	name     protocol.WorkflowName // of what the answer tells
+}
+
 // reviseAll sends those whose content changed their new revision.
-func (h *Hub) reviseAll(tx *store.Tx, now time.Time, agents []fleet.Agent, contents []deploy.Content,
-	name protocol.WorkflowName,
-) ([]api.AgentChange, error) {
+func (h *Hub) reviseAll(tx *store.Tx, in revision) ([]api.AgentChange, error) {
+	agents, contents := in.agents, in.contents
 	known := make(map[protocol.Address]*fleet.Agent, len(agents))
 	for i := range agents {
 		known[agents[i].Address] = &agents[i]
 	}
 	var out []api.AgentChange
 	for i := range contents {
-		change, err := h.revise(tx, now, known[contents[i].Address], &contents[i])
+		change, err := h.revise(tx, in.now, known[contents[i].Address], &contents[i])
 		if err != nil {
 			return nil, err
 		}
-		concern(&change, &contents[i], name)
+		concern(&change, &contents[i], in.name)
 		if change.Changed || change.Assigned || change.Excluded != nil {
 			out = append(out, change)
 		}

@@ -69,10 +69,12 @@ func (o *options) flags(name string) *flag.FlagSet {
 		"`file` of certificates (PEM) that plugins' TLS trusts besides the system's")
 	f.BoolVar(&o.noRecord, "no-record", false, "refuse to record what plugins are asked and answer,\n"+
 		"whoever asks for it")
-	f.StringVar(&o.gateway, "gateway", "", "`address` such as :8883 at which to carry for the agents of this site\n"+
-		"(stavily-gateway only)")
-	f.DurationVar(&o.drain, "drain", 10*time.Second, "longest `wait` at the end for what plugins are asked; what is\n"+
-		"not answered by then is asked again after the next start")
+	f.StringVar(&o.gateway, "gateway", "",
+		"`address` such as :8883 at which to carry for the agents of this site\n"+
+			"(stavily-gateway only)")
+	f.DurationVar(&o.drain, "drain", 10*time.Second,
+		"longest `wait` at the end for what plugins are asked; what is\n"+
+			"not answered by then is asked again after the next start")
 	f.BoolVar(&o.again, "again", false, "join although this device has joined before")
 	f.StringVar(&o.logFormat, "log-format", "text", "`format` of the log, text or json")
 	f.BoolVar(&o.verbose, "verbose", false, "log more")

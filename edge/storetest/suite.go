@@ -198,7 +198,8 @@ func testWrongFile(t *testing.T, open func() edge.Store) {
 	if err := s.AddChunk(d, 1, int64(len(b)), chunkOf(b, 1)); protocol.CodeOf(err) != protocol.CodeDigest {
 		t.Fatalf("last chunk of a file with another digest: %v", err)
 	}
-	wantChunks(t, open(), protocol.File{Digest: d, Size: int64(len(b))}, held{}) // nothing is kept: it can be fetched again
+	wantChunks(t, open(), protocol.File{Digest: d, Size: int64(len(b))},
+		held{}) // nothing is kept: it can be fetched again
 }
 
 func testKeep(t *testing.T, open func() edge.Store) {
@@ -235,7 +236,8 @@ func wantChunks(t *testing.T, s edge.Store, f protocol.File, want held) {
 	t.Helper()
 	have, whole, err := s.Chunks(f.Digest, f.Size)
 	if whole != want.whole || err != nil || !whole && !bytes.Equal(have, want.chunks) {
-		t.Fatalf("chunks of %s: %08b, whole %v, %v; want %08b, whole %v", f.Digest.Short(), have, whole, err, want.chunks,
+		t.Fatalf("chunks of %s: %08b, whole %v, %v; want %08b, whole %v", f.Digest.Short(), have, whole, err,
+			want.chunks,
 			want.whole)
 	}
 }

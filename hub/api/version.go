@@ -120,9 +120,11 @@ type Followed struct {
 
 // Notice is something that an operator should know of, or that somebody did.
 type Notice struct {
-	At      time.Time `json:"at"`
-	Kind    string    `json:"kind"`    // moved-tag, refused, published, updated, not-updated, yank, revoke, restore, follow
-	Subject string    `json:"subject"` // a plugin's release or tag, or a workflow
-	Text    string    `json:"text"`
-	By      string    `json:"by,omitempty"` // empty: the hub by itself
+	At time.Time `json:"at"`
+	// Kind is moved-tag, refused, published, updated, not-updated, yank, revoke, restore or
+	// follow.
+	Kind    string `json:"kind"`
+	Subject string `json:"subject"` // a plugin's release or tag, or a workflow
+	Text    string `json:"text"`
+	By      string `json:"by,omitempty"` // empty: the hub by itself
 }

@@ -236,7 +236,8 @@ func (c *checker) state() {
 	c.want(len(s.Older) <= protocol.StateFormatsMax, "state.reads", "%d formats, want at most %d", len(s.Older),
 		protocol.StateFormatsMax)
 	for i, n := range s.Older {
-		c.want(n > 0 && n < s.Number(), fmt.Sprintf("state.reads[%d]", i), "%d, want a format below %d", n, s.Number())
+		c.want(n > 0 && n < s.Number(), fmt.Sprintf("state.reads[%d]", i), "%d, want a format below %d", n,
+			s.Number())
 	}
 }
 

@@ -112,7 +112,8 @@ func (c *Content) beyond(a *Agent, times Overcommit) string {
 	}
 	switch {
 	case a.MemoryMB > 0 && times.Memory > 0 && float64(memory) > float64(a.MemoryMB)*times.Memory:
-		return fmt.Sprintf("agent %s: max_memory_mb: %d MB wanted, it has %d MB, to be promised %g times: %s", a.Address,
+		return fmt.Sprintf("agent %s: max_memory_mb: %d MB wanted, it has %d MB, to be promised %g times: %s",
+			a.Address,
 			memory, a.MemoryMB, times.Memory, strings.Join(ofMemory, ", "))
 	case a.Cores > 0 && times.CPU > 0 && cores > float64(a.Cores)*times.CPU:
 		return fmt.Sprintf("agent %s: max_cpu_cores: %.4g wanted, it has %d, to be promised %g times: %s",

@@ -22,7 +22,8 @@ func TestAdmit(t *testing.T) {
 		{"it fits", 96, 1, DefaultOvercommit(), ""}, // 2 workflows of 3 steps of 64 MB and 0.5 cores
 		{
 			"too little memory", 95, 1, DefaultOvercommit(),
-			"one.yaml:5:7: trigger.at: the limits of all that would run do not fit: agent north/n1: max_memory_mb: 384 MB wanted, it has 95 MB, to be promised 4 times: one 192, two 192",
+			"one.yaml:5:7: trigger.at: the limits of all that would run do not fit: agent north/n1: max_memory_mb: 384 MB wanted, " +
+				"it has 95 MB, to be promised 4 times: one 192, two 192",
 		},
 		{"too few cores", 1024, 1, Overcommit{Memory: 1, CPU: 2}, "agent north/n1: max_cpu_cores: 3 wanted, it has 1, to be promised 2 times: one 1.5, two 1.5"},
 		{"nothing is known", 0, 0, DefaultOvercommit(), ""},

@@ -45,7 +45,8 @@ func CheckCircle(d *Deployment, among []Deployment, agents []Agent, approve []pr
 	}
 	return d.Workflow.Errorf(found[0].step.Path,
 		"a circle of workflows that trigger each other: %s, which triggers "+
-			"%q (%s) again; let the topics differ, say fewer with allow, or say allow-circle with a limit in one of them",
+			"%q (%s) again; let the topics differ, say fewer with allow, or say allow-circle with a limit in one "+
+			"of them",
 		strings.Join(words, ", which triggers "), d.Workflow.Name, d.Workflow.Place("trigger"))
 }
 

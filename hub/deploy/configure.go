@@ -245,7 +245,8 @@ func checkSecrets(w *workflow.Workflow, s *workflow.Step, r *Release) error {
 	if err != nil {
 		return w.Errorf(s.Path+".plugin", "%v", err)
 	}
-	wants := slices.ContainsFunc(wishes, func(g protocol.Grant) bool { return g.Capability == protocol.CapSecret })
+	secret := func(g protocol.Grant) bool { return g.Capability == protocol.CapSecret }
+	wants := slices.ContainsFunc(wishes, secret)
 	for i := range s.Templates {
 		t := &s.Templates[i]
 		for k := range t.Secrets {

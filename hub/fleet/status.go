@@ -64,14 +64,16 @@ func Report(
 }
 
 // setReported returns whether the report was news.
-func setReported(tx *store.Tx, from protocol.Address, r protocol.Reported, now time.Time) (news bool, err error) {
+func setReported(
+	tx *store.Tx, from protocol.Address, r protocol.Reported, now time.Time,
+) (news bool, err error) {
 	held, err := stateOf(tx, from)
 	if err != nil {
 		return false, err
 	}
 	if r.Epoch != held.epoch {
-		return false, protocol.Errorf(protocol.CodeStale, "agent %s: report of epoch %d, enrolled with epoch %d", from,
-			r.Epoch, held.epoch)
+		return false, protocol.Errorf(protocol.CodeStale, "agent %s: report of epoch %d, enrolled with epoch %d",
+			from, r.Epoch, held.epoch)
 	}
 	mark := protocol.Mark{Boot: r.Boot, Sequence: r.Sequence}
 	if held.hasReport && !mark.After(held.reported) {

@@ -80,11 +80,9 @@ func bury(tx *store.Tx, all []*pending) error {
 		for i := range p.steps {
 			size += len(p.steps[i].Body)
 		}
-		_,
-			err := tx.Exec("INSERT OR REPLACE INTO dead_letter (run, step, code, text, received, bytes, state, ordered, "+
-			"expires, reason) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, '')", p.id[:], string(r.Step),
-			int64(e.Code), clip(e.Text),
-			p.received, size)
+		_, err := tx.Exec("INSERT OR REPLACE INTO dead_letter (run, step, code, text, received, bytes, state, "+
+			"ordered, expires, reason) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, '')",
+			p.id[:], string(r.Step), int64(e.Code), clip(e.Text), p.received, size)
 		if err != nil {
 			return err
 		}
@@ -146,8 +144,8 @@ func DeadGone(tx *store.Tx) (lost DeadLost) {
 	return lost
 }
 
-const deadColumns = "SELECT d.run, r.workflow, r.agent, d.step, d.code, d.text, d.received, d.state, d.ordered, " +
-	"d.expires, d.reason FROM dead_letter d JOIN run r ON r.id = d.run"
+const deadColumns = "SELECT d.run, r.workflow, r.agent, d.step, d.code, d.text, d.received, d.state, " +
+	"d.ordered, d.expires, d.reason FROM dead_letter d JOIN run r ON r.id = d.run"
 
 // DeadLetters returns those that f chooses, by workflow, agent and limit, the newest first.
 func DeadLetters(tx *store.Tx, f Filter) ([]Dead, error) {
@@ -230,8 +228,8 @@ func (d *Dead) Replay(tx *store.Tx) (o protocol.ReplayOrder, err error) {
 	var n, revision int64
 	var data, inRow []byte
 	e := &o.Event
-	err = tx.QueryRow("SELECT n, workflow, revision, started, started_quality, data, steps FROM run WHERE id = ?",
-		d.id).Scan(&n, &e.Workflow, &revision, &e.Time.UnixMS, &e.Time.Quality, &data, &inRow)
+	err = tx.QueryRow("SELECT n, workflow, revision, started, started_quality, data, steps FROM run "+
+		"WHERE id = ?", d.id).Scan(&n, &e.Workflow, &revision, &e.Time.UnixMS, &e.Time.Quality, &data, &inRow)
 	if err != nil {
 		return o, err
 	}

@@ -152,8 +152,9 @@ func (w *Workflow) agree(r *Rollout) error {
 		}
 	}
 	if shut := closed(r.Windows); shut >= r.Timeout {
-		return w.Errorf("rollout.windows", "they are closed for %v on end, but the rollout waits for a person after "+
-			"its timeout of %v: let it be longer", shut, r.Timeout)
+		return w.Errorf("rollout.windows",
+			"they are closed for %v on end, but the rollout waits for a person after "+
+				"its timeout of %v: let it be longer", shut, r.Timeout)
 	}
 	return nil
 }

@@ -94,7 +94,10 @@ func newSender(hub string, config *tls.Config, a protocol.Address, epoch uint64)
 	if err != nil {
 		return nil, err
 	}
-	s := &sender{conn: conn, config: config, in: bufio.NewReader(conn), address: a, epoch: epoch, acked: epoch > 0}
+	s := &sender{
+		conn: conn, config: config, in: bufio.NewReader(conn), address: a, epoch: epoch,
+		acked: epoch > 0,
+	}
 	return s, login(conn, protocol.MQTTClientID(a), protocol.DownFilter(a), epoch == 0)
 }
 
