@@ -157,7 +157,8 @@ func (a *Agent) remember(s *seen, o *protocol.Once, at Instance, v sighting) {
 		old = old[1:]
 	}
 	v.until = a.now.Add(time.Duration(o.WithinMS) * time.Millisecond)
-	*s = append(old, v)
+	old = append(old, v)
+	*s = old
 	a.put(sightingKey(at, v.key), savedSighting{v.run, a.stamp()})
 }
 
@@ -188,12 +189,14 @@ func keyOf(o *protocol.Once, data protocol.Raw) (key onceKey, err error) {
 	}
 	values := []any{}
 	for _, path := range o.Fields {
-		v, ok := event, true
+		v := event
 		for name := range strings.SplitSeq(path, ".") {
 			fields, _ := v.(map[any]any)
-			if v, ok = fields[name]; !ok {
+			field, ok := fields[name]
+			if !ok {
 				return key, protocol.Errorf(protocol.CodeBadInput, "once: the event has no field %q", path)
 			}
+			v = field
 		}
 		values = append(values, v)
 	}

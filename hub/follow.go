@@ -24,8 +24,8 @@ const bookFollows = "follows"
 
 const (
 	followEvery    = time.Hour
-	followEveryMin = time.Minute
-	followEveryMax = 30 * 24 * time.Hour
+	followShortest = time.Minute
+	followLongest  = 30 * 24 * time.Hour
 	// followsMax bounds the plugins that are followed, and refusedMax the tags that are
 	// remembered of one.
 	followsMax = 1000
@@ -67,9 +67,9 @@ func checkFollow(tx *store.Tx, plugin protocol.PluginName, in api.Follow) error 
 	if !slices.Contains(version.Channels(), version.Channel(in.Channel)) {
 		return protocol.Errorf(protocol.CodeBadInput, "channel %q: want one of %v", in.Channel, version.Channels())
 	}
-	if in.Every < followEveryMin || in.Every > followEveryMax {
-		return protocol.Errorf(protocol.CodeBadInput, "every %v: want %v to %v", in.Every, followEveryMin,
-			followEveryMax)
+	if in.Every < followShortest || in.Every > followLongest {
+		return protocol.Errorf(protocol.CodeBadInput, "every %v: want %v to %v", in.Every, followShortest,
+			followLongest)
 	}
 	all, err := tx.Entries(bookFollows)
 	if err == nil && len(all) >= followsMax {

@@ -1,8 +1,6 @@
 package hub
 
 import (
-	"context"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -62,24 +60,4 @@ func (s *server) unfollowPlugin(r *http.Request) (any, error) {
 	return struct{}{}, s.ask(r.Context(), func(time.Time) error {
 		return s.hub.Unfollow(protocol.PluginName(r.PathValue("x")))
 	})
-}
-
-// lookEvery is how often the server looks whether a followed plugin is due.
-const lookEvery = 10 * time.Second
-
-// follow looks at the repositories of followed plugins until ctx ends.
-func (s *server) follow(ctx context.Context) error {
-	f := &Follower{Publish: s.publish, Hub: s.hub, Log: s.log, Do: s.ask}
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		if err := f.Look(ctx); err != nil && ctx.Err() == nil {
-			s.log.Error("followed plugins", slog.String("error", err.Error()))
-		}
-	}
 }

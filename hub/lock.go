@@ -63,10 +63,11 @@ func (h *Hub) choose(tx *store.Tx, s *workflow.Step, held holding, how api.Moves
 		return *from, nil
 	}
 	to, err := registry.Resolve(tx, s.Plugin.String())
-	if stays && !how.Downgrade && (err != nil || version.Compare(to.Version, from.Version) < 0) {
-		return *from, nil // all that is left is older
-	}
-	if err != nil {
+	older := err != nil || stays && version.Compare(to.Version, from.Version) < 0
+	switch {
+	case stays && older && !how.Downgrade: // all that is left is older, or nothing is
+		return *from, nil
+	case err != nil:
 		return to, err
 	}
 	for _, was := range held.all(s) {

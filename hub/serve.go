@@ -382,3 +382,23 @@ func (s *server) apiListeners() ([]func(context.Context) error, error) {
 	s.bound.API = tcp.Addr().String()
 	return append(parts, func(ctx context.Context) error { return s.serveAPI(ctx, tcp, token) }), nil
 }
+
+// lookEvery is how often the server looks whether a followed plugin is due.
+const lookEvery = 10 * time.Second
+
+// follow looks at the repositories of followed plugins until ctx ends.
+func (s *server) follow(ctx context.Context) error {
+	f := &Follower{Publish: s.publish, Hub: s.hub, Log: s.log, Do: s.ask}
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := f.Look(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("followed plugins", slog.String("error", err.Error()))
+		}
+	}
+}

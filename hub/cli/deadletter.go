@@ -75,8 +75,9 @@ func deadLetterReplay(c *connection) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "replay RUN", Short: "Have the agent run again what did not end well of a run",
 		Long: "Have the agent run again what did not end well of a run, now or when it is back. Steps that\n" +
-			"ended well are not run again; the others keep their idempotency keys, so that what took effect after all is\n" +
-			"not done twice by a plugin that heeds them. A workflow with other steps than the run had is refused.",
+			"ended well are not run again; the others keep their idempotency keys, so that what took\n" +
+			"effect after all is not done twice by a plugin that heeds them. A workflow with other steps\n" +
+			"than the run had is refused.",
 		Example: "  stavily dead-letter replay 5f0c --within 1h",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// DeadMax bounds the dead letters, and DeadBytesMax what their runs hold in bytes. The
-	// oldest give way, counted.
-	DeadMax      = 10_000
+	// DeadMax bounds the dead letters. The oldest give way, counted.
+	DeadMax = 10_000
+	// DeadBytesMax bounds what their runs hold, in bytes, in the same way.
 	DeadBytesMax = 64 << 20
 )
 
