@@ -201,3 +201,39 @@ func TestRevokedReleaseEndsNoRun(t *testing.T) {
 		t.Error("no run ended")
 	}
 }
+
+// Two workflows with different releases of one plugin run side by side, each on its own.
+func TestTwoReleasesOfOnePlugin(t *testing.T) {
+	v := newTurns(t)
+	v.open = true
+	v.plugins.answers["x/when"] = fires(4)
+	for _, step := range []string{"do", "say"} {
+		v.plugins.answers["x/"+step+"/load"] = v.plugins.answers["w/"+step+"/load"]
+		v.plugins.answers["x/"+step] = v.plugins.answers["w/"+step]
+	}
+	older := v.document(5, "1.0.0")
+	both := v.document(5, "2.0.0")
+	both.Assignments[0].Workflow = "x"
+	both.Assignments = append(both.Assignments, older.Assignments[0])
+	for _, ref := range older.Releases {
+		if ref.Version == "1.0.0" && !slices.Contains(both.Releases, ref) {
+			both.Releases = append(both.Releases, ref)
+		}
+	}
+	v.hub.deploy(both)
+	v.boot()
+	v.online()
+	v.pass(time.Minute)
+	ran := map[protocol.WorkflowName]int{}
+	for _, ev := range v.hub.order {
+		want := map[protocol.WorkflowName]string{"w": "1.0.0", "x": "2.0.0"}[ev.Workflow]
+		for _, got := range slices.Concat(v.did[ev.Run], v.said[ev.Run]) {
+			if ran[ev.Workflow]++; got != want {
+				t.Errorf("a run of %s was done by %s", ev.Workflow, got)
+			}
+		}
+	}
+	if ran["w"] < 8 || ran["x"] < 8 {
+		t.Errorf("steps done: %v, want 8 of each workflow at least", ran)
+	}
+}

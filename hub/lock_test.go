@@ -245,3 +245,27 @@ func TestAutomaticKeepsBadOut(t *testing.T) {
 		t.Errorf("the next one was not tried: %+v", r)
 	}
 }
+
+// Two workflows want different versions of one plugin on one agent: it gets both, each by its
+// digest, and neither workflow moves the other's.
+func TestTwoVersionsOnOneAgent(t *testing.T) {
+	w := shelf(t)
+	older := look(w, func(tx *store.Tx) (registry.Release, error) { return registry.Resolve(tx, "work@1.0.0") }).Digest
+	newer := w.sealed("work", "1.2.0", protocol.Action, protocol.StateFormat{}).Digest
+	w.deploy(strings.Replace(plainText, "work@^1.0", "work@1.0.0", 1))
+	_, err := w.hub.Deploy(w.now, "other.yaml", []byte(strings.NewReplacer(
+		"workflow: watch", "workflow: other", "work@^1.0", "work@^1.2").Replace(plainText)))
+	check(w, err)
+	doc := w.desired("gw-1")
+	got := map[protocol.WorkflowName]protocol.Digest{}
+	for _, a := range doc.Assignments {
+		got[a.Workflow] = a.Actions[0].Release
+	}
+	if got["watch"] != older || got["other"] != newer || len(doc.Releases) != 4 {
+		t.Errorf("watch %s, other %s, %d releases; want %s, %s, 4", got["watch"].Short(), got["other"].Short(),
+			len(doc.Releases), older.Short(), newer.Short())
+	}
+	if out := w.update(api.Update{}); len(out.Moved) != 0 {
+		t.Errorf("the one workflow's update moved %+v", out.Moved)
+	}
+}
