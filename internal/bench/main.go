@@ -59,6 +59,7 @@ func rows() []row {
 		{"W1", warmCall},
 		{"W2", instanceMemory},
 		{"W3", batchCost},
+		{"W4", knownAgents},
 	}
 }
 
