@@ -11,9 +11,10 @@ import (
 // not all of them are used up at one time. 0 does not look.
 type Overcommit struct{ Memory, CPU float64 }
 
-// DefaultOvercommit takes memory, which ends plugins when it lacks, four times, and
-// processors, which only make them wait, sixteen times.
-func DefaultOvercommit() Overcommit { return Overcommit{Memory: 4, CPU: 16} }
+// DefaultOvercommit takes memory eight times: a plugin that says nothing may have 64 MB and
+// uses two to five, and the device's host holds all of them together to half of its memory.
+// Processors, which only make plugins wait, it takes sixteen times.
+func DefaultOvercommit() Overcommit { return Overcommit{Memory: 8, CPU: 16} }
 
 // sayAgents is how many agents an error names.
 const sayAgents = 5

@@ -19,11 +19,11 @@ func TestAdmit(t *testing.T) {
 		times    Overcommit
 		want     string // empty: it fits
 	}{
-		{"it fits", 96, 1, DefaultOvercommit(), ""}, // 2 workflows of 3 steps of 64 MB and 0.5 cores
+		{"it fits", 48, 1, DefaultOvercommit(), ""}, // 2 workflows of 3 steps of 64 MB and 0.5 cores
 		{
-			"too little memory", 95, 1, DefaultOvercommit(),
+			"too little memory", 47, 1, DefaultOvercommit(),
 			"one.yaml:5:7: trigger.at: the limits of all that would run do not fit: agent north/n1: max_memory_mb: 384 MB wanted, " +
-				"it has 95 MB, to be promised 4 times: one 192, two 192",
+				"it has 47 MB, to be promised 8 times: one 192, two 192",
 		},
 		{"too few cores", 1024, 1, Overcommit{Memory: 1, CPU: 2}, "agent north/n1: max_cpu_cores: 3 wanted, it has 1, to be promised 2 times: one 1.5, two 1.5"},
 		{"nothing is known", 0, 0, DefaultOvercommit(), ""},
@@ -47,7 +47,7 @@ func TestAdmitNamesSomeAndCountsTheRest(t *testing.T) {
 	var agents []Agent
 	for i := range 8 {
 		agents = append(agents, Agent{
-			Address: protocol.Address{Site: "north", Agent: protocol.AgentName(fmt.Sprintf("n%d", i))}, Labels: relayAgents[0].Labels, MemoryMB: 32,
+			Address: protocol.Address{Site: "north", Agent: protocol.AgentName(fmt.Sprintf("n%d", i))}, Labels: relayAgents[0].Labels, MemoryMB: 16,
 		})
 	}
 	err := Admit(&one, Plan(Input{Deployments: []Deployment{one}, Agents: agents}), agents, DefaultOvercommit())

@@ -63,8 +63,8 @@ func (s *store) Apply(changes []edge.Change) error {
 }
 
 // Chunks returns how much of a file is here.
-func (s *store) Chunks(d protocol.Digest, _ int64) (have protocol.Bitmap, whole bool, err error) {
-	if f := s.files[d]; f != nil {
+func (s *store) Chunks(d protocol.Digest, size int64) (have protocol.Bitmap, whole bool, err error) {
+	if f := s.files[d]; f != nil && (f.whole || int64(len(f.data)) == size) {
 		return slices.Clone(f.have), f.whole, nil
 	}
 	return nil, false, nil
@@ -77,7 +77,7 @@ func (s *store) AddChunk(d protocol.Digest, index uint32, size int64, data []byt
 		return err
 	}
 	f := s.files[d]
-	if f == nil {
+	if f == nil || !f.whole && int64(len(f.data)) != size { // of another size: begun again
 		f = &file{data: make([]byte, size)}
 		s.files[d] = f
 	}
