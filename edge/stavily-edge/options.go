@@ -127,9 +127,9 @@ func (o *options) logger(w io.Writer) *slog.Logger {
 		level.Level = slog.LevelDebug
 	}
 	if o.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, level))
+		return slog.New(newThrift(slog.NewJSONHandler(w, level)))
 	}
-	return slog.New(slog.NewTextHandler(w, level))
+	return slog.New(newThrift(slog.NewTextHandler(w, level)))
 }
 
 // labels is the flag --label.
