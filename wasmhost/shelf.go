@@ -108,32 +108,55 @@ func openCache(s *shelf) (wazero.CompilationCache, error) {
 	if s == nil {
 		return wazero.NewCompilationCache(), nil
 	}
-	if err := s.findHome(); err != nil {
-		return nil, protocol.Errorf(protocol.CodeStorage, "compile cache: %w", err)
-	}
 	cache, err := wazero.NewCompilationCacheWithDir(s.dir)
+	if err == nil {
+		err = s.findHome()
+	}
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeStorage, "compile cache: %w", err)
 	}
 	return cache, nil
 }
 
-// findHome learns what this version of the engine calls its folder, by letting it make one.
+// findHome learns what this version of the engine calls its folder, which it has made by now:
+// the only one that is there, or, where others left theirs, the one that it makes elsewhere.
 func (s *shelf) findHome() error {
-	empty, err := os.MkdirTemp(s.dir, "probe")
+	there, err := folders(s.dir)
+	if err == nil && len(there) != 1 {
+		there, err = s.probe()
+	}
 	if err != nil {
 		return err
 	}
+	if len(there) != 1 {
+		return protocol.Errorf(protocol.CodeStorage, "engine made %d folders, want 1", len(there))
+	}
+	s.home = there[0]
+	return nil
+}
+
+// probe has the engine make its folder in an empty one.
+func (s *shelf) probe() ([]string, error) {
+	empty, err := os.MkdirTemp(s.dir, "probe")
+	if err != nil {
+		return nil, err
+	}
 	defer func() { _ = os.RemoveAll(empty) }()
 	if _, err := wazero.NewCompilationCacheWithDir(empty); err != nil {
-		return err
+		return nil, err
 	}
-	made, err := os.ReadDir(empty)
-	if err != nil || len(made) != 1 {
-		return protocol.Errorf(protocol.CodeStorage, "engine made %d folders, want 1: %w", len(made), err)
+	return folders(empty)
+}
+
+// folders returns the names of the folders in dir.
+func folders(dir string) (names []string, err error) {
+	all, err := os.ReadDir(dir)
+	for _, e := range all {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
 	}
-	s.home = made[0].Name()
-	return nil
+	return names, err
 }
 
 // root returns the shelf's directory, none for a shelf that keeps nothing.
