@@ -121,6 +121,12 @@ var floors = []floor{
 		"what a gateway passes on needs neither broker nor socket to be understood",
 	},
 	{
+		"edge/discover",
+		[]string{"protocol"},
+		[]string{wazero, paho, mochi, goGit, anyHub},
+		"where to dial is found without knowing what is said there",
+	},
+	{
 		"edge/mqtt",
 		[]string{"protocol"},
 		[]string{anyHub},
@@ -141,7 +147,7 @@ var floors = []floor{
 	{
 		"edge/stavily-edge",
 		[]string{
-			"protocol", "protocol/bundle", "wasmhost", "wasmhost/native", "edge", "edge/mqtt", "edge/disk", "edge/sysinfo",
+			"protocol", "protocol/bundle", "wasmhost", "wasmhost/native", "edge", "edge/mqtt", "edge/disk", "edge/sysinfo", "edge/discover",
 		},
 		[]string{
 			goGit, mochi, anyHub, module + "/firmware-targets",

@@ -7,6 +7,7 @@ var cold = []string{
 	"encoding/json", "math/big", "mime", "net", "net/http", "net/url", "regexp/syntax",
 	"vendor/golang.org/x/net/...", "vendor/golang.org/x/text/...",
 	"github.com/eclipse/...", "github.com/gorilla/websocket", "github.com/shirou/...",
+	"github.com/stavily/stavily/edge/discover",
 }
 
 // BuildFlags are what "go build" is given for an agent that is shipped, besides its linker's

@@ -6,19 +6,28 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/stavily/stavily/protocol"
 )
 
+// MDNS is an address that stands for the gateways that are found by multicast DNS.
+const MDNS = "mdns"
+
+// Browse returns the addresses, host:port, that MDNS stands for at present, in the order in which
+// to try them. It is called when the addresses before it did not answer, and ends with ctx.
+type Browse func(ctx context.Context) []string
+
 // defaultPort is the hub's port when an address names none.
 const defaultPort = "8883"
 
 // DialTLS returns a Config.Dial that connects to hub by TLS 1.3: host, host:port or
 // mqtts://host:port, or several of them with commas between, of which each call takes the
-// first that can be had. A call soon after one that went well begins behind the address of that:
-// its line was lost, or led nowhere. A config without NextProtos gets ALPNLink and one
+// first that can be had. MDNS is none here: see DialBrowsing. A call soon after one that went
+// well begins behind the address of that: its line was lost, or led nowhere. A config without
+// NextProtos gets ALPNLink and one
 // without ServerName gets HubServerName, the name in every hub's certificate: agents
 // trust the hub's CA and not a place in the network. A bad hub is the error of the
 // first call.
@@ -28,6 +37,12 @@ func DialTLS(hub string, config *tls.Config) func(ctx context.Context) (net.Conn
 
 // DialTLS is DialTLS that counts the bytes of all connections.
 func (t *Traffic) DialTLS(hub string, config *tls.Config) func(ctx context.Context) (net.Conn, error) {
+	return t.DialBrowsing(hub, config, nil)
+}
+
+// DialBrowsing is DialTLS with browse, if it is not nil, for MDNS among hub's addresses.
+func (t *Traffic) DialBrowsing(hub string, config *tls.Config, browse Browse,
+) func(ctx context.Context) (net.Conn, error) {
 	config = config.Clone()
 	if config == nil {
 		config = &tls.Config{}
@@ -42,7 +57,7 @@ func (t *Traffic) DialTLS(hub string, config *tls.Config) func(ctx context.Conte
 	if config.ClientSessionCache == nil {
 		config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 	}
-	d := &dialer{config: config, traffic: t}
+	d := &dialer{config: config, traffic: t, browse: browse}
 	d.addresses, d.bad = addresses(hub)
 	return d.dial
 }
@@ -64,7 +79,9 @@ type dialer struct {
 	bad       error
 	config    *tls.Config // nil: no TLS
 	traffic   *Traffic    // counts, with TLS
+	browse    Browse      // may be nil
 	next      int         // where to begin, while at is not long ago
+	last      string      // which one it was
 	at        time.Time   // of the last success
 }
 
@@ -73,12 +90,12 @@ func (d *dialer) dial(ctx context.Context) (conn net.Conn, err error) {
 		return nil, d.bad
 	}
 	if time.Since(d.at) > stay {
-		d.next = 0
+		d.next, d.last = 0, ""
 	}
 	var failed error
 	for n := range d.addresses {
 		i := (d.next + n) % len(d.addresses)
-		if conn, err = d.one(ctx, d.addresses[i], len(d.addresses)-n); err == nil {
+		if conn, err = d.entry(ctx, d.addresses[i], len(d.addresses)-n); err == nil {
 			d.next, d.at = i+1, time.Now()
 			return conn, nil
 		}
@@ -92,6 +109,36 @@ func (d *dialer) dial(ctx context.Context) (conn net.Conn, err error) {
 		}
 	}
 	return nil, failed
+}
+
+// entry tries one address, or all that MDNS stands for, in its share of the time that is left.
+func (d *dialer) entry(ctx context.Context, address string, share int) (conn net.Conn, err error) {
+	if address != MDNS {
+		if conn, err = d.one(ctx, address, share); err == nil {
+			d.last = address
+		}
+		return conn, err
+	}
+	if d.browse == nil {
+		return nil, protocol.Errorf(protocol.CodeBadInput,
+			"hub address %q: not looked for here, want mqtts://host:port", MDNS)
+	}
+	found := d.browse(ctx)
+	found = found[:min(len(found), addressesMax)]
+	if i := slices.Index(found, d.last); i >= 0 { // its line was lost: it comes last
+		found = slices.Concat(found[i+1:], found[:i+1])
+	}
+	err = protocol.Errorf(protocol.CodeUnavailable, "hub address %q: no gateway answers in this net", MDNS)
+	for n, address := range found {
+		if conn, err = d.one(ctx, address, share+len(found)-1-n); err == nil {
+			d.last = address
+			return conn, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, err
 }
 
 // one tries one address, for its share of the time that is left.
@@ -120,7 +167,12 @@ const addressesMax = 8
 // addresses returns host:port of each address in hub.
 func addresses(hub string) (all []string, err error) {
 	for each := range strings.SplitSeq(hub, ",") {
-		address, err := hostPort(strings.TrimSpace(each))
+		address := strings.TrimSpace(each)
+		if address == MDNS {
+			all = append(all, address)
+			continue
+		}
+		address, err = hostPort(address)
 		if err != nil {
 			return nil, err
 		}

@@ -56,8 +56,8 @@ func runAgent(ctx context.Context, o *options, _, logTo io.Writer) error {
 		return err
 	}
 	h := &house{
-		gatewayAt: o.gateway,
-		state:     o.state, log: log, store: store, enrolment: e, inbox: edge.NewInbox(), clock: &clock{},
+		gatewayAt: o.gateway, mdnsPort: o.mdnsPort,
+		state: o.state, log: log, store: store, enrolment: e, inbox: edge.NewInbox(), clock: &clock{},
 		network:     network,
 		noRecord:    o.noRecord,
 		drain:       o.drain,
@@ -83,6 +83,7 @@ type house struct {
 	measure   chan struct{} // holds one: read the machine's figures
 	link      *mqtt.Link
 	gatewayAt string  // where neighbours connect; empty: this is no gateway
+	mdnsPort  uint    // where gateways are found; 0: they are not
 	carrier   carrier // of a gateway, else nil
 	agent     *edge.Agent
 	// wantsNative says that native artifacts may run here.
@@ -107,6 +108,7 @@ func (h *house) live(ctx context.Context, id *disk.Identity) (err error) {
 	if err != nil {
 		return err
 	}
+	credentials.look = browse(h.mdnsPort, h.enrolment.Address.Site, h.log)
 	// Plugins and link outlive ctx: the runner first waits for what is being asked.
 	inner, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -202,13 +204,13 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 		if h.carrier, err = openGateway(h, c, h.gatewayAt); err != nil {
 			return err
 		}
-		online = h.carrier.OnState
+		online, trusted.look = h.carrier.OnState, nil
 	} else {
 		trusted.site = h.enrolment.Address.Site
 	}
 	h.link, err = mqtt.New(mqtt.Config{
 		Address: h.enrolment.Address, Log: h.log, Will: h.will,
-		Dial:    traffic.DialTLS(h.enrolment.Hub, trusted.config()),
+		Dial:    traffic.DialBrowsing(h.enrolment.Hub, trusted.config(), trusted.look),
 		OnState: func(up bool) { online(up, h.link.Session()<<sessionBits) },
 	})
 	if err != nil {

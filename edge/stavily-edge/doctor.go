@@ -302,25 +302,9 @@ func (d *doctor) machine() {
 func (d *doctor) hub(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, dialMax)
 	defer cancel()
-	host, port, err := net.SplitHostPort(strings.TrimPrefix(d.e.Hub, "mqtts://"))
-	if err != nil {
-		host, port = strings.TrimPrefix(d.e.Hub, "mqtts://"), "8883"
-	}
-	if _, err := net.DefaultResolver.LookupHost(ctx, host); err != nil {
-		d.say("hub name", warn, "has this device a name server? See /etc/resolv.conf",
-			fmt.Sprintf("%s: %v", host, err))
+	if !strings.Contains(d.e.Hub, ",") && d.e.Hub != mqtt.MDNS && !d.line(ctx) {
 		return
 	}
-	d.say("hub name", well, "", fmt.Sprintf("%s is known", host))
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(host, port))
-	if err != nil {
-		d.say("hub line", warn,
-			"is the network up, the hub running, and port "+port+" open? What runs here goes on",
-			fmt.Sprintf("%v", err))
-		return
-	}
-	_ = conn.Close()
-	d.say("hub line", well, "", fmt.Sprintf("%s port %s answers", host, port))
 	id, err := disk.OpenIdentity(d.o.state)
 	if err != nil {
 		return
@@ -332,7 +316,15 @@ func (d *doctor) hub(ctx context.Context) {
 		d.say("hub trust", bad, "join again", fmt.Sprintf("%v", err))
 		return
 	}
-	secure, err := mqtt.DialTLS(d.e.Hub, c.trust(protocol.ALPNLink).config())(ctx)
+	c.look = browse(d.o.mdnsPort, d.e.Address.Site, c.log)
+	trusted := c.trust(protocol.ALPNLink)
+	trusted.site = d.e.Address.Site
+	secure, err := new(mqtt.Traffic).DialBrowsing(d.e.Hub, trusted.config(), trusted.look)(ctx)
+	if protocol.CodeOf(err) == protocol.CodeUnavailable {
+		d.say("hub line", warn, "is a gateway of this site running, in this net? What runs here goes on",
+			fmt.Sprintf("%v", err))
+		return
+	}
 	if err != nil {
 		d.say("hub trust", bad,
 			"is this the hub that this device joined? If it was made anew, join again with --again",
@@ -341,4 +333,28 @@ func (d *doctor) hub(ctx context.Context) {
 	}
 	_ = secure.Close()
 	d.say("hub trust", well, "", "it is the hub that this device joined")
+}
+
+// line tries the name and the port of the only address, and reports whether they answer.
+func (d *doctor) line(ctx context.Context) bool {
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(d.e.Hub, "mqtts://"))
+	if err != nil {
+		host, port = strings.TrimPrefix(d.e.Hub, "mqtts://"), "8883"
+	}
+	if _, err := net.DefaultResolver.LookupHost(ctx, host); err != nil {
+		d.say("hub name", warn, "has this device a name server? See /etc/resolv.conf",
+			fmt.Sprintf("%s: %v", host, err))
+		return false
+	}
+	d.say("hub name", well, "", fmt.Sprintf("%s is known", host))
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		d.say("hub line", warn,
+			"is the network up, the hub running, and port "+port+" open? What runs here goes on",
+			fmt.Sprintf("%v", err))
+		return false
+	}
+	_ = conn.Close()
+	d.say("hub line", well, "", fmt.Sprintf("%s port %s answers", host, port))
+	return true
 }

@@ -154,6 +154,7 @@ func (g *siteGateway) Run(ctx context.Context) {
 		}
 	})
 	all.Go(func() { g.tick(ctx) })
+	all.Go(func() { g.beFound(ctx) })
 	all.Wait()
 	_ = g.broker.Close()
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -81,6 +82,7 @@ func join(ctx context.Context, o *options, id *disk.Identity) (disk.Enrolment, e
 	t := trust{
 		isCA:  func(cert *x509.Certificate) bool { return protocol.DigestOf(cert.Raw) == token.CA },
 		clock: time, alpn: protocol.ALPNJoin,
+		look: browse(o.mdnsPort, protocol.Site(o.site), slog.New(slog.DiscardHandler)),
 	}
 	req := protocol.JoinRequest{
 		TokenID: token.ID, Secret: token.Secret, Device: sysinfo.Device(version, o.labels),
@@ -143,7 +145,7 @@ func exchange(ctx context.Context, hub string, t trust, key *ecdsa.PrivateKey, r
 		return reply, protocol.Errorf(protocol.CodeInternal, "join: certificate request: %w", err)
 	}
 	req.CSR = csr
-	conn, err := mqtt.DialTLS(hub, t.config())(ctx)
+	conn, err := new(mqtt.Traffic).DialBrowsing(hub, t.config(), t.look)(ctx)
 	if err != nil {
 		return reply, dialFailure(hub, err)
 	}

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"runtime/debug"
 	"strings"
 	"time"
 
 	"github.com/stavily/stavily/edge"
+	"github.com/stavily/stavily/edge/discover"
 	"github.com/stavily/stavily/protocol"
 )
 
@@ -42,13 +44,15 @@ type options struct {
 	drain                  time.Duration
 	file                   string // of import and export
 	gateway                string
+	mdnsPort               uint
 }
 
 func (o *options) flags(name string) *flag.FlagSet {
 	f := flag.NewFlagSet("stavily-edge "+name, flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.StringVar(&o.hub, "hub", "", "`address` of the hub, mqtts://host:port; several, with commas, of hub\n"+
-		"and gateways, are tried in order")
+		"and gateways, are tried in order; mdns stands for the gateways of the\n"+
+		"site that are found in this net")
 	f.StringVar(&o.token, "join", "", "join `token`, needed once")
 	f.StringVar(&o.name, "name", "", "`name` of this agent; without it the token's, or the host's")
 	f.StringVar(&o.site, "site", "", "`site` of this agent; without it the token's")
@@ -72,6 +76,8 @@ func (o *options) flags(name string) *flag.FlagSet {
 	f.StringVar(&o.gateway, "gateway", "",
 		"`address` such as :8883 at which to carry for the agents of this site\n"+
 			"(stavily-gateway only)")
+	f.UintVar(&o.mdnsPort, "mdns-port", discover.Port,
+		"UDP `port` at which gateways are looked for and say that they are there;\n0: neither")
 	f.DurationVar(&o.drain, "drain", 10*time.Second,
 		"longest `wait` at the end for what plugins are asked; what is\n"+
 			"not answered by then is asked again after the next start")
@@ -115,6 +121,8 @@ func parseOptions(name string, args []string) (*options, error) {
 		return nil, usageError("--log-format %q: want text or json", o.logFormat)
 	case o.output != "text" && o.output != "json":
 		return nil, usageError("--output %q: want text or json", o.output)
+	case o.mdnsPort > math.MaxUint16:
+		return nil, usageError("--mdns-port %d: want at most %d", o.mdnsPort, math.MaxUint16)
 	case o.state == "":
 		return nil, usageError("--state: empty")
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stavily/stavily/edge"
 	"github.com/stavily/stavily/edge/disk"
+	"github.com/stavily/stavily/edge/mqtt"
 	"github.com/stavily/stavily/edge/sysinfo"
 	"github.com/stavily/stavily/protocol"
 )
@@ -28,6 +29,7 @@ type credentials struct {
 	ca    *x509.Certificate
 	clock *clock
 	log   *slog.Logger
+	look  mqtt.Browse // as of trust
 
 	enrolment disk.Enrolment // of the goroutine that renews
 	leaf      *x509.Certificate
@@ -64,7 +66,7 @@ func (c *credentials) show(e disk.Enrolment) error {
 }
 
 func (c *credentials) trust(alpn string) trust {
-	return trust{ca: c.ca, clock: c.clock, alpn: alpn, own: c.shown.Load}
+	return trust{ca: c.ca, clock: c.clock, alpn: alpn, own: c.shown.Load, look: c.look}
 }
 
 // due reports whether half of the certificate's life is over. It begins when the hub

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/stavily/stavily/edge/mqtt"
 	"github.com/stavily/stavily/protocol"
 )
 
@@ -39,6 +40,7 @@ type trust struct {
 	alpn  string
 	own   func() *tls.Certificate // nil: none is shown
 	site  protocol.Site           // whose gateways serve as well as the hub; empty: none do
+	look  mqtt.Browse             // for the gateways that pass on to the hub; nil: nobody does
 }
 
 func (t trust) config() *tls.Config {
