@@ -416,7 +416,7 @@ func (a *Agent) send(kind protocol.Kind, payload []byte) bool {
 		a.log.Debug("not sent", slog.String("kind", string(kind)), slog.String("error", err.Error()))
 		return false
 	}
-	a.carry(&m)
+	a.pledge(&m)
 	return true
 }
 

@@ -43,6 +43,7 @@ type budget struct {
 	spent
 	began   time.Time // when Seconds was counted last
 	counted uint64    // of Deps.Traffic
+	early   uint64    // of Bytes: sent, and not yet of Deps.Traffic
 	saved   uint64    // bytes that the disk has
 	held    bool      // something waits for the next day
 }
@@ -80,7 +81,10 @@ func (a *Agent) countData() {
 	b := &a.budget
 	if a.traffic != nil {
 		now := a.traffic()
-		b.Bytes += now - b.counted
+		fresh := now - b.counted
+		known := min(fresh, b.early)
+		b.Bytes += fresh - known
+		b.early -= known
 		b.counted = now
 	}
 	today := int64(0)
@@ -95,7 +99,7 @@ func (a *Agent) countData() {
 		b.Day = today // the clock was set: the same day goes on
 	}
 	if today > b.Day || b.Seconds >= int64(day/time.Second) {
-		b.spent, b.saved = spent{Day: today}, 0
+		b.spent, b.saved, b.early = spent{Day: today}, 0, 0
 		a.put(keyData, b.spent)
 		a.nextBudget()
 	}
@@ -110,6 +114,18 @@ func (a *Agent) carry(m *protocol.Message) {
 	if a.traffic == nil {
 		a.budget.Bytes += uint64(len(m.Topic) + len(m.Payload) + messageCost)
 	}
+}
+
+// pledge counts a message that goes before the line has carried it: others may go at the
+// same moment, and they share what is left.
+func (a *Agent) pledge(m *protocol.Message) {
+	if a.traffic == nil {
+		a.carry(m)
+		return
+	}
+	n := uint64(len(m.Topic) + len(m.Payload))
+	a.budget.Bytes += n
+	a.budget.early += n
 }
 
 // nextBudget lets go what waited for the one before.
@@ -140,17 +156,29 @@ func (a *Agent) allows(share, n uint64) bool {
 	return false
 }
 
-// allowsLane is allows for a batch of records. Events are what alarms are made of:
-// the reserve is theirs.
-func (a *Agent) allowsLane(of protocol.Lane) bool {
+// allowsLane is allows for a batch of records.
+func (a *Agent) allowsLane(of protocol.Lane) bool { return a.allows(shareOf(of), dataMin) }
+
+// shareOf is a lane's share. Events are what alarms are made of: the reserve is theirs.
+func shareOf(of protocol.Lane) uint64 {
 	switch of {
 	case protocol.LaneMetric, protocol.LaneLog:
-		return a.allows(bulkShare, dataMin)
+		return bulkShare
 	case protocol.LaneResult, protocol.LaneAudit:
-		return a.allows(recordShare, dataMin)
+		return recordShare
 	default:
-		return a.allows(wholeShare, dataMin)
+		return wholeShare
 	}
+}
+
+// batchRoom bounds the next batch of a lane: by what is left of its share.
+func (a *Agent) batchRoom(of protocol.Lane) int {
+	limit := a.dataLimit()
+	if limit == 0 {
+		return a.cfg.BatchBytes
+	}
+	left := max(limit/100*shareOf(of), a.budget.Bytes) - a.budget.Bytes
+	return int(min(max(left, dataMin), uint64(a.cfg.BatchBytes)))
 }
 
 // nextDay returns when the budget is looked at again: at the end of the day, and before as

@@ -265,9 +265,9 @@ func (o *outbox) pause(of protocol.Lane, until time.Time) {
 func (a *Agent) batch(of protocol.Lane) (payload []byte, last protocol.Mark, err error) {
 	l := &a.out.lanes[of]
 	l.flying = nil
-	n, packed := 0, a.out.packed[:0]
+	n, packed, room := 0, a.out.packed[:0], a.batchRoom(of)
 	err = a.eachRecord(of, func(key string, m protocol.Mark, value []byte) bool {
-		full := n == protocol.BatchMax || n > 0 && len(packed)+len(value) > a.cfg.BatchBytes
+		full := n == protocol.BatchMax || n > 0 && len(packed)+len(value) > room
 		if full || l.sent != (protocol.Mark{}) && m.After(l.sent) {
 			return false
 		}

@@ -47,7 +47,14 @@ type device struct {
 
 	open  []openRun                       // runs that have not ended, by what the disk says
 	acked [protocol.LaneEnd]protocol.Mark // by the hub, of the enrolment
+	today today
 	stats report.Agent
+}
+
+// today is what the line has carried on a day, both ways.
+type today struct {
+	day   int64 // since 1970, in UTC
+	bytes uint64
 }
 
 // openRun is what the world knows of a run that has not ended.
@@ -103,7 +110,7 @@ func (d *device) power() {
 	}
 	agent, err := edge.New(d.config(), edge.Deps{
 		Link: &d.line, Store: &d.disk, Plugins: &d.plugins, Random: &d.ids, Wall: d.clock.wall,
-		Log: slog.New(d.w.logs(d)),
+		Traffic: d.traffic, Log: slog.New(d.w.logs(d)),
 	})
 	if err != nil {
 		d.w.broken(err)
@@ -144,6 +151,30 @@ func (d *device) status() edge.Status {
 		return d.body.status
 	}
 	return d.agent.Status()
+}
+
+// carried notes that the line carries n bytes.
+func (d *device) carried(dir way, n uint64) {
+	if dir == wayUp {
+		d.stats.BytesUp += n
+	} else {
+		d.stats.BytesDown += n
+	}
+	if day := d.w.day(); day != d.today.day {
+		d.today = today{day: day}
+	}
+	d.today.bytes += n
+}
+
+// traffic returns how many bytes the line has carried.
+func (d *device) traffic() uint64 { return d.stats.BytesUp + d.stats.BytesDown }
+
+// bytesToday returns how many of them since midnight.
+func (d *device) bytesToday() uint64 {
+	if d.today.day != d.w.day() {
+		return 0
+	}
+	return d.today.bytes
 }
 
 // block holds a direction of the line, or lets it go.

@@ -19,6 +19,7 @@ const (
 	factLane                        // a lane's account
 	factNewest                      // the highest revision ever held
 	factCurrent                     // the document that is held
+	factStorm                       // events of a workflow became no run
 )
 
 // fact is what one change on an agent's disk says to those who check.
@@ -35,16 +36,21 @@ type fact struct {
 	last     bool
 	// account is what the disk says of a lane now and before, newest of revisions.
 	account, before account
+	storm, calm     storm // the same for what a workflow's limit and once let go by
 	newest          newest
 	digest          protocol.Digest
 }
 
-// account and newest are how an agent keeps them.
+// account, storm and newest are how an agent keeps them.
 type (
 	account struct {
 		Count   uint64
 		Bytes   int64
 		Dropped uint64
+	}
+	storm struct {
+		Limited  uint64
+		Repeated uint64
 	}
 	newest struct {
 		Epoch    uint64
@@ -81,6 +87,15 @@ func (w *World) factOf(c *edge.Change, was []byte) (fact, bool) {
 		f.account = w.account(c.Value)
 		if was != nil {
 			f.before = w.account(was)
+		}
+		return f, true
+	case strings.HasPrefix(c.Key, "storm/"):
+		if c.Value == nil {
+			return fact{}, false
+		}
+		f := fact{kind: factStorm, storm: w.storm(c.Value)}
+		if was != nil {
+			f.calm = w.storm(was)
 		}
 		return f, true
 	case c.Key == "gen/newest":
@@ -179,6 +194,22 @@ func (w *World) account(b []byte) (a account) {
 	}
 	w.readable("account", &p)
 	return a
+}
+
+// storm reads the events of a workflow that became no run.
+func (w *World) storm(b []byte) (s storm) {
+	p := newPeek(b)
+	for p.next() {
+		switch p.key {
+		case 1:
+			s.Limited = p.uint()
+		case 2:
+			s.Repeated = p.uint()
+		default:
+		}
+	}
+	w.readable("storm", &p)
+	return s
 }
 
 // newest reads the epoch and revision that a document, or a hint at one, begins with.

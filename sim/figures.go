@@ -66,6 +66,10 @@ func (s fleetSource) Field(name string) expr.Value {
 		return s.sum(func(d *device) uint64 { return uint64(len(d.open) + len(t.of(d).waiting)) })
 	case "runs.dropped":
 		return count(all.Dropped)
+	case "runs.limited":
+		return s.sum(func(d *device) uint64 { return t.of(d).limited })
+	case "runs.repeated":
+		return s.sum(func(d *device) uint64 { return t.of(d).repeated })
 	case "runs.failed_share":
 		return share(all.Failed, all.Ended)
 	case "alerts.delivered":
@@ -218,6 +222,12 @@ func (s agentSource) Field(name string) expr.Value {
 		return count(d.stats.BytesDown)
 	case "agent.bytes":
 		return count(d.stats.BytesUp + d.stats.BytesDown)
+	case "agent.bytes_day":
+		return count(d.bytesToday())
+	case "agent.limited":
+		return count(s.t.of(d).limited)
+	case "agent.repeated":
+		return count(s.t.of(d).repeated)
 	case "agent.ran_unsealed":
 		return truth(s.t.of(d).unsealed)
 	case "agent.disk":

@@ -2,12 +2,15 @@ package sim
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
 	platform "github.com/stavily/stavily/firmware-targets"
 	"github.com/stavily/stavily/hub"
+	"github.com/stavily/stavily/hub/api"
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/sim/report"
 	"github.com/stavily/stavily/sim/scenario"
@@ -178,6 +181,48 @@ func (w *World) deploy(of *scenario.Deploy) {
 			}
 		}
 		return nil
+	})
+}
+
+// budget has the operator set the data budgets of the groups: of a site where all agents
+// have the same, and otherwise of each agent.
+func (w *World) budget() {
+	sites := map[protocol.Site]int64{} // mixed, or what all agents of the site have
+	const mixed = -1
+	for _, d := range w.devices {
+		switch of, some := sites[d.addr.Site]; {
+		case !some:
+			sites[d.addr.Site] = d.group.Budget
+		case of != d.group.Budget:
+			sites[d.addr.Site] = mixed
+		}
+	}
+	for _, d := range w.devices {
+		of := api.Budget{Target: api.Target{Agent: d.addr.Agent}, BytesPerDay: uint64(d.group.Budget)}
+		switch same := sites[d.addr.Site]; {
+		case same > 0:
+			of.Target = api.Target{Site: d.addr.Site}
+			sites[d.addr.Site] = 0 // once will do
+		case same == 0 || d.group.Budget == 0:
+			continue
+		}
+		w.setBudget(of)
+	}
+}
+
+// setBudget does what the scenario's operator wishes.
+func (w *World) setBudget(of api.Budget) {
+	what := "budget " + of.Target.String()
+	if w.real != nil {
+		w.real.asked(what, func(context.Context) error {
+			return w.real.do(http.MethodPost, api.PathBudgets, of, nil)
+		})
+		return
+	}
+	w.hub.operate(func() error {
+		w.trace.note(w.now, nil, what, nil)
+		_, err := w.hub.hub.SetBudget(w.time(), of)
+		return err
 	})
 }
 

@@ -103,6 +103,12 @@ func (f *runFlags) real(s *scenario.Scenario, o Options) (_ Options, err error) 
 		return o, &exitError{exitBadScenario, s.Errorf(s.Deploys[i].Pos,
 			"deploy: the hub at %s is its operator's; deploy there, and leave this out", f.hub)}
 	}
+	for i := range s.Fleet {
+		if g := &s.Fleet[i]; g.Budget > 0 {
+			return o, &exitError{exitBadScenario, s.Errorf(g.Pos,
+				"group %s: budget: the hub at %s is its operator's; set it there, and leave this out", g.Name, f.hub)}
+		}
+	}
 	for i := range s.Faults {
 		if of := &s.Faults[i]; of.OfHub() {
 			return o, &exitError{exitBadScenario, s.Errorf(of.Pos,

@@ -169,12 +169,12 @@ func (q *flow) settle(now int64) {
 // depart reckons when a message arrives.
 func (l *line) depart(dir way, f *flight) {
 	q, size := &l.flows[dir], l.cost(&f.m)
-	l.count(dir, size)
 	if l.blocked[dir] > 0 {
-		f.stalled = true
+		f.stalled = true // it departs again
 		return
 	}
 	f.stalled = false
+	l.count(dir, size)
 	leaves := max(l.w.now, q.free)
 	if l.shape.Bandwidth > 0 {
 		leaves += int64(float64(size) / l.shape.Bandwidth * float64(time.Second))
@@ -219,11 +219,7 @@ func (l *line) cost(m *protocol.Message) int {
 
 // count adds bytes to the books and to the data plan.
 func (l *line) count(dir way, size int) {
-	if dir == wayUp {
-		l.d.stats.BytesUp += uint64(size)
-	} else {
-		l.d.stats.BytesDown += uint64(size)
-	}
+	l.d.carried(dir, uint64(size))
 	plan := l.shape.Cap
 	if plan.Bytes <= 0 || plan.Per <= 0 {
 		return

@@ -82,7 +82,8 @@ func (b *body) start() (*edge.Agent, error) {
 	}
 	ids := newStream(w.seed, fmt.Sprint("run ids of start ", d.boots), d.id)
 	l.agent, err = edge.New(d.config(), edge.Deps{
-		Link: l, Store: l, Plugins: (*room)(l), Random: &ids, Wall: b.wall, Log: slog.New(slog.DiscardHandler),
+		Link: l, Store: l, Plugins: (*room)(l), Random: &ids, Wall: b.wall, Traffic: b.traffic,
+		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		end()
@@ -184,16 +185,22 @@ func (b *body) wall(steady time.Time) (shown time.Time) {
 	return shown
 }
 
+// traffic returns how many bytes the line has carried.
+func (b *body) traffic() (n uint64) {
+	b.r.w.alone(func() { n = b.d.traffic() })
+	return n
+}
+
 // count adds bytes to the books and to the data plan. A plan that is used up shuts the
 // line until the next one begins.
 func (b *body) count(way wire.Way, n int) {
 	b.r.enter()
 	defer b.r.leave()
-	stats, l := &b.d.stats, &b.d.line
+	l := &b.d.line
 	if way == wire.Up {
-		stats.BytesUp += uint64(n)
+		b.d.carried(wayUp, uint64(n))
 	} else {
-		stats.BytesDown += uint64(n)
+		b.d.carried(wayDown, uint64(n))
 	}
 	plan := l.shape.Cap
 	if plan.Bytes <= 0 || plan.Per <= 0 {

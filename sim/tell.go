@@ -48,6 +48,8 @@ type deviceTell struct {
 	want     protocol.Digest
 	reported reportedPart
 	deploys  []pendingDeploy
+	limited  uint64 // events that became no run
+	repeated uint64
 }
 
 type reportedPart struct {
@@ -107,6 +109,10 @@ func (t *teller) applied(d *device, facts []fact) {
 			if b := uint64(max(0, f.account.Bytes)); b > d.stats.PeakOutbox {
 				t.peak(d)
 			}
+		case factStorm:
+			of := t.of(d)
+			of.limited += f.storm.Limited - f.calm.Limited
+			of.repeated += f.storm.Repeated - f.calm.Repeated
 		default:
 		}
 	}

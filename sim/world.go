@@ -164,6 +164,7 @@ func (w *World) plan() {
 		w.push(item{at: int64(first.upTo(time.Second)), kind: kindPower, d: d})
 		d.line.times()
 	}
+	w.budget()
 	for i := range w.scenario.Deploys {
 		of := &w.scenario.Deploys[i]
 		w.do(int64(of.At), func() { w.deploy(of) })
@@ -280,6 +281,9 @@ func (w *World) after(d time.Duration, f func()) { w.do(w.now+int64(d), f) }
 
 // time returns the world's time, which is the hub's.
 func (w *World) time() time.Time { return w.start.Add(time.Duration(w.now)) }
+
+// day returns which day it is, since 1970 and in UTC.
+func (w *World) day() int64 { return w.time().Unix() / int64(24*time.Hour/time.Second) }
 
 // broken ends the run: what went wrong is no part of what is simulated.
 func (w *World) broken(err error) {

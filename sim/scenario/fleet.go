@@ -48,6 +48,10 @@ var groupKeys = []key[Group]{
 		g.Disk.Pos = v.pos()
 		fields(v, diskKeys, &g.Disk)
 	}},
+	{
+		"budget", "what the hub allows each of them on its line, both ways, such as 2MB/d", formBudget, false,
+		set(parseBudget, func(g *Group) *int64 { return &g.Budget }),
+	},
 	{"signals", "figures of the device over time, by name", mapOf(object(signalKeys)), false, readSignals},
 }
 

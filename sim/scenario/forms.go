@@ -89,6 +89,7 @@ var (
 	formSize      = pattern(`^[0-9.]+ *([KMG]iB|[kKMG]?B)$`, "4MB")
 	formBandwidth = pattern(`^[0-9.]+ *([kMG]?bit|[KMG]iB|[kKMG]?B)/s$`, "1Mbit/s")
 	formCap       = pattern(`^[0-9.]+([KMG]iB|[kKMG]?B)/`, "50MB/30d")
+	formBudget    = pattern(`^[0-9.]+ *([KMG]iB|[kKMG]?B)/(1?d|24h)$`, "2MB/d")
 	formRate      = pattern(`^[0-9.]+/`, "12/h")
 	formPPM       = pattern(`^-?[0-9.]+ppm$`, "50ppm")
 	formTimes     = pattern(`^[0-9.]+x$`, "25x")

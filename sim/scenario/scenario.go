@@ -66,6 +66,7 @@ type Group struct {
 	Online  Online
 	Clock   Clock
 	Disk    Disk
+	Budget  int64    // data budget, bytes a day that the hub allows each agent; 0: none
 	Signals []Signal // ascending by name
 	Pos     Pos
 }

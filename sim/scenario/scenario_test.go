@@ -45,7 +45,7 @@ fleet:
     platform: linux-amd64
     link: ethernet
     online: "22:00-04:00"
-    clock: none
+    budget: 1MB/d
 plugins:
   threshold: {model: threshold, version: 1.4.0, takes: 2ms±1ms, fails: 1%, bytes: 200B}
   pass: {model: pass}
@@ -322,4 +322,22 @@ func FuzzParse(f *testing.F) {
 func TestMain(m *testing.M) {
 	flag.Parse()
 	os.Exit(m.Run())
+}
+
+func TestBudget(t *testing.T) {
+	with := func(budget string) (*Scenario, error) {
+		text := strings.Replace(sink, "count: 20", "count: 20\n    budget: "+budget, 1)
+		return Parse("s.yaml", []byte(text), sinkFiles())
+	}
+	for text, want := range map[string]int64{"2MB/d": 2e6, "64KiB/24h": 64 << 10} {
+		s, err := with(text)
+		if err != nil || s.Fleet[0].Budget != want || s.Fleet[1].Budget != 1e6 {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	for _, text := range []string{"2MB/30d", "2MB", "0B/d", "much/d", "{per-day: 2MB}"} {
+		if _, err := with(text); err == nil || !strings.HasPrefix(err.Error(), "s.yaml:12:13: fleet[0].budget: ") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
 }

@@ -71,6 +71,7 @@ func TestSchemaAgreesWithTheParser(t *testing.T) {
 		{"html: out", "htlm: out"},
 		{"poisson: 12/h", "poisson: often"},
 		{"model: pass", "model: past"},
+		{"count: 20", "count: 20\n    budget: 2MB/30d"},
 	} {
 		text := strings.Replace(sink, c[0], c[1], 1)
 		if text == sink {

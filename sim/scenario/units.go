@@ -204,6 +204,15 @@ func parseCap(text string) (Cap, error) {
 	return Cap{Bytes: bytes, Per: span}, err
 }
 
+// parseBudget reads 2MB/d, and returns bytes a day.
+func parseBudget(text string) (int64, error) {
+	c, err := parseCap(text)
+	if err != nil || c.Per != day {
+		return 0, fmt.Errorf("%q is no data budget; want so much a day, such as 2MB/d", strict.Clip(text))
+	}
+	return c.Bytes, nil
+}
+
 // parseRate reads 12/h, 0.1/d, 3/30d, and returns how often a second.
 func parseRate(text string) (float64, error) {
 	count, per, ok := strings.Cut(text, "/")
