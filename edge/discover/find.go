@@ -133,7 +133,8 @@ func Order(all []Gateway) []Gateway {
 		if again {
 			continue
 		}
-		kept := append(out[:at:at], g)
+		kept := append([]Gateway{}, out[:at]...)
+		kept = append(kept, g)
 		for _, later := range out[at:] {
 			if later.Address != g.Address {
 				kept = append(kept, later)

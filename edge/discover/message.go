@@ -234,7 +234,7 @@ type outgoing struct {
 func (o outgoing) build() []byte {
 	b := binary.BigEndian.AppendUint16(nil, o.id)
 	for _, n := range []int{int(o.flags), len(o.questions), len(o.answers), 0, len(o.more)} {
-		b = binary.BigEndian.AppendUint16(b, uint16(n)) //nolint:gosec // counts of what was bounded
+		b = binary.BigEndian.AppendUint16(b, uint16(n))
 	}
 	for _, q := range o.questions {
 		b = q.append(b)
@@ -242,7 +242,7 @@ func (o outgoing) build() []byte {
 	for _, list := range [][]record{o.answers, o.more} {
 		for _, r := range list {
 			b = binary.BigEndian.AppendUint32(r.append(b), r.ttl)
-			b = binary.BigEndian.AppendUint16(b, uint16(len(r.data)+len(r.target))) //nolint:gosec // as above
+			b = binary.BigEndian.AppendUint16(b, uint16(len(r.data)+len(r.target)))
 			b = append(append(b, r.data...), r.target...)
 		}
 	}

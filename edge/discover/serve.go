@@ -39,8 +39,8 @@ func Listen(p Place, port uint16, a protocol.Address, gateway netip.AddrPort) (*
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeUnavailable, "mdns: %s: %w", p.Interface.Name, err)
 	}
-	bound := conn.LocalAddr().(*net.UDPAddr).AddrPort().Port() //nolint:forcetypeassert // of a UDPConn
-	return &Server{conn, p, NewResponder(s), netip.AddrPortFrom(group, bound)}, nil
+	bound, _ := conn.LocalAddr().(*net.UDPAddr)
+	return &Server{conn, p, NewResponder(s), netip.AddrPortFrom(group, bound.AddrPort().Port())}, nil
 }
 
 // Port returns the port at which the server listens.
@@ -70,7 +70,7 @@ func (s *Server) Serve(ctx context.Context, now func() time.Time) error {
 			from = s.to
 		}
 		if answer != nil {
-			_, _ = s.conn.WriteToUDPAddrPort(answer, from) // who asks asks again
+			_, _ = s.conn.WriteToUDPAddrPort(answer, from) // a lost one is asked for again
 		}
 	}
 }

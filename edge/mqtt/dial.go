@@ -27,10 +27,9 @@ const defaultPort = "8883"
 // mqtts://host:port, or several of them with commas between, of which each call takes the
 // first that can be had. MDNS is none here: see DialBrowsing. A call soon after one that went
 // well begins behind the address of that: its line was lost, or led nowhere. A config without
-// NextProtos gets ALPNLink and one
-// without ServerName gets HubServerName, the name in every hub's certificate: agents
-// trust the hub's CA and not a place in the network. A bad hub is the error of the
-// first call.
+// NextProtos gets ALPNLink and one without ServerName gets HubServerName, the name in every
+// hub's certificate: agents trust the hub's CA and not a place in the network. A bad hub is the
+// error of the first call.
 func DialTLS(hub string, config *tls.Config) func(ctx context.Context) (net.Conn, error) {
 	return new(Traffic).DialTLS(hub, config)
 }

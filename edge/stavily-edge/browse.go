@@ -25,7 +25,7 @@ func browse(port uint, site protocol.Site, log *slog.Logger) mqtt.Browse {
 	if port == 0 {
 		return nil
 	}
-	return (&browser{uint16(port), site, log}).look //nolint:gosec // the flag is bounded
+	return (&browser{uint16(port), site, log}).look
 }
 
 func (b *browser) look(ctx context.Context) (out []string) {

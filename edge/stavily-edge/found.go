@@ -47,9 +47,9 @@ func (g *siteGateway) beFound(ctx context.Context) {
 func (g *siteGateway) answerIn(ctx context.Context, places []discover.Place) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup
-	at := g.listen.Addr().(*net.TCPAddr).AddrPort() //nolint:forcetypeassert // it listens by TCP
+	at, _ := g.listen.Addr().(*net.TCPAddr) // it is one
 	for _, p := range places {
-		s, err := discover.Listen(p, uint16(g.h.mdnsPort), g.h.enrolment.Address, at) //nolint:gosec // bounded
+		s, err := discover.Listen(p, uint16(g.h.mdnsPort), g.h.enrolment.Address, at.AddrPort())
 		if err != nil {
 			g.h.log.Warn("gateway is not found by mdns", slog.String("error", err.Error()))
 			continue
