@@ -59,7 +59,7 @@ func (w *world) hints() (names []string) {
 // O-03, U-04: a workflow goes to the agents it names, sealed, and to nobody else.
 func TestDeploy(t *testing.T) {
 	w := newWorld(t)
-	w.three()
+	w.builtThree()
 	w.enrol("gw-1", map[string]string{"role": "gateway"})
 	w.enrol("office", nil)
 	w.sent.take()
@@ -106,7 +106,7 @@ func TestDeploy(t *testing.T) {
 // Each refusal has its place in the text, and leaves what was deployed as it was.
 func TestDeployRefuses(t *testing.T) {
 	w := newWorld(t)
-	w.three()
+	w.builtThree()
 	w.enrol("gw-1", map[string]string{"role": "gateway"})
 	w.deploy(workflowText)
 	w.sent.take()

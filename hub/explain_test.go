@@ -12,7 +12,7 @@ import (
 // A dry run says what a deployment would mean and what it costs, and leaves no trace.
 func TestDryRun(t *testing.T) {
 	w := newWorld(t)
-	w.three()
+	w.builtThree()
 	w.enrol("gw-1", map[string]string{"role": "gateway"})
 	w.enrol("office", nil)
 	w.sent.take()

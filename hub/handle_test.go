@@ -205,7 +205,7 @@ func (w *world) chunks(d *device, req protocol.FetchRequest) (out []protocol.Chu
 // document is for the agent it was sealed for.
 func TestFetch(t *testing.T) {
 	w := newWorld(t)
-	w.three()
+	w.builtThree()
 	gw, other := w.enrol("gw-1", map[string]string{"role": "gateway"}), w.enrol("other", nil)
 	w.deploy(workflowText)
 	artifact := w.artifact("work")

@@ -22,6 +22,7 @@ func (w *world) sealed(name, version string, kind protocol.PluginType, state pro
 		Manifest: protocol.Manifest{
 			Plugin:  protocol.PluginInfo{Name: protocol.PluginName(name), Version: version, Type: kind},
 			Runtime: protocol.Runtime{Language: "go"}, Sandbox: true, Filesystem: "none", State: state,
+			Permissions: protocol.Permissions{System: []string{"kv", "process.execute:uptime"}},
 		},
 		Artifacts: []protocol.Artifact{protocol.NewArtifact(protocol.PlatformWASM, file)},
 	}
