@@ -66,23 +66,12 @@ const depthMax = 32
 // error is an *Error.
 func (c *Compiler) Compile(text string, earlier []protocol.StepName) (condition.Tree, error) {
 	none := condition.Tree{}
-	switch {
-	case strings.TrimSpace(text) == "":
-		return none, &Error{1, 1, "empty: want an expression that is true or false"}
-	case len(text) > condition.TextMax:
-		return none, &Error{1, 1, fmt.Sprintf("%d bytes, limit %d", len(text), condition.TextMax)}
-	case !utf8.ValidString(text):
-		return none, &Error{1, 1, "not UTF-8"}
-	}
-	checked, issues := c.env.Compile(text)
-	if issues.Err() != nil {
-		return none, first(issues)
+	checked, bad := checked(c.env, text)
+	if bad != nil {
+		return none, bad
 	}
 	if t := checked.OutputType(); t != cel.BoolType && t != cel.DynType {
 		return none, &Error{1, 1, fmt.Sprintf("it gives %s, want true or false", t)}
-	}
-	if _, err := c.env.Program(checked); err != nil { // what the checker could not know yet
-		return none, &Error{1, 1, err.Error()}
 	}
 	l := lowering{info: checked.NativeRep().SourceInfo(), earlier: earlier}
 	l.lower(checked.NativeRep().Expr())
@@ -94,6 +83,26 @@ func (c *Compiler) Compile(text string, earlier []protocol.StepName) (condition.
 		return none, &Error{1, 1, err.Error()}
 	}
 	return tree, nil
+}
+
+// checked parses one expression and checks its types.
+func checked(env *cel.Env, text string) (*cel.Ast, *Error) {
+	switch {
+	case strings.TrimSpace(text) == "":
+		return nil, &Error{1, 1, "empty: want an expression"}
+	case len(text) > condition.TextMax:
+		return nil, &Error{1, 1, fmt.Sprintf("%d bytes, limit %d", len(text), condition.TextMax)}
+	case !utf8.ValidString(text):
+		return nil, &Error{1, 1, "not UTF-8"}
+	}
+	out, issues := env.Compile(text)
+	if issues.Err() != nil {
+		return nil, first(issues)
+	}
+	if _, err := env.Program(out); err != nil { // what the checker could not know yet
+		return nil, &Error{1, 1, err.Error()}
+	}
+	return out, nil
 }
 
 // first returns the first of what the checker found, in one line.

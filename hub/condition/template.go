@@ -110,7 +110,7 @@ func (c *Compiler) Template(text string, scope Scope) (*Template, error) {
 
 // part lowers one expression, to a text unless it is alone.
 func (c *Compiler) part(l *lowering, p *part, alone bool) (node uint16, kinds condition.Kinds, err error) {
-	checked, bad := c.checked(p.text)
+	checked, bad := checked(c.template, p.text)
 	if bad != nil {
 		return 0, 0, p.moved(bad)
 	}
@@ -134,26 +134,6 @@ func (c *Compiler) part(l *lowering, p *part, alone bool) (node uint16, kinds co
 		node = uint16(len(l.nodes) - 1)
 	}
 	return node, kinds, nil
-}
-
-// checked parses one expression and checks its types.
-func (c *Compiler) checked(text string) (*cel.Ast, *Error) {
-	switch {
-	case strings.TrimSpace(text) == "":
-		return nil, &Error{1, 1, "empty: want an expression"}
-	case len(text) > condition.TextMax:
-		return nil, &Error{1, 1, fmt.Sprintf("%d bytes, limit %d", len(text), condition.TextMax)}
-	case !utf8.ValidString(text):
-		return nil, &Error{1, 1, "not UTF-8"}
-	}
-	checked, issues := c.template.Compile(text)
-	if issues.Err() != nil {
-		return nil, first(issues)
-	}
-	if _, err := c.template.Program(checked); err != nil { // what the checker could not know yet
-		return nil, &Error{1, 1, err.Error()}
-	}
-	return checked, nil
 }
 
 // withinText are the types that stand within a text.
