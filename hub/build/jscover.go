@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"reflect"
 	"slices"
@@ -45,7 +46,7 @@ func coverJS(script, mapped []byte, tree fs.FS) (*jsCover, error) {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, jsCoverHead, c.nonce)
 	from := len(head)
-	for _, at := range w.places() {
+	for _, at := range slices.Sorted(maps.Keys(w.marks)) {
 		m := w.marks[at]
 		line, column := position(text, m.code)
 		file, _, number, _, found := origin.Source(line-1, column) // without the head
@@ -119,15 +120,6 @@ type jsMark struct {
 type jsWalk struct {
 	text  string
 	marks map[int]jsMark
-}
-
-func (w *jsWalk) places() []int {
-	out := make([]int, 0, len(w.marks))
-	for at := range w.marks {
-		out = append(out, at)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // walk goes through all that a node holds. The parser's package has no way through its own

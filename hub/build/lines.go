@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -51,11 +52,7 @@ func (l *lines) cover(module []byte) (marked []byte, ended func(func(string) (ui
 	if err != nil {
 		return nil, nil, protocol.Errorf(protocol.CodeRefused, "test: coverage: line table: %w", err)
 	}
-	places := make([]uint32, 0, len(at))
-	for address := range at {
-		places = append(places, address)
-	}
-	slices.Sort(places)
+	places := slices.Sorted(maps.Keys(at))
 	for _, of := range at {
 		for _, p := range of {
 			if !l.ran[p] {
