@@ -242,7 +242,7 @@ func (s *site) begins() {
 
 // TestSiteBehindGateways is a site whose agents reach nothing but two gateways: they join, are
 // deployed to and report through them, go on when the line to the hub is cut and when a gateway
-// is killed, and in the end every run is at the hub once. A file comes over the uplink once.
+// is killed, and in the end every run is at the hub once. A file comes over the uplink once (U-09, U-12).
 func TestSiteBehindGateways(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes and builds plugins")

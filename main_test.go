@@ -350,7 +350,7 @@ func buildEdge(t *testing.T, env ...string) string {
 
 // TestEndToEnd is the main job with accidents: agents are killed at random moments, the
 // hub is stopped for a while and killed once, and in the end every event that fired is
-// at the hub as a run, exactly once by its ID, with its output delivered.
+// at the hub as a run, exactly once by its ID, with its output delivered (U-06).
 func TestEndToEnd(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes and builds plugins")

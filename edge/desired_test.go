@@ -252,7 +252,7 @@ func TestNothingDeployed(t *testing.T) {
 	}
 }
 
-// Power on with no network: everything runs from the disk (D-3, complaint 3).
+// Power on with no network: everything runs from the disk (D-3, P-10, U-06, complaint 3).
 func TestBootOffline(t *testing.T) {
 	w := running(t)
 	w.plugins.answers["w/when"] = fires(3)
@@ -444,7 +444,7 @@ func TestKeepsTwoGenerations(t *testing.T) {
 	}
 }
 
-// The device's own policy bounds what a hub grants (C-8).
+// The device's own policy bounds what a hub grants (C-8, S-11).
 func TestPolicy(t *testing.T) {
 	w := newWorld(t)
 	w.hub.standard()

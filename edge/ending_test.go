@@ -143,7 +143,7 @@ func TestRunsEndOnTheirReleaseAfterCut(t *testing.T) {
 	}
 }
 
-// Without the memory for both, the next release waits until the runs have ended.
+// Without the memory for both, the next release waits until the runs have ended (G-14).
 func TestNextReleaseWaitsForMemory(t *testing.T) {
 	v := newTurns(t)
 	v.cfg.Device.MemoryMB = 3*64 + 10

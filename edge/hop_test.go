@@ -351,7 +351,7 @@ func TestHopPowerCuts(t *testing.T) {
 	}
 }
 
-// T-02: of a pool exactly one takes each step, and the pool shares the work.
+// T-02, G-13: of a pool exactly one takes each step, and the pool shares the work.
 func TestPool(t *testing.T) {
 	for _, pick := range []protocol.Pick{protocol.PickRendezvous, protocol.PickRoundRobin, protocol.PickLeastLoaded} {
 		m := newMesh(t, 4, pick, 1, 2, 3)

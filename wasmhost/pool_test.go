@@ -56,7 +56,7 @@ func TestPoolByHighWater(t *testing.T) {
 	}
 }
 
-// TestPoolAfterATrap: what trapped is replaced, and what waits beside it is not.
+// TestPoolAfterATrap: what trapped is replaced, and what waits beside it is not (G-7).
 func TestPoolAfterATrap(t *testing.T) {
 	h := newHost(t, Config{})
 	bad, beside := load(t, h, hostileSpec(t, "traps", false)), load(t, h, busySpec(t))

@@ -16,7 +16,7 @@ const everySecond = "STAVILY_EVERY_ROW"
 
 // TestShareOfCores: what a plugin may use of a processor it gets and no more, whether it
 // works through one long request or many short ones or has the host work, compiled or
-// interpreted. M-18.
+// interpreted. M-18, S-05.
 func TestShareOfCores(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds by the clock")

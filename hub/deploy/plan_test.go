@@ -223,7 +223,7 @@ func above(t testing.TB, path string) (in Input, top, want string) {
 	return read(t, filepath.Base(path), top), top, want
 }
 
-// T-01, T-03, T-06: the plans, as golden files.
+// T-01, T-03, T-06, P-08: the plans, as golden files.
 func TestPlan(t *testing.T) {
 	for _, path := range plans(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
@@ -299,7 +299,7 @@ func TestPlanChangesOnlyWhomItConcerns(t *testing.T) {
 	}
 }
 
-// S-04: no plan grants what the manifest does not ask for, or nobody allows.
+// S-04, P-06: no plan grants what the manifest does not ask for, or nobody allows.
 func TestPlanGrantsNoMoreThanAskedAndAllowed(t *testing.T) {
 	words := []string{
 		protocol.CapKV, protocol.CapRead, protocol.CapProcess + ":a", protocol.CapProcess + ":b", protocol.CapProcess,

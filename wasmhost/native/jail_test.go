@@ -34,7 +34,7 @@ func jailed(t *testing.T) *Host {
 }
 
 // What a plugin tries and must not get. The list is that of the native jail's design: each
-// row names what it tries, and what must stand in the answer (S-01, M-22 to M-25).
+// row names what it tries, and what must stand in the answer (S-01, S-08, M-22 to M-25).
 func TestJailHolds(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -144,7 +144,7 @@ func forkBomb(t *testing.T, without []string) {
 	}
 }
 
-// M-17.
+// M-17, S-06.
 func TestMemory(t *testing.T) {
 	h := jailed(t)
 	for _, without := range [][]string{nil, {LayerCgroup}} {
