@@ -32,6 +32,7 @@ type shelf struct {
 	log  *slog.Logger
 	now  func() time.Time
 	home string // the engine's own folder in dir, named after its version
+	door *watched
 }
 
 // compiles says that the engine has a compiler for this kind of machine.
@@ -111,6 +112,9 @@ func openCache(s *shelf) (wazero.CompilationCache, error) {
 	cache, err := wazero.NewCompilationCacheWithDir(s.dir)
 	if err == nil {
 		err = s.findHome()
+	}
+	if err == nil {
+		s.door, err = watch(cache)
 	}
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeStorage, "compile cache: %w", err)
@@ -193,7 +197,7 @@ func (s *shelf) take(
 		s.log.Warn("compiled code thrown away", slog.String("module", d.Short()), slog.String("error", err.Error()))
 		return nil, nil //nolint:nilnil // it is compiled again
 	}
-	module, err := s.open(ctx, r, shelvedCode{list, i, wasm})
+	module, err := s.open(ctx, r, shelvedCode{list[i], wasm})
 	if module != nil {
 		now := s.now()
 		_ = os.Chtimes(s.path(list[i].Name), now, now) // what cannot be marked as used is only evicted sooner

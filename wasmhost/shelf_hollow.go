@@ -76,32 +76,27 @@ func (s *shelf) compileElsewhere(ctx context.Context, cfg wazero.RuntimeConfig, 
 
 // shelvedCode is a module whose code is on the shelf, in that line of the list.
 type shelvedCode struct {
-	list []shelved
-	i    int
+	line shelved
 	wasm []byte
 }
 
 // open has the engine read a module's code. It returns nil without an error when the engine
 // does not find it where it was put, such as on another processor: it has then compiled the
-// hollow form, which must never run.
+// hollow form, or read what came of that before, which must never run.
 func (s *shelf) open(ctx context.Context, r wazero.Runtime, c shelvedCode) (wazero.CompiledModule, error) {
-	line := c.list[c.i]
-	if !line.Hollow {
+	if !c.line.Hollow {
 		return translate(ctx, r, c.wasm)
 	}
-	form, err := hollowOf{line.Module, c.wasm}.form()
+	form, err := hollowOf{c.line.Module, c.wasm}.form()
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeUnverified, "compile: %w", err)
 	}
-	// What the list does not name may be what was compiled of the hollow form before.
-	if len(s.foreignIn(s.home, c.list)) > 0 {
-		return nil, nil //nolint:nilnil // who compiles clears that away
-	}
+	found := s.door.expect(c.line.Name)
 	module, err := translate(ctx, r, form)
-	if err == nil && len(s.foreignIn(s.home, c.list)) == 0 {
+	if found() && err == nil {
 		return module, nil
 	}
-	s.log.Warn("compiled code not found by the engine", slog.String("module", line.Module.Short()))
+	s.log.Warn("compiled code not found by the engine", slog.String("module", c.line.Module.Short()))
 	if module != nil {
 		_ = module.Close(ctx)
 	}

@@ -129,11 +129,15 @@ func (j *journal) found(number uint64) (*segment, error) {
 // replay makes the changes of a segment's frames again. The end of the last segment may
 // have been lost with a cut; in all others every byte was synced.
 func (j *journal) replay(s *segment, last bool) error {
+	at := j.replayGood(s)
+	if at >= s.size {
+		return nil
+	}
 	b, err := j.readAll(s)
 	if err != nil {
 		return err
 	}
-	for at := int64(0); at < int64(len(b)); {
+	for at < int64(len(b)) {
 		here := place{s.number, at}
 		payload := payloadOf(b[at:], here)
 		if payload != nil {
@@ -154,6 +158,31 @@ func (j *journal) replay(s *segment, last bool) error {
 		at = next
 	}
 	return nil
+}
+
+// replayGood replays the frames up to the first that is not good, and returns where that
+// begins. Where nothing stands behind it, as is nearly always so, the segment ends there. It
+// reads a little at a time: a start is short, and a segment is long and mostly room.
+func (j *journal) replayGood(s *segment) (at int64) {
+	w := &window{}
+	defer w.close()
+	for at < s.size {
+		payload := w.payload(j, place{s.number, at}, s.size)
+		if payload == nil {
+			break
+		}
+		j.again(payload, s)
+		at += headerSize + int64(len(payload))
+	}
+	for rest := at; rest < s.size; {
+		b, err := w.read(j, place{s.number, rest}, windowSize, s.size)
+		if err != nil || len(b) == 0 || !empty(b) {
+			return at
+		}
+		rest += int64(len(b))
+	}
+	s.size = at
+	return at
 }
 
 func (j *journal) again(payload []byte, s *segment) {
