@@ -19,11 +19,13 @@ import (
 	"github.com/stavily/stavily/hub/api"
 )
 
-// uplink is the line between a site and the hub: it counts what comes down and may be cut.
+// uplink is the line between a site and the hub: it counts what comes down, and may be cut or
+// slowed.
 type uplink struct {
 	ln   net.Listener
-	to   string
-	down atomic.Int64 // bytes from the hub
+	dial func() (net.Conn, error) // to the hub
+	down atomic.Int64             // bytes from the hub
+	pace atomic.Int64             // bytes a second, each way; 0: all there are
 
 	mu    sync.Mutex // guards the fields below
 	cut   bool
@@ -36,7 +38,11 @@ func newUplink(t *testing.T, to string) *uplink {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &uplink{ln: ln, to: to}
+	return uplinkAt(t, ln, func() (net.Conn, error) { return net.Dial("tcp", to) })
+}
+
+func uplinkAt(t *testing.T, ln net.Listener, dial func() (net.Conn, error)) *uplink {
+	u := &uplink{ln: ln, dial: dial}
 	t.Cleanup(func() {
 		_ = ln.Close()
 		u.set(true)
@@ -55,7 +61,7 @@ func newUplink(t *testing.T, to string) *uplink {
 
 func (u *uplink) serve(conn net.Conn) {
 	defer conn.Close()
-	far, err := net.Dial("tcp", u.to)
+	far, err := u.dial()
 	if err != nil {
 		return
 	}
@@ -68,10 +74,25 @@ func (u *uplink) serve(conn net.Conn) {
 	u.conns = append(u.conns, conn, far)
 	u.mu.Unlock()
 	go func() {
-		_, _ = io.Copy(far, conn)
+		u.pour(far, conn)
 		_ = far.Close()
 	}()
-	_, _ = io.Copy(io.MultiWriter(conn, (*counter)(&u.down)), far)
+	u.pour(io.MultiWriter(conn, (*counter)(&u.down)), far)
+}
+
+// pour copies at the line's pace.
+func (u *uplink) pour(to io.Writer, from io.Reader) {
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := from.Read(buf)
+		if pace := u.pace.Load(); n > 0 && pace > 0 {
+			timer := time.NewTimer(time.Duration(n) * time.Second / time.Duration(pace))
+			<-timer.C
+		}
+		if _, bad := to.Write(buf[:n]); bad != nil || err != nil {
+			return
+		}
+	}
 }
 
 // set cuts the line, or mends it.
@@ -121,13 +142,7 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	edge := buildEdge(t)
-	gateway := filepath.Join(t.TempDir(), "stavily-gateway")
-	cmd := exec.Command("go", "build", "-trimpath", "-tags=gateway", "-o", gateway, "./edge/stavily-edge")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, text)
-	}
+	edge, gateway := buildEdge(t), buildGateway(t)
 	s := &site{world: newWorld(t, edge), lines: map[string]*uplink{}, start: time.Now()}
 	s.startHub()
 	s.asks = api.OnSocket(api.SocketPath(s.path("home")))
@@ -147,6 +162,17 @@ func newSite(t *testing.T) *site {
 	}
 	s.write = []string{"pump-1", "pump-3"}
 	return s
+}
+
+func buildGateway(t *testing.T) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "stavily-gateway")
+	cmd := exec.Command("go", "build", "-trimpath", "-tags=gateway", "-o", out, "./edge/stavily-edge")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, text)
+	}
+	return out
 }
 
 // begin starts an agent that joins, with a token for a gateway when it is to be one.

@@ -42,6 +42,7 @@ type world struct {
 	dir    string
 	edge   []string // the agent's program, perhaps behind an emulator
 	listen string   // host:port, the same over restarts
+	around []string // what starts the hub in a net of its own; none: this one
 	hub    *part
 	agents map[string]*part
 }
@@ -93,9 +94,8 @@ func (w *world) startHub() {
 	if err != nil {
 		cache = w.dir
 	}
-	w.hub.args = []string{
-		os.Args[0], "hub", "--home", w.path("home"), "--listen", w.listen, "--cache", filepath.Join(cache, "stavily"),
-	}
+	w.hub.args = append(slices.Clone(w.around),
+		os.Args[0], "hub", "--home", w.path("home"), "--listen", w.listen, "--cache", filepath.Join(cache, "stavily"))
 	out := w.hub.start(w.t)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
