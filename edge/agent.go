@@ -95,6 +95,7 @@ type pen struct {
 	changes []Change
 	effects []func() // released when changes are on the disk
 	atOnce  bool     // they may not wait for others
+	timed   bool     // they hold times: the clock goes to the disk with them
 	stuck   bool     // the disk refused changes
 	full    bool     // because it has no room
 	tries   int

@@ -141,10 +141,7 @@ func (a *Agent) readTriggers() error {
 			return true
 		}
 		w.trigger.state = bytes.Clone(s.State)
-		due := time.UnixMilli(s.DueMS)
-		if s.DueMS != 0 && due.Before(a.wall(a.now)) && a.stamp().Quality == protocol.QualityClock {
-			w.trigger.missed = due
-		}
+		a.readTimer(w, &s)
 		return true
 	})
 }

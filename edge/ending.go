@@ -63,6 +63,7 @@ func (a *Agent) inherit(w, old *work) {
 	a.inheritStorm(w, old)
 	if w.triggerDigest == old.triggerDigest {
 		w.trigger.state = old.trigger.state
+		w.trigger.keep(&old.trigger, a.now)
 	} else {
 		a.remove(keyTrigger + string(w.of.Workflow))
 	}

@@ -66,8 +66,11 @@ func (a *Agent) record(of protocol.Lane, body any) (protocol.Mark, error) {
 	key := recordKey(of, mark)
 	size := int64(len(key) + len(value))
 	a.makeRoom(of, size)
+	a.pen.timed = true
 	a.pen.changes = append(a.pen.changes, Change{Key: key, Value: value})
-	a.prove(at.UnixMS)
+	if at.Quality == protocol.QualityClock {
+		a.prove(at.UnixMS)
+	}
 	l.sequence++
 	l.Count++
 	l.Bytes += size

@@ -7,19 +7,31 @@ import (
 	"github.com/stavily/stavily/protocol"
 )
 
-// keyClock keeps the floor: milliseconds since 1970.
+// keyClock keeps a savedClock; before, only the floor.
 const keyClock = "clock"
 
-// clockEvery is how far the floor may run ahead of the disk: writing it for each
-// record would wear out the flash.
+// clockEvery is how far floor and steady time may run ahead of the disk: writing them for
+// each record would wear out the flash.
 const clockEvery = 10 * time.Minute
 
 // clock is what an agent knows of the time without believing its own clock: the
 // floor is the newest time that the build, a hub's word or an own record has proven
 // (C-3). Order never comes from here.
 type clock struct {
-	floor time.Time
-	saved time.Time // the floor on the disk
+	floor  time.Time
+	proven int64 // the steady time at which the floor was raised last
+	base   int64 // the steady time at from, in milliseconds
+	from   time.Time
+	saved  savedClock // on the disk
+}
+
+// savedClock is what a clock leaves on the disk. Off is missing when the wall clock was
+// believed: then it showed the floor.
+type savedClock struct {
+	_        struct{} `cbor:",toarray"`
+	FloorMS  int64
+	SteadyMS int64
+	Off      *int64 // how long the floor was proven by then, in milliseconds
 }
 
 // Floor returns the time before which it certainly is not. A TLS client that takes
@@ -29,33 +41,54 @@ func (a *Agent) Floor() time.Time { return a.clock.floor }
 // SavedFloor returns the floor that an agent left in store, the zero time when it
 // left none.
 func SavedFloor(store Store) (time.Time, error) {
-	value, err := store.Get(keyClock)
-	if err != nil || value == nil {
+	saved, err := readSavedClock(store)
+	if err != nil || saved == (savedClock{}) {
 		return time.Time{}, err
 	}
-	var ms int64
-	if err := protocol.Unmarshal(value, &ms); err != nil {
-		return time.Time{}, err
-	}
-	return time.UnixMilli(ms), nil
+	return time.UnixMilli(saved.FloorMS), nil
 }
 
-// stamp returns the time of the input under way, as far as it can be believed.
+func readSavedClock(store Store) (saved savedClock, err error) {
+	value, err := store.Get(keyClock)
+	if err != nil || value == nil {
+		return saved, err
+	}
+	if err = protocol.Unmarshal(value, &saved); err != nil {
+		saved = savedClock{}
+		err = protocol.Unmarshal(value, &saved.FloorMS)
+	}
+	return saved, err
+}
+
+// steady returns the time of the input under way, in milliseconds, by a clock that counts the
+// agent's life on this disk: it goes on over restarts, never jumps, and counts the time off
+// where the wall clock could be believed before and after.
+func (a *Agent) steady() int64 {
+	return a.clock.base + max(a.now.Sub(a.clock.from).Milliseconds(), 0)
+}
+
+// stamp returns the time of the input under way, as far as it can be believed. Where the wall
+// clock cannot, it is the floor and what has passed since that was proven.
 func (a *Agent) stamp() protocol.Stamp {
-	if now := a.wall(a.now).UnixMilli(); now >= a.clock.floor.UnixMilli() {
+	c := &a.clock
+	if now := a.wall(a.now).UnixMilli(); now >= c.floor.UnixMilli() {
 		return protocol.Stamp{UnixMS: now, Quality: protocol.QualityClock}
 	}
-	return protocol.Stamp{UnixMS: a.clock.floor.UnixMilli(), Quality: protocol.QualityFloor}
+	return protocol.Stamp{UnixMS: c.floor.UnixMilli() + a.steady() - c.proven, Quality: protocol.QualityFloor}
 }
 
 // proofStep is how far a hint's time must be ahead of the floor to be worth the checking
 // of a seal, which takes milliseconds on a small device.
 const proofStep = time.Minute
 
+// proofBack is how far a hint's time must be behind the floor for the same.
+const proofBack = 24 * time.Hour
+
 // proveBy raises the floor by the sealed moment of a hint. The hint's own time is nobody's
 // word: a floor in the far future would outlive every certificate.
 func (a *Agent) proveBy(h *protocol.Hint) {
-	if len(h.Proof) == 0 || h.Time <= a.clock.floor.Add(proofStep).UnixMilli() {
+	ahead := time.UnixMilli(h.Time).Sub(a.clock.floor)
+	if len(h.Proof) == 0 || -proofBack < ahead && ahead <= proofStep {
 		return
 	}
 	a.proveMoment(h.Proof)
@@ -73,32 +106,64 @@ func (a *Agent) proveMoment(sealed []byte) {
 		return
 	}
 	a.prove(m.Time)
+	a.proveBefore(m.Time)
 }
 
 // prove raises the floor to a time in milliseconds that a seal or a record gave.
 func (a *Agent) prove(unixMS int64) {
 	if unixMS > a.clock.floor.UnixMilli() {
-		a.clock.floor = time.UnixMilli(unixMS)
+		a.clock.floor, a.clock.proven = time.UnixMilli(unixMS), a.steady()
 	}
 }
 
-// readClock takes the floor from the disk. A floor that cannot be read is no reason
+// proveBefore takes a time that a seal gave and that the device's own clock agrees with: the
+// floor, where it is far ahead of both, came from a clock that has been set right since.
+func (a *Agent) proveBefore(unixMS int64) {
+	own := a.wall(a.now).Sub(time.UnixMilli(unixMS))
+	if own.Abs() < clockEvery && a.clock.floor.After(a.wall(a.now).Add(clockEvery)) {
+		a.log.Warn("the clock was far ahead and has been set right", slog.Time("floor", a.clock.floor))
+		a.clock.floor, a.clock.proven = time.UnixMilli(unixMS), a.steady()
+	}
+}
+
+// readClock takes floor and steady time from the disk. What cannot be read is no reason
 // not to start.
 func (a *Agent) readClock() {
-	saved, err := SavedFloor(a.store)
+	c := &a.clock
+	c.from = a.now
+	saved, err := readSavedClock(a.store)
 	if err != nil {
 		a.log.Warn("time floor not read", slog.String("error", err.Error()))
 		return
 	}
-	a.clock.saved = saved
-	a.prove(saved.UnixMilli())
+	c.saved, c.base = saved, saved.SteadyMS
+	switch off := a.wall(a.now).UnixMilli() - saved.FloorMS; {
+	case saved.FloorMS < c.floor.UnixMilli():
+		c.proven = c.base
+	case saved.Off != nil:
+		c.floor, c.proven = time.UnixMilli(saved.FloorMS), c.base-*saved.Off
+	default:
+		c.floor, c.proven = time.UnixMilli(saved.FloorMS), c.base
+		c.base += max(off, 0)
+	}
 }
 
-// saveClock writes the floor along with other changes, or when it ran far ahead.
+// saveClock writes the clock along with changes that hold times, or when it ran far ahead.
 func (a *Agent) saveClock() {
-	ahead := a.clock.floor.Sub(a.clock.saved)
-	if ahead >= clockEvery || ahead > 0 && len(a.pen.changes) > 0 {
-		a.put(keyClock, a.clock.floor.UnixMilli())
-		a.clock.saved = a.clock.floor
+	c, at, now := &a.clock, a.stamp(), savedClock{SteadyMS: a.steady()}
+	every := clockEvery.Milliseconds()
+	ahead := max(now.SteadyMS-c.saved.SteadyMS, c.floor.UnixMilli()-c.saved.FloorMS)
+	if ahead < every && (ahead <= 0 || !a.pen.timed) {
+		return
 	}
+	a.pen.timed = false
+	if at.Quality == protocol.QualityClock {
+		a.prove(at.UnixMS)
+	} else {
+		off := now.SteadyMS - c.proven
+		now.Off = &off
+	}
+	now.FloorMS = c.floor.UnixMilli()
+	a.put(keyClock, now)
+	c.saved = now
 }

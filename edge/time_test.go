@@ -22,8 +22,9 @@ func TestNoClock(t *testing.T) {
 		t.Fatalf("%d events", len(w.hub.order))
 	}
 	for i, ev := range w.hub.order {
-		if ev.Time.Quality != protocol.QualityFloor || ev.Time.UnixMS != start.UnixMilli() {
-			t.Errorf("event %d: time %+v, want the hub's as floor", i, ev.Time)
+		// The floor, and what has passed since it was proven.
+		if want := start.UnixMilli() + int64(i)*1000; ev.Time.Quality != protocol.QualityFloor || ev.Time.UnixMS != want {
+			t.Errorf("event %d: time %+v, want %d as floor", i, ev.Time, want)
 		}
 	}
 	w.boot()
@@ -80,6 +81,49 @@ func TestHintProvesNoTime(t *testing.T) {
 		}
 		if got := w.agent.Status().Revision; got != 2 {
 			t.Errorf("%s: holds revision %d, want 2", c.name, got)
+		}
+	}
+}
+
+// A clock that was ten years ahead poisons the floor only until it has been set right and the
+// hub's sealed moment says the same; neither alone moves the floor back (C-3).
+func TestFloorGoesBack(t *testing.T) {
+	ahead := 10 * 365 * 24 * time.Hour
+	for _, c := range []struct {
+		name  string
+		clock time.Duration // what it is set to in the end, from the true time
+		proof time.Duration // of the sealed moment, from the true time
+		back  bool
+	}{
+		{"both agree", 0, 0, true},
+		{"the clock is still wrong", ahead, 0, false},
+		{"an old moment", 0, -48 * time.Hour, false},
+		{"an old moment and a clock as old", -48 * time.Hour, -48 * time.Hour, true},
+	} {
+		w := newWorld(t)
+		wrong := ahead
+		w.wall = func(now time.Time) time.Time { return now.Add(wrong) }
+		w.cfg.Build = start.Add(-30 * 24 * time.Hour)
+		w.hub.standard()
+		w.plugins.answers["w/when"] = fires(3)
+		w.hub.deploy(w.hub.desired(1, w.hub.workflow("w")))
+		w.boot()
+		w.online()
+		w.pass(time.Minute)
+		if got := w.agent.Floor(); got.Before(start.Add(ahead)) {
+			t.Fatalf("%s: floor %s, want it ten years ahead", c.name, got)
+		}
+		wrong = c.clock
+		at := w.now.Add(c.proof).UnixMilli()
+		sealed, err := protocol.Seal(protocol.ContextMoment, w.hub.keys[protocol.RoleDesired], protocol.MustMarshal(protocol.Moment{Time: at}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.hub.hint.Time, w.hub.hint.Proof = at, sealed
+		w.hub.sayHint()
+		w.drain()
+		if got := w.agent.Floor().Before(start.Add(time.Hour)); got != c.back {
+			t.Errorf("%s: floor %s", c.name, w.agent.Floor())
 		}
 	}
 }

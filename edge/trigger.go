@@ -58,7 +58,9 @@ type trigger struct {
 	state  protocol.Raw
 	why    wasmhost.Why
 	at     time.Time // zero: never
-	missed time.Time // the first firing that was missed while the agent was off
+	wallMS int64     // what the wall clock is to show then; 0: that does not matter
+	kept   time.Time // the timer from before an arming, which still goes off; zero: none
+	missed int64     // the first firing that was missed while the agent was off, unix ms; 0: none
 	call   CallID    // 0: none under way
 	tries  int
 
@@ -66,14 +68,6 @@ type trigger struct {
 	heard   []Publication // what came on them, oldest first
 	message *Publication  // of the wake that is due or under way
 	refused []string      // filters beyond its grants
-}
-
-// savedTrigger is what a trigger leaves on the disk. Of tells whether it is still the
-// same trigger: then its state outlives a change of the rest of its workflow.
-type savedTrigger struct {
-	Of    protocol.Digest `cbor:"1,keyasint"`
-	State protocol.Raw    `cbor:"2,keyasint,omitempty"`
-	DueMS int64           `cbor:"3,keyasint,omitempty"` // kept only if missing a firing means something
 }
 
 // callKind is what a call under way is for.
@@ -318,8 +312,7 @@ func (a *Agent) loaded(w *work, err *protocol.Error) {
 	if w.ending {
 		return
 	}
-	w.trigger.why, w.trigger.at, w.trigger.call = wasmhost.WhyStart, a.now, 0
-	w.trigger.message, w.trigger.topics, w.trigger.heard = nil, nil, nil
+	w.trigger.rearm(a.now)
 	a.log.Info("assignment running", slog.String("workflow", string(w.of.Workflow)))
 }
 
@@ -384,7 +377,7 @@ func (w *work) due(runsMax int) time.Time {
 func (a *Agent) wake(w *work) {
 	t := &w.trigger
 	t.next(a.now)
-	if t.call != 0 || t.at.IsZero() || a.now.Before(t.at) {
+	if t.call != 0 || t.at.IsZero() || a.now.Before(t.at) || a.tooSoon(w) {
 		return
 	}
 	if len(w.runs) >= a.cfg.RunsMax {
@@ -398,13 +391,14 @@ func (a *Agent) wake(w *work) {
 	}
 	w.held = false
 	req := &wasmhost.Request{
-		Kind: wasmhost.Wake, Now: a.stamp(), Why: t.why, State: t.state, TimeoutMS: w.of.Trigger.Timeout,
+		Kind: wasmhost.Wake, Now: a.stamp(), SteadyMS: a.steady(), Why: t.why, State: t.state,
+		TimeoutMS: w.of.Trigger.Timeout,
 	}
 	if t.message != nil {
 		req.Message = &t.message.Message
 	}
-	if w.of.CatchUp == protocol.CatchUpAll && t.why == wasmhost.WhyTimer && !t.missed.IsZero() {
-		req.Now.UnixMS = t.missed.UnixMilli()
+	if w.of.CatchUp == protocol.CatchUpAll && t.why == wasmhost.WhyTimer && t.missed != 0 {
+		req.Now.UnixMS = t.missed
 	}
 	t.call = a.ask(w, 0, forWake, req)
 }
@@ -452,12 +446,9 @@ func (a *Agent) woken(w *work, ans wasmhost.Answer) {
 	t.tries = 0
 	fromStart := t.why == wasmhost.WhyStart
 	changed := !slices.Equal(t.state, ans.State)
-	t.state, t.why, t.at = ans.State, wasmhost.WhyTimer, time.Time{}
-	if ans.Next.AfterMS > 0 {
-		t.at = a.now.Add(time.Duration(ans.Next.AfterMS) * time.Millisecond)
-	}
-	a.catchUp(w, fromStart, ans.Next.AfterMS)
-	if changed || len(ans.Events) > 0 || w.of.CatchUp != protocol.CatchUpNone {
+	t.state, t.why = ans.State, wasmhost.WhyTimer
+	a.setTimer(w, fromStart, &ans.Next)
+	if changed || len(ans.Events) > 0 || a.lasts(w) {
 		a.saveTrigger(w)
 	}
 	for _, data := range ans.Events {
@@ -465,41 +456,6 @@ func (a *Agent) woken(w *work, ans wasmhost.Answer) {
 	}
 	a.listens(w, ans.Next.Topics)
 	t.message = nil
-}
-
-// catchUp brings back a firing that was missed while the agent was off. After the
-// start that every arming begins with, the trigger is woken as its timer would have:
-// once, or once for each missed time, which it is then told as the time.
-func (a *Agent) catchUp(w *work, fromStart bool, afterMS int64) {
-	t := &w.trigger
-	switch {
-	case t.missed.IsZero() || w.of.CatchUp == protocol.CatchUpNone:
-		t.missed = time.Time{}
-	case fromStart:
-		t.at = a.now
-	case w.of.CatchUp == protocol.CatchUpLatest || afterMS <= 0:
-		t.missed = time.Time{}
-	default:
-		t.missed = t.missed.Add(time.Duration(afterMS) * time.Millisecond)
-		t.at = a.now
-		if ahead := t.missed.Sub(a.wall(a.now)); ahead > 0 { // by more than a period: the clock went back
-			period := time.Duration(afterMS) * time.Millisecond
-			t.at, t.missed = a.now.Add(min(ahead, period)), time.Time{}
-		}
-	}
-}
-
-func (a *Agent) saveTrigger(w *work) {
-	s := savedTrigger{Of: w.triggerDigest, State: w.trigger.state}
-	if w.of.CatchUp != protocol.CatchUpNone && a.stamp().Quality == protocol.QualityClock {
-		switch t := &w.trigger; {
-		case !t.missed.IsZero():
-			s.DueMS = t.missed.UnixMilli()
-		case !t.at.IsZero():
-			s.DueMS = a.wall(t.at).UnixMilli()
-		}
-	}
-	a.put(keyTrigger+string(w.of.Workflow), s)
 }
 
 // checkWake holds an answer against the bounds of the conversation.

@@ -37,10 +37,11 @@ type world struct {
 	hub     *hubSide
 	plugins *script
 	seed    byte
-	machine map[string]float64 // figures; nil: nobody to ask
-	vault   *edge.DeviceVault  // nil: no secrets
-	site    edge.Site          // may be nil
-	asked   int                // times that the machine was to be measured and was not yet
+	machine map[string]float64        // figures; nil: nobody to ask
+	vault   *edge.DeviceVault         // nil: no secrets
+	site    edge.Site                 // may be nil
+	wall    func(time.Time) time.Time // what the clock shows; nil: the time
+	asked   int                       // times that the machine was to be measured and was not yet
 }
 
 func newWorld(t testing.TB) *world { return newWorldAt(t, here) }
@@ -72,7 +73,7 @@ func (w *world) tryBoot() error {
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	deps := edge.Deps{Link: w.link, Store: w.store, Plugins: w.plugins, Random: &counter{seed: w.seed}, Log: log}
+	deps := edge.Deps{Link: w.link, Store: w.store, Plugins: w.plugins, Random: &counter{seed: w.seed}, Log: log, Wall: w.wall}
 	if w.vault != nil {
 		deps.Vault = w.vault
 	}

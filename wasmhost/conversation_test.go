@@ -154,9 +154,11 @@ func TestABISession(t *testing.T) {
 	must(t, err)
 	calls := callTable{"metrics.read": {`{"values":{"temperature.cpu":71.0}}`, `{"values":{"temperature.cpu":83.5}}`}}
 	const now = 1_790_000_000_000
-	a, err := c.ask(Request{Kind: Wake, Why: WhyStart, Now: protocol.Stamp{UnixMS: now}}, calls)
+	at := protocol.Stamp{UnixMS: now, Quality: protocol.QualityClock}
+	a, err := c.ask(Request{Kind: Wake, Why: WhyStart, Now: at, SteadyMS: 60_000}, calls)
 	must(t, err)
-	a, err = c.ask(Request{Kind: Wake, Why: WhyTimer, Now: protocol.Stamp{UnixMS: now + a.Next.AfterMS}, State: a.State}, calls)
+	at.UnixMS += a.Next.AfterMS
+	a, err = c.ask(Request{Kind: Wake, Why: WhyTimer, Now: at, SteadyMS: 65_000, State: a.State}, calls)
 	must(t, err)
 	if len(a.Events) != 1 || jsonOf(a.Events[0]) != `{"value":83.5}` || a.Next.AfterMS != 5000 {
 		t.Errorf("last answer: %+v", a)

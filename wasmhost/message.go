@@ -131,6 +131,8 @@ func readNext(v protocol.Raw) (n Next, err error) {
 		switch key {
 		case "after_ms":
 			n.AfterMS, good = uintOf(value)
+		case "at_ms":
+			n.AtMS, good = uintOf(value)
 		case "mqtt":
 			n.Topics, err = readTopics(value)
 			good = err == nil
@@ -141,7 +143,7 @@ func readNext(v protocol.Raw) (n Next, err error) {
 		return Next{}, err
 	}
 	if !ok {
-		return Next{}, contractf("next: want {after_ms: milliseconds}")
+		return Next{}, contractf("next: want {after_ms: milliseconds} or {at_ms: unix milliseconds}")
 	}
 	return n, nil
 }
@@ -174,10 +176,10 @@ func writeRequest(w *writer, id int64, r Request) {
 	switch r.Kind {
 	case Wake:
 		if r.Message != nil {
-			w.mapOf(4)
+			w.mapOf(6)
 			writeMessage(w, r.Message)
 		} else {
-			w.mapOf(3)
+			w.mapOf(5)
 		}
 		w.text("why")
 		w.text(string(r.Why))
@@ -185,6 +187,10 @@ func writeRequest(w *writer, id int64, r Request) {
 		w.int(r.Now.UnixMS)
 		w.text("state")
 		w.raw("state", r.State)
+		w.text("steady_ms")
+		w.int(r.SteadyMS)
+		w.text("clock")
+		w.bool(r.Now.Quality == protocol.QualityClock)
 	case Run, Deliver:
 		writeWork(w, r)
 	default:

@@ -22,6 +22,8 @@ type Request struct {
 	// Now is the host's time; a plugin has no other clock that matters.
 	Now protocol.Stamp
 
+	// SteadyMS is, for Wake, the host's steady clock: it goes on over restarts and never jumps.
+	SteadyMS int64
 	// Wake: why, and the state that the plugin answered last, nil at first.
 	Why   Why
 	State protocol.Raw
@@ -71,6 +73,9 @@ type Answer struct {
 // Next is what a trigger wants to be woken by.
 type Next struct {
 	AfterMS int64 // 0: never again until the next start
+	// AtMS is a time that the wall clock is to show, unix milliseconds, in place of AfterMS; 0:
+	// none. The host follows the clock when that is set.
+	AtMS int64
 	// Topics are filters of local topics: a message on one wakes the trigger before its time.
 	Topics []string
 }

@@ -82,6 +82,14 @@ func (w *writer) int(n int64) {
 	w.uint(uint64(n))
 }
 
+func (w *writer) bool(v bool) {
+	b := byte(cborFalse)
+	if v {
+		b = cborTrue
+	}
+	w.b = append(w.b, b)
+}
+
 func (w *writer) text(s string) {
 	w.head(majorText, uint64(len(s)))
 	w.b = append(w.b, s...)

@@ -38,10 +38,11 @@ func (h *health) wake(ctx *stavily.Context, w stavily.Wake) (stavily.Fired, erro
 		return stavily.Fired{State: s, After: time.Duration(h.config.every)}, nil
 	}
 	h.absent = false
-	s, fires := s.step(&h.config, sample{w.NowMS, value})
+	at := sample{w.NowMS, w.SteadyMS, value}
+	s, fires := s.step(&h.config, at)
 	fired := stavily.Fired{State: s, After: s.next(&h.config, w.NowMS)}
 	if fires {
-		fired.Events = []any{h.config.event(s, sample{w.NowMS, value})}
+		fired.Events = []any{h.config.event(s, at)}
 	}
 	return fired, nil
 }

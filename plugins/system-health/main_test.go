@@ -101,15 +101,21 @@ func TestSurvivesReboot(t *testing.T) {
 	}
 }
 
-// A clock that goes back, as without a battery, does not hold the watch up.
-func TestClockGoesBack(t *testing.T) {
-	h := stavilytest.Start(t, plugin, m{"metric": cpu, "above": 80, "for": "30s", "every": "10s"})
-	h.Metrics[cpu] = 90
-	h.Advance(20 * time.Second)
-	h.SetNow(h.Now().Add(-365 * 24 * time.Hour))
-	h.Restart()
-	if got := h.Advance(10 * time.Second); len(got) != 1 {
-		t.Errorf("fired %d times, want once", len(got))
+// A clock that is set, back as without a battery or forward by years, neither holds the watch
+// up nor has it fire before its time.
+func TestClockIsSet(t *testing.T) {
+	for _, by := range []time.Duration{-365 * 24 * time.Hour, 3650 * 24 * time.Hour} {
+		h := stavilytest.Start(t, plugin, m{"metric": cpu, "above": 80, "for": "30s", "every": "10s"})
+		h.Metrics[cpu] = 90
+		h.Advance(20 * time.Second)
+		h.SetNow(h.Now().Add(by))
+		h.Restart()
+		if got := h.Advance(9 * time.Second); len(got) != 0 {
+			t.Errorf("set by %s: fired too early", by)
+		}
+		if got := h.Advance(time.Second); len(got) != 1 {
+			t.Errorf("set by %s: fired %d times, want once", by, len(got))
+		}
 	}
 }
 

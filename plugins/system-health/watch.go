@@ -10,12 +10,13 @@ type saved struct {
 	Fired     bool   `json:"fired,omitempty"`
 	FiredMS   int64  `json:"fired_ms,omitempty"` // the last time
 	SeenMS    int64  `json:"seen_ms"`            // the last measurement
+	SteadyMS  int64  `json:"steady_ms"`          // then, by the clock that never jumps
 }
 
-// sample is one measurement.
+// sample is one measurement. steadyMS 0 is a host that knows no steady clock.
 type sample struct {
-	nowMS int64
-	value float64
+	nowMS, steadyMS int64
+	value           float64
 }
 
 // of returns the state if it was saved for this configuration, else an empty one.
@@ -28,12 +29,12 @@ func (s saved) of(c *config) saved {
 
 // step moves the watch on by one measurement and says whether it fires.
 func (s saved) step(c *config, at sample) (saved, bool) {
-	s = s.shift(at.nowMS)
-	s.SeenMS = at.nowMS
+	s = s.shift(at)
+	s.SeenMS, s.SteadyMS = at.nowMS, at.steadyMS
 	beyond := c.beyond(at.value)
 	switch {
 	case !beyond && (!s.Fired || c.back(at.value)):
-		return saved{Threshold: s.Threshold, SeenMS: at.nowMS}, false
+		return saved{Threshold: s.Threshold, SeenMS: at.nowMS, SteadyMS: at.steadyMS}, false
 	case !beyond: // fired, and within the hysteresis: neither again nor over
 		return s, false
 	case s.SinceMS == nil:
@@ -77,17 +78,20 @@ func (s saved) next(c *config, nowMS int64) time.Duration {
 	return time.Duration(wait) * time.Millisecond
 }
 
-// shift keeps what has elapsed when the host's clock went back, as it does on a machine
-// without a battery: a time in the future would hold the watch up for as long.
-func (s saved) shift(nowMS int64) saved {
-	by := s.SeenMS - nowMS
-	if by <= 0 {
+// shift keeps what has elapsed when the host's clock was set since the last measurement,
+// forward or back, as it is on a machine without a battery.
+func (s saved) shift(at sample) saved {
+	by := at.nowMS - s.SeenMS
+	switch {
+	case at.steadyMS > 0 && s.SteadyMS > 0:
+		by -= max(at.steadyMS-s.SteadyMS, 0)
+	case by > 0: // nothing says that it was set
 		return s
 	}
 	if s.SinceMS != nil {
-		since := *s.SinceMS - by
+		since := *s.SinceMS + by
 		s.SinceMS = &since
 	}
-	s.FiredMS -= by
+	s.FiredMS += by
 	return s
 }

@@ -187,6 +187,10 @@ func (c *cursor) wake(w *Wake) {
 			w.NowMS = c.number()
 		case "state":
 			w.State = c.raw()
+		case "steady_ms":
+			w.SteadyMS = c.number()
+		case "clock":
+			w.Clock = string(c.raw()) == "true"
 		default:
 			return false
 		}

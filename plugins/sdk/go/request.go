@@ -19,6 +19,12 @@ type Wake struct {
 	Why   string          `json:"why"`
 	NowMS int64           `json:"now_ms"` // as Context.Now, unix milliseconds
 	State json.RawMessage `json:"state"`  // what the last answer's State was; null or empty at first
+	// SteadyMS counts milliseconds over restarts and never jumps: what it says of two wakes is
+	// how long one was after the other, whatever the clock was set to between. 0: not said.
+	SteadyMS int64 `json:"steady_ms"`
+	// Clock is whether NowMS can be believed. Without, it is the newest time that is known and
+	// what has passed since.
+	Clock bool `json:"clock"`
 	// Message is what WhyMessage brings; nil for every other reason.
 	Message *Message `json:"message,omitempty"`
 }
@@ -49,8 +55,12 @@ type Fired struct {
 	// State is what the next wake gets, also after a restart. nil forgets the state.
 	// At most 16 KiB as JSON.
 	State any
-	// After is when to be woken next. 0 means not again until the next start.
+	// After is when to be woken next. 0 means not again until the next start. A wait goes on
+	// over a restart.
 	After time.Duration
+	// At, in place of After, is what the wall clock is to show then. The host follows when the
+	// clock is set; what was missed by more than a minute is as the workflow's catch-up says.
+	At time.Time
 	// Topics are filters of local topics ("line/+/alarm", "line/#"): a message on one wakes
 	// the trigger before its time. At most 16. Needs mqtt.listen with filters as scopes.
 	Topics []string

@@ -163,9 +163,13 @@ func (s *server) fired(id uint64, f Fired) error {
 		}
 	}
 	s.buf.WriteByte(']')
-	if f.After > 0 || len(f.Topics) > 0 {
+	if f.After > 0 || len(f.Topics) > 0 || !f.At.IsZero() {
 		s.buf.WriteString(`,"next":{"after_ms":`)
 		s.number(uint64(max(Duration(f.After).MS(), 0)))
+		if !f.At.IsZero() {
+			s.buf.WriteString(`,"at_ms":`)
+			s.number(uint64(max(f.At.UnixMilli(), 1)))
+		}
 		if len(f.Topics) > 0 {
 			s.buf.WriteString(`,"mqtt":`)
 			if err := s.value(f.Topics); err != nil {

@@ -12,6 +12,7 @@ type Fired struct {
 	Events []json.RawMessage
 	State  json.RawMessage
 	After  time.Duration
+	At     time.Time
 	Topics []string
 }
 
@@ -40,6 +41,7 @@ func (h *Host) Hear(topic string, data any) (Fired, error) {
 func (h *Host) wake(w stavily.Wake) (Fired, error) {
 	h.t.Helper()
 	w.NowMS, w.State = h.now.UnixMilli(), h.state
+	w.SteadyMS, w.Clock = h.now.Add(-h.stepped).Sub(epoch).Milliseconds(), !h.NoClock
 	raw, err := h.ask("wake", w)
 	if err != nil {
 		return Fired{}, err
@@ -49,6 +51,7 @@ func (h *Host) wake(w stavily.Wake) (Fired, error) {
 		State  json.RawMessage   `json:"state"`
 		Next   struct {
 			AfterMS int64    `json:"after_ms"`
+			AtMS    int64    `json:"at_ms"`
 			MQTT    []string `json:"mqtt"`
 		} `json:"next"`
 	}
@@ -60,6 +63,10 @@ func (h *Host) wake(w stavily.Wake) (Fired, error) {
 	h.state, h.wakeAt = a.State, time.Time{}
 	if f.After > 0 {
 		h.wakeAt = h.now.Add(f.After)
+	}
+	if a.Next.AtMS > 0 {
+		f.At = time.UnixMilli(a.Next.AtMS).UTC()
+		h.wakeAt = f.At
 	}
 	return f, nil
 }

@@ -33,12 +33,14 @@ type Host struct {
 	Logs    []Log                      // what the plugin logged, oldest first
 	Calls   []Call                     // the host calls made, logs too, oldest first
 	Grants  []stavily.Grant            // told at the next start; they deny nothing by themselves
+	NoClock bool                       // the device's clock cannot be believed
 
 	t       testing.TB
 	make    func() *stavily.Plugin
 	config  any
 	answers map[string]Answer
 	now     time.Time
+	stepped time.Duration // what SetNow set it by, in all
 	state   json.RawMessage
 	wakeAt  time.Time // zero: not again
 	started bool
@@ -102,8 +104,11 @@ func (h *Host) Deny(name string) {
 // Now returns the host's time.
 func (h *Host) Now() time.Time { return h.now }
 
-// SetNow sets the host's clock, forward or back, without waking anything.
-func (h *Host) SetNow(now time.Time) { h.now = now }
+// SetNow sets the host's clock, forward or back, without waking anything. No time passes.
+func (h *Host) SetNow(now time.Time) {
+	h.stepped += now.Sub(h.now)
+	h.now = now
+}
 
 // Restart ends the plugin and starts it anew as after a reboot: the memory is lost, the
 // saved state, the key-value store and the files are not. The next wake is a start.

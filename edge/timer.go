@@ -1,0 +1,149 @@
+package edge
+
+import (
+	"time"
+
+	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/wasmhost"
+)
+
+const (
+	// restartGrace is how late a firing may come after a restart and not be missed: the agent
+	// was there when it was due, or nearly.
+	restartGrace = time.Minute
+	// timerWorth is the shortest wait that goes to the disk by itself: to keep a shorter one
+	// over a restart is not worth a write each time.
+	timerWorth = time.Minute
+	// lookAgain is how long an agent waits before it looks at the wall clock again, which may
+	// be set, for a trigger that waits for a time of it; and the least pause after a time that
+	// has passed already.
+	lookAgain, passedPause = time.Minute, time.Second
+	// timerMax is longer than any device lives.
+	timerMax = 100 * 365 * 24 * time.Hour
+)
+
+// savedTrigger is what a trigger leaves on the disk. Of tells whether it is still the
+// same trigger: then its state outlives a change of the rest of its workflow.
+type savedTrigger struct {
+	Of     protocol.Digest `cbor:"1,keyasint"`
+	State  protocol.Raw    `cbor:"2,keyasint,omitempty"`
+	Old    int64           `cbor:"3,keyasint,omitempty"` // earlier agents' Due, by the wall clock
+	Due    int64           `cbor:"4,keyasint,omitempty"` // by the steady clock; 0: never
+	WallMS int64           `cbor:"5,keyasint,omitempty"` // by the wall clock, for one that waits for that
+}
+
+// setTimer has the trigger woken when its answer says; after the start that every arming
+// begins with, no later than the timer from before. A firing that was missed while the agent
+// was off is brought back: once, or once for each missed time, which it is then told as the
+// time.
+func (a *Agent) setTimer(w *work, fromStart bool, next *wasmhost.Next) {
+	t := &w.trigger
+	kept, missed := t.kept, t.missed
+	t.at, t.wallMS, t.kept, t.missed = time.Time{}, next.AtMS, time.Time{}, 0
+	after := min(next.AfterMS, timerMax.Milliseconds())
+	if now := a.stamp().UnixMS; t.wallMS != 0 {
+		t.wallMS = min(t.wallMS, now+timerMax.Milliseconds())
+		after = max(t.wallMS-now, passedPause.Milliseconds())
+	}
+	if after > 0 {
+		t.at = a.now.Add(time.Duration(after) * time.Millisecond)
+	}
+	if t.wallMS != 0 {
+		t.at = sooner(t.at, a.now.Add(lookAgain))
+	}
+	switch {
+	case missed != 0 && fromStart:
+		t.at, t.wallMS, t.missed = a.now, 0, missed
+	case missed != 0 && w.of.CatchUp == protocol.CatchUpAll && after > 0:
+		a.missNext(t, missed, next)
+	case fromStart && !kept.IsZero() && kept.Before(t.at):
+		t.at, t.wallMS = kept, 0
+	}
+}
+
+// missNext goes on to the firing after one that was missed.
+func (a *Agent) missNext(t *trigger, missed int64, next *wasmhost.Next) {
+	then := next.AtMS
+	if then == 0 {
+		then = missed + next.AfterMS
+	}
+	switch now := a.stamp().UnixMS; {
+	case then <= missed: // it does not go on
+	case then <= now:
+		t.at, t.wallMS, t.missed = a.now, 0, then
+	case t.wallMS == 0: // in its turn, no later than a period from now
+		t.at = sooner(t.at, a.now.Add(time.Duration(then-now)*time.Millisecond))
+	}
+}
+
+// tooSoon reports whether the wall clock does not show yet what the trigger waits for. When
+// the clock was set to a time long after, the firing was missed: then there is one for all of
+// them, or none and the trigger begins anew.
+func (a *Agent) tooSoon(w *work) bool {
+	t := &w.trigger
+	if t.wallMS == 0 || t.why != wasmhost.WhyTimer {
+		return false
+	}
+	left := time.Duration(t.wallMS-a.stamp().UnixMS) * time.Millisecond
+	if left > 0 {
+		t.at = a.now.Add(min(left, lookAgain))
+		return true
+	}
+	if left < -restartGrace && w.of.CatchUp == protocol.CatchUpNone {
+		t.why = wasmhost.WhyStart
+	}
+	return false
+}
+
+// rearm has the trigger begin with a start.
+func (t *trigger) rearm(now time.Time) {
+	t.keep(t, now)
+	t.why, t.at, t.wallMS, t.call = wasmhost.WhyStart, now, 0, 0
+	t.message, t.topics, t.heard = nil, nil, nil
+}
+
+// keep takes over the timer of old: it still goes off, if the trigger does not choose an earlier one.
+func (t *trigger) keep(old *trigger, now time.Time) {
+	if old.why == wasmhost.WhyTimer && (old.wallMS == 0 || !old.at.After(now)) {
+		t.kept, t.missed = old.at, old.missed
+	}
+}
+
+// lasts reports whether the trigger's timer is worth a write of its own.
+func (a *Agent) lasts(w *work) bool {
+	t := &w.trigger
+	return w.of.CatchUp != protocol.CatchUpNone || t.wallMS != 0 || t.at.Sub(a.now) >= timerWorth
+}
+
+func (a *Agent) saveTrigger(w *work) {
+	t := &w.trigger
+	s := savedTrigger{Of: w.triggerDigest, State: t.state, WallMS: t.wallMS}
+	switch {
+	case t.missed != 0:
+		s.Due = a.steady() + min(t.missed-a.stamp().UnixMS, 0)
+	case t.wallMS != 0:
+		s.Due = a.steady() + t.wallMS - a.stamp().UnixMS
+	case !t.at.IsZero():
+		s.Due = a.steady() + t.at.Sub(a.now).Milliseconds()
+	}
+	a.pen.timed = true
+	a.put(keyTrigger+string(w.of.Workflow), s)
+}
+
+// readTimer takes up a timer again. One that went off while the agent was off has been missed
+// where that means something, or where it is so short a while ago that nobody would say so.
+func (a *Agent) readTimer(w *work, s *savedTrigger) {
+	if s.Due == 0 {
+		return
+	}
+	left := time.Duration(s.Due-a.steady()) * time.Millisecond
+	if s.WallMS != 0 && a.stamp().Quality == protocol.QualityClock {
+		left = time.Duration(s.WallMS-a.stamp().UnixMS) * time.Millisecond
+	}
+	switch {
+	case left > 0 && s.WallMS == 0:
+		w.trigger.kept = a.now.Add(left)
+	case left <= 0 && (w.of.CatchUp != protocol.CatchUpNone || left >= -restartGrace):
+		w.trigger.missed = a.stamp().UnixMS + left.Milliseconds()
+	}
+}
