@@ -84,8 +84,9 @@ func (r *rule) violated(d *device, text string) {
 
 // newChecks returns all invariants, each new.
 func newChecks(w *World) []check {
+	w.uplinks = newUplinkCheck(w)
 	return []check{
 		newSealedCheck(w), newEventsCheck(w), newGapsCheck(w), newOnceCheck(w), newRevisionsCheck(w),
-		newBudgetsCheck(w), newTimeCheck(w), newConvergeCheck(w),
+		newBudgetsCheck(w), newTimeCheck(w), w.uplinks, newConvergeCheck(w),
 	}
 }

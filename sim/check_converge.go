@@ -75,7 +75,7 @@ func (d *device) pending(hub want) string {
 	switch {
 	case d.agent == nil:
 		return "it is off"
-	case !d.line.up && d.line.shut:
+	case d.line.closed():
 		return "" // between its times there is no line to converge over
 	case !d.line.up:
 		return "its line is down"

@@ -39,6 +39,7 @@ type device struct {
 	disk    disk
 	clock   clock
 	line    line
+	post    *post // nil: no gateway
 	plugins plugins
 	signals []signal
 	body    *body  // nil at level model
@@ -108,8 +109,16 @@ func (d *device) power() {
 		d.live()
 		return
 	}
+	link := protocol.Link(&d.line)
+	if d.post != nil {
+		if err := d.post.start(); err != nil {
+			d.w.broken(err)
+			return
+		}
+		link = postLink{d.post}
+	}
 	agent, err := edge.New(d.config(), edge.Deps{
-		Link: &d.line, Store: &d.disk, Plugins: &d.plugins, Random: &d.ids, Wall: d.clock.wall,
+		Link: link, Store: &d.disk, Plugins: &d.plugins, Random: &d.ids, Wall: d.clock.wall,
 		Traffic: d.traffic, Log: slog.New(d.w.logs(d)),
 	})
 	if err != nil {
@@ -123,6 +132,10 @@ func (d *device) power() {
 		return
 	}
 	d.settle()
+	if d.post != nil && d.agent != nil {
+		d.post.tell(false)
+		d.post.welcome()
+	}
 	d.line.retry()
 }
 
@@ -221,6 +234,9 @@ func (d *device) kill() {
 		d.line.cut("agent gone")
 		d.line.dropped(wayUp)
 	}
+	if d.post != nil {
+		d.post.stop()
+	}
 	d.ticks++
 	d.tickAt = 0
 	d.w.trace.note(d.w.now, d, "gone", nil)
@@ -241,7 +257,11 @@ func (d *device) wall(steady time.Time) time.Time {
 
 // online tells the agent of its line.
 func (d *device) online(up bool) {
-	if d.agent != nil {
+	switch {
+	case d.agent == nil:
+	case d.post != nil:
+		d.post.uplink(up)
+	default:
 		d.agent.Online(d.now(), up)
 		d.settle()
 	}

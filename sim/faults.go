@@ -227,7 +227,11 @@ func (f *faults) befall(of *scenario.Fault, d *device, rng *stream) (undo func()
 	case scenario.Hostile:
 		f.hostile(d, rng)
 	case scenario.Corrupt:
-		d.disk.rot(rng.below(1 << 16))
+		n := rng.below(1 << 16)
+		d.disk.rot(n)
+		if d.post != nil {
+			d.post.rot(n)
+		}
 		d.spoil++
 		return func() { d.spoil-- }
 	case scenario.Storm:
@@ -239,6 +243,13 @@ func (f *faults) befall(of *scenario.Fault, d *device, rng *stream) (undo func()
 }
 
 func (f *faults) partition(of *scenario.Fault, d *device) func() {
+	if of.Side == "site" {
+		if d.post == nil {
+			return nil
+		}
+		d.post.block(1)
+		return func() { d.post.block(-1) }
+	}
 	ways := []way{wayUp, wayDown}
 	switch of.Way {
 	case "up":
@@ -297,7 +308,9 @@ func (f *faults) tell(of *scenario.Fault, who []*device) {
 	case scenario.ClockJump, scenario.HubRestore:
 		out.Detail = "by " + of.By.String()
 	case scenario.Partition:
-		out.Detail = "way " + of.Way
+		if out.Detail = "way " + of.Way; of.Side == "site" {
+			out.Detail = "side of the site"
+		}
 	case scenario.BadRelease:
 		out.Detail = of.Plugin
 	default:

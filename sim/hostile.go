@@ -26,8 +26,11 @@ func (f *faults) hostile(d *device, rng *stream) {
 		w.trace.note(w.now, d, "noise "+string(k), noise)
 		m := protocol.Message{Topic: protocol.Topic(d.addr, k), Payload: noise}
 		switch {
-		case d.body == nil:
+		case d.body == nil && len(d.line.gates) == 0:
 			w.hub.receive(m)
+		case d.body == nil && d.line.up:
+			d.line.at.post.hear(m)
+		case d.body == nil:
 		case d.body.life != nil: // by its own connection, as a device that was taken over does
 			_ = d.body.life.link.Send(m) // refused, if its own link knows better
 		}

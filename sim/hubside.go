@@ -79,7 +79,8 @@ func (h *hubside) receive(m protocol.Message) {
 	if h.hub == nil {
 		return
 	}
-	h.w.tell.heard(&m)
+	said := uncarried(m)
+	h.w.tell.heard(&said)
 	h.hub.Handle(h.w.time(), m)
 	h.fill()
 }
@@ -112,11 +113,21 @@ func (h *hubside) Send(m protocol.Message) error {
 	if d == nil {
 		return protocol.Errorf(protocol.CodeUnavailable, "send %q: no such agent", m.Topic)
 	}
+	h.said(uncarried(m))
+	return d.line.down(d.spoilt(k, m))
+}
+
+// said lets all look at what the hub tells an agent.
+func (h *hubside) said(m protocol.Message) {
+	to, k, err := protocol.ParseTopic(m.Topic)
+	d := h.w.byAddress[to]
+	if err != nil || d == nil {
+		return
+	}
 	for _, c := range h.w.checks {
 		c.said(d, k, m.Payload)
 	}
 	h.w.tell.said(d, k, m.Payload)
-	return d.line.down(d.spoilt(k, m))
 }
 
 // Listen asks for messages at the hub's end.
@@ -149,6 +160,9 @@ func (h *hubside) stop(crash bool) {
 	h.hub, h.filled = nil, false
 	h.life++
 	for _, d := range h.w.devices {
+		if len(d.line.gates) > 0 {
+			continue
+		}
 		d.line.cut("hub away")
 		d.line.dropped(wayDown)
 		d.line.retained = nil
@@ -170,7 +184,9 @@ func (h *hubside) back() {
 		f()
 	}
 	for _, d := range h.w.devices {
-		d.line.retry()
+		if len(d.line.gates) == 0 {
+			d.line.retry()
+		}
 	}
 }
 
@@ -187,21 +203,26 @@ func (h *hubside) operate(f func() error) {
 
 // backUp copies the books.
 func (h *hubside) backUp(ctx context.Context) error {
-	if h.dir == "" {
-		dir, err := os.MkdirTemp("", "stavily-sim-")
-		if err != nil {
-			return fmt.Errorf("backup: %w", err)
-		}
-		h.dir = dir
+	dir, err := h.scratch()
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
 	}
 	if h.hub != nil {
 		if err := h.hub.Flush(); err != nil {
 			return err
 		}
 	}
-	path := filepath.Join(h.dir, fmt.Sprintf("books-%d.db", len(h.backups)))
+	path := filepath.Join(dir, fmt.Sprintf("books-%d.db", len(h.backups)))
 	h.backups = append(h.backups, backup{h.w.now, path})
 	return h.memory.Backup(ctx, path)
+}
+
+// scratch returns a folder that is removed when the world ends.
+func (h *hubside) scratch() (_ string, err error) {
+	if h.dir == "" {
+		h.dir, err = os.MkdirTemp("", "stavily-sim-")
+	}
+	return h.dir, err
 }
 
 // restore makes the books those of the newest backup that is as old as by. The hub is

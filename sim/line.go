@@ -11,7 +11,11 @@ import (
 func (l *line) possible() bool {
 	plan := l.shape.Cap
 	used := plan.Bytes > 0 && plan.Per > 0 && l.period == l.w.now/int64(plan.Per) && l.used > plan.Bytes
-	return l.d.agent != nil && l.w.hub.hub != nil && l.blocked == [2]int{} && l.barred == 0 && !l.shut && !used
+	there := l.w.hub.hub != nil
+	if len(l.gates) > 0 {
+		there = slices.ContainsFunc(l.gates, (*device).serves)
+	}
+	return l.d.agent != nil && there && l.blocked == [2]int{} && l.barred == 0 && !l.shut && !used
 }
 
 // retry plans to connect, soon after it became possible and not with all others at once.
@@ -38,6 +42,7 @@ func (l *line) connect(n uint64) {
 	}
 	l.up, l.downFor = true, 0
 	l.gen++
+	l.choose()
 	l.w.trace.note(l.w.now, l.d, "connect", nil)
 	for dir := range l.flows {
 		l.again(way(dir))
@@ -94,7 +99,7 @@ func (l *line) cut(why string) {
 		}
 	}
 	l.w.trace.note(l.w.now, l.d, "cut", []byte(why))
-	l.w.push(item{at: l.w.now + int64(willAfter), kind: kindWill, d: l.d, n: l.w.hub.life, arg: l.will})
+	l.leave()
 	l.d.online(false)
 	l.retry()
 }
@@ -105,19 +110,32 @@ func (l *line) dropped(dir way) { l.flows[dir] = flow{} }
 // block holds or lets go a direction.
 func (l *line) block(dir way, by int) {
 	l.blocked[dir] += by
-	if l.blocked[dir] > 0 {
-		if l.up {
-			l.w.push(item{at: l.w.now + int64(keepalive), kind: kindTimeout, d: l.d, n: l.gen})
-		}
-		for _, f := range l.flows[dir].flying {
-			f.stalled = f.stalled || !f.delivered
-		}
+	if l.held(dir) {
+		l.hold(dir)
 		return
 	}
 	if !l.up {
 		l.retry()
 		return
 	}
+	l.release(dir)
+}
+
+// held reports whether nothing moves in a direction.
+func (l *line) held(dir way) bool { return l.blocked[dir] > 0 || l.severed() }
+
+// hold keeps back what moves in a direction, until that is let go or the line given up.
+func (l *line) hold(dir way) {
+	if l.up {
+		l.w.push(item{at: l.w.now + int64(keepalive), kind: kindTimeout, d: l.d, n: l.gen})
+	}
+	for _, f := range l.flows[dir].flying {
+		f.stalled = f.stalled || !f.delivered
+	}
+}
+
+// release lets go what was held.
+func (l *line) release(dir way) {
 	for _, f := range l.flows[dir].flying {
 		if f.stalled {
 			l.depart(dir, f)
@@ -128,7 +146,7 @@ func (l *line) block(dir way, by int) {
 
 // timeout gives up a connection that has said nothing for too long.
 func (l *line) timeout(gen uint64) {
-	if l.up && l.gen == gen && l.blocked != [2]int{} {
+	if l.up && l.gen == gen && (l.held(wayUp) || l.held(wayDown)) {
 		l.cut("silent")
 	}
 }
@@ -141,6 +159,11 @@ func (l *line) bar(by int) {
 	} else {
 		l.retry()
 	}
+}
+
+// closed reports whether this is a time in which there is no line to the hub.
+func (l *line) closed() bool {
+	return !l.up && l.shut || l.up && l.at != nil && !l.at.line.up && l.at.line.shut
 }
 
 // open says whether this is a time in which there is a line.

@@ -55,6 +55,13 @@ type line struct {
 	used    int64  // bytes of the plan's period
 	period  int64  // that used is of
 
+	gates []*device // by whom alone the line leads to the hub; none: by itself
+	at    *device   // the gateway that it has led to last; nil: none of them yet, or the hub
+	life  uint64    // of that gateway's starts
+	since int64     // when it came up
+	// sessions are what other gateways still have for the agent; never walked through.
+	sessions map[*device]flow
+
 	hearers  []hearer
 	retained *protocol.Message
 	will     []byte
@@ -169,7 +176,7 @@ func (q *flow) settle(now int64) {
 // depart reckons when a message arrives.
 func (l *line) depart(dir way, f *flight) {
 	q, size := &l.flows[dir], l.cost(&f.m)
-	if l.blocked[dir] > 0 {
+	if l.held(dir) {
 		f.stalled = true // it departs again
 		return
 	}
@@ -268,6 +275,9 @@ func (l *line) arrive(n uint64) {
 	if n>>1 != l.gen || !l.up {
 		return
 	}
+	if l.severed() {
+		return // whoever was there, or the way there, is gone
+	}
 	if dir == wayDown && l.d.busy > l.w.now { // its disk is at work
 		l.w.push(item{at: l.d.busy, kind: kindArrive, d: l.d, n: n})
 		return
@@ -298,7 +308,7 @@ func (l *line) deliver(dir way, f *flight) {
 	}
 	all := l.hearers
 	if dir == wayUp {
-		all = l.w.hub.hearers
+		all = l.far()
 	}
 	left := 0
 	for i := range all {

@@ -85,6 +85,7 @@ type World struct {
 	bad      map[string]int                      // plugins whose release is bad now
 
 	checks     []check
+	uplinks    *uplinkCheck // one of checks
 	violations []report.Violation
 	tell       *teller
 	faults     faults
@@ -154,7 +155,7 @@ func (w *World) found(ctx context.Context) error {
 	}
 	w.hub = h
 	w.ring = w.hub.hub.Believed()
-	return errors.Join(w.people(), w.publish())
+	return errors.Join(w.people(), w.stations(), w.publish())
 }
 
 // plan puts into the queue what the scenario says.

@@ -277,6 +277,13 @@ func (r *Relay) Tick(now time.Time) {
 	r.forget(now)
 }
 
+// Idle reports whether Tick has nothing to do until something else happens.
+func (r *Relay) Idle() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return (len(r.unsent) == 0 || !r.up) && len(r.untold) == 0 && len(r.flights) == 0 && len(r.own) == 0
+}
+
 // resend carries what found no way before, presences first.
 func (r *Relay) resend() {
 	if !r.up || len(r.unsent) == 0 {

@@ -81,6 +81,13 @@ var faultKeys = []key[Fault]{
 		set(parseWay, func(f *Fault) *string { return &f.Way }),
 	},
 	{
+		"side",
+		"partition: between the agent and the hub, or of a gateway the side of its site",
+		enum("hub", "site"),
+		false,
+		set(parseSide, func(f *Fault) *string { return &f.Side }),
+	},
+	{
 		"plugin",
 		"bad-release: whose release",
 		formName,
@@ -95,7 +102,7 @@ var faultRules = []struct {
 	kind FaultKind
 	keys string
 }{
-	{Partition, "where for! way"},
+	{Partition, "where for! way side"},
 	{PowerCut, "where for torn_write"},
 	{Crash, "where for"},
 	{SlowCPU, "where for! factor!"},
@@ -125,7 +132,8 @@ func parseFault(text string) (FaultKind, error) {
 		return FaultKind(text), nil
 	}
 	if strings.HasPrefix(text, "gateway") {
-		return "", fmt.Errorf("%q: gateways are not simulated yet", strict.Clip(text))
+		return "", fmt.Errorf("%q: a gateway is an agent; want crash, power-cut or partition with where: its group",
+			strict.Clip(text))
 	}
 	return "", fmt.Errorf("unknown fault %q%s", strict.Clip(text), nearest.Suggest(text, faultNames()))
 }
@@ -137,9 +145,16 @@ func parseWay(text string) (string, error) {
 	return text, nil
 }
 
+func parseSide(text string) (string, error) {
+	if text != "hub" && text != "site" {
+		return "", fmt.Errorf("%q, want hub or site", strict.Clip(text))
+	}
+	return text, nil
+}
+
 func readFaults(v value, s *Scenario) {
 	v.each(func(i int, item value) {
-		f := Fault{Index: i, Way: "both", Pos: item.pos()}
+		f := Fault{Index: i, Way: "both", Side: "hub", Pos: item.pos()}
 		before := len(v.r.Errors())
 		fields(item, faultKeys, &f)
 		if before == len(v.r.Errors()) {
@@ -165,6 +180,10 @@ func (f *Fault) check(v value) {
 			formatDuration(f.At+f.For), formatDuration(s.Duration))
 	case f.What == HubRestore && (f.By <= 0 || f.Rate == 0 && f.By > f.At):
 		v.errorf("by: %s: want the backup's age, no older than the start", formatDuration(f.By))
+	case f.Side == "site" && f.Way != "both":
+		v.errorf("side: site goes both ways; leave way out")
+	case f.Side == "site" && !s.anyGateway(f.Where):
+		v.errorf("side: site: matches no gateway; a group is one when another is behind it")
 	case f.Rate > 0 && until && f.Until <= f.At:
 		v.errorf("until is not after at")
 	case f.Rate > 0 && !until:
@@ -217,6 +236,13 @@ func readWhere(v value, f *Fault) {
 	if len(s.Select(f.Where, func(int) int { return 0 })) == 0 {
 		v.errorf("matches none of the %d agents; %s", len(s.agents), s.told())
 	}
+}
+
+// anyGateway reports whether a selector matches a gateway.
+func (s *Scenario) anyGateway(where *expr.Expr) bool {
+	return slices.ContainsFunc(s.Select(where, func(int) int { return 0 }), func(i int) bool {
+		return s.IsGateway(s.agents[i].Group)
+	})
 }
 
 // told says in short whom there is.

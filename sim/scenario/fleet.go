@@ -40,6 +40,13 @@ var groupKeys = []key[Group]{
 		"site", "where they are; the group's name when left out", text("a pattern such as store-{i/5}"), false,
 		set(ParsePattern, func(g *Group) *Pattern { return &g.Site }),
 	},
+	{
+		"behind",
+		"the group, or groups in order of choice, whose agents at the same site are the only way to the hub",
+		anyOf(formName, list(formName)),
+		false,
+		readBehind,
+	},
 	{"labels", "the agents' labels, each a pattern", mapOf(formScalar), false, readLabels},
 	{"link", "the line to the hub", anyOf(formText, object(linkKeys)), false, readLink},
 	{"online", "when the line exists", anyOf(formWindow, object(onlineKeys)), false, readOnline},
@@ -71,8 +78,12 @@ func readFleet(v value, s *Scenario) {
 		s.Fleet = append(s.Fleet, g)
 		v.r.draw(item, i)
 	})
-	if v.node.Kind == yaml.SequenceNode && len(v.node.Content) == 0 {
+	switch {
+	case v.node.Kind != yaml.SequenceNode:
+	case len(v.node.Content) == 0:
 		v.errorf("no group; want at least one")
+	default:
+		s.connect(v)
 	}
 }
 

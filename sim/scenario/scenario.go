@@ -60,8 +60,9 @@ type Group struct {
 	Count   int
 	Agent   Pattern // the agents' names
 	Site    Pattern
-	Labels  []Label // ascending by key
-	Classes []Share // at least one
+	Behind  []string // groups whose agents are its agents' gateways, the first choice first; none: the hub
+	Labels  []Label  // ascending by key
+	Classes []Share  // at least one
 	Link    Link
 	Online  Online
 	Clock   Clock
@@ -265,6 +266,7 @@ type Fault struct {
 	By     time.Duration // clock-jump: how far, may be negative; hub-restore: how old the backup is
 	Factor float64       // slow-cpu, disk-slow: how many times slower
 	Way    string        // partition: both, up or down
+	Side   string        // partition: hub, or site for a gateway that its neighbours do not reach
 	Plugin string        // bad-release: whose release
 	Pos    Pos
 }
@@ -324,6 +326,9 @@ type Agent struct {
 	Site   string
 	Labels []Pair // ascending by key
 	Class  Class
+	// Gateways are its gateways by their index in the fleet, the first choice first. It reaches
+	// the hub by them alone; without any, by its own line.
+	Gateways []int
 }
 
 // Pair is a label.

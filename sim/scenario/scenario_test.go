@@ -46,6 +46,7 @@ fleet:
     link: ethernet
     online: "22:00-04:00"
     budget: 1MB/d
+  - {group: shelves, count: 6, site: depots, behind: depots}
 plugins:
   threshold: {model: threshold, version: 1.4.0, takes: 2ms±1ms, fails: 1%, bytes: 200B}
   pass: {model: pass}
@@ -65,7 +66,7 @@ deploy:
   - {at: 9h, workflow: other.yaml}
   - {at: 30h, remove: other}
 faults:
-  - {at: 09:10, for: 45m, what: partition, way: up, where: "site in ['store-1', 'store-2']"}
+  - {at: 09:10, for: 45m, what: partition, way: up, side: hub, where: "site in ['store-1', 'store-2']"}
   - {at: 10:00, for: 2m, what: hub-restart}
   - {at: 12:00, what: power-cut, where: "sample(5%)", torn_write: true}
   - {at: 13:00, what: clock-jump, by: -2h, where: "sample(1%)"}
@@ -112,7 +113,7 @@ func TestParseReadsEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(s.Agents()) != 23 || len(s.Fleet) != 2 || len(s.Plugins) != 4 || len(s.Faults) != 7 || len(s.Expects) != 6 {
+	if len(s.Agents()) != 29 || len(s.Fleet) != 3 || len(s.Plugins) != 4 || len(s.Faults) != 7 || len(s.Expects) != 6 {
 		t.Fatalf("got %+v", s)
 	}
 	a := s.Agents()[7]
@@ -173,7 +174,7 @@ func TestInlineWorkflowKeepsItsPlace(t *testing.T) {
 			t.Errorf("line %d is %q, want %q", i+1, line, whole[i])
 		}
 	}
-	if !strings.Contains(s.Errorf(s.Deploys[0].Pos, "x").Error(), "s.yaml:39:5: x") {
+	if !strings.Contains(s.Errorf(s.Deploys[0].Pos, "x").Error(), "s.yaml:40:5: x") {
 		t.Errorf("got %v", s.Errorf(s.Deploys[0].Pos, "x"))
 	}
 }
@@ -184,14 +185,14 @@ func TestParseRefuses(t *testing.T) {
 		{"unknown key in group", "count: 20", "cuont: 20", `s.yaml:11:5: fleet[0].cuont: unknown key "cuont"; did you mean "count"?`},
 		{"and what is missing", "count: 20", "cuont: 20", `s.yaml:10:5: fleet[0]: key "count" is missing`},
 		{"key twice", "seed: 42", "seed: 42\nseed: 43", `s.yaml:4:1: seed: key "seed" twice, first on line 3`},
-		{"after the end", "at: 30h", "at: 40h", "s.yaml:50:10: deploy[2].at: 40h is after the end: the scenario lasts 1d12h"},
-		{"negative", "at: 30h", "at: -1h", "s.yaml:50:10: deploy[2].at: -1h is before the start"},
+		{"after the end", "at: 30h", "at: 40h", "s.yaml:51:10: deploy[2].at: 40h is after the end: the scenario lasts 1d12h"},
+		{"negative", "at: 30h", "at: -1h", "s.yaml:51:10: deploy[2].at: -1h is before the start"},
 		{"before the start", "at: 30h", "at: 2026-10-31", "is before the start"},
 		{"no time", "at: 30h", "at: soon", `"soon" is no time`},
 		{"ends after the end", "at: 15:00, for: 1h", "at: 15:00, for: 30h", "lasts until 1d15h, after the end"},
 		{"negative duration", "duration: 36h", "duration: -1h", "s.yaml:5:11: duration: -1h is negative"},
-		{"matches nobody", "'store-1', 'store-2'", "'store-12'", "s.yaml:52:60: faults[0].where: matches none of the 23 agents; groups are stores, depots"},
-		{"misspelt selector", "group == 'depots'", "gruop == 'depots'", `s.yaml:56:51: faults[4].where: unknown figure "gruop"; did you mean "group"?`},
+		{"matches nobody", "'store-1', 'store-2'", "'store-12'", "s.yaml:53:71: faults[0].where: matches none of the 29 agents; groups are stores, depots"},
+		{"misspelt selector", "group == 'depots'", "gruop == 'depots'", `s.yaml:57:51: faults[4].where: unknown figure "gruop"; did you mean "group"?`},
 		{"hole", "traces/room.csv", "traces/hole.csv", "traces/hole.csv:3:4: a hole: the cell is empty (replayed on line 26 of s.yaml)"},
 		{"text in trace", "traces/room.csv", "traces/text.csv", `traces/text.csv:3:4: a hole: "warm" is no number`},
 		{
@@ -208,14 +209,21 @@ func TestParseRefuses(t *testing.T) {
 		{"waves", "at: 08:00", "at: 08:00\n    waves: [{pct: 1}]", "deploy[0].waves: unknown key \"waves\": deployments in waves are not built yet"},
 		{"boards", "level: model", "level: boards", "s.yaml:6:8: level: boards in QEMU are not built yet"},
 		{"level", "level: model", "level: dream", `"dream", want model, bubble or live`},
-		{"gateway", "what: hub-restart", "what: gateway-crash", "gateways are not simulated yet"},
+		{"gateway", "what: hub-restart", "what: gateway-crash", "a gateway is an agent; want crash"},
+		{"behind nobody", "budget: 1MB/d", "behind: store", `fleet[1].behind: no group "store"; groups are stores, depots`},
+		{"behind another site", "budget: 1MB/d", "behind: [stores]", "agent depots-0: no gateway at its site depots"},
+		{"behind itself", "budget: 1MB/d", "behind: depots", `group "depots" is not its own gateway`},
+		{"gateway behind a gateway", "budget: 1MB/d", "behind: stores", `fleet[2].behind: group "depots" is behind a gateway itself`},
+		{"side of no gateway", "way: up, side: hub", "side: site", "side: site: matches no gateway"},
+		{"side and way", "side: hub", "side: site", "side: site goes both ways"},
+		{"no side", "side: hub", "side: left", `"left", want hub or site`},
 		{"unknown fault", "what: disk-full", "what: disk-ful", `unknown fault "disk-ful"; did you mean "disk-full"?`},
 		{"key of another fault", "what: hub-restart", "what: hub-restart, where: \"sample(1)\"", `a hub-restart has no "where"`},
 		{"needed key", "at: 09:10, for: 45m,", "at: 09:10,", `a partition needs "for"`},
 		{"no when", "at: 10:00, for: 2m,", "for: 2m,", "when? want at: for one time, or rate:"},
 		{"backup", "what: bad-release, at: 11h, for: 1h, plugin: threshold", "what: hub-restore, at: 11h, by: 12h", "want the backup's age, no older than the start"},
-		{"unknown figure", "alerts.lost > 0", "alerts.lots > 0", `s.yaml:62:13: expect[2].never: unknown figure "alerts.lots"; did you mean "alerts.lost"?`},
-		{"kinds", "outbox.max_age == 0s", "outbox.max_age == 0", `s.yaml:63:45: expect[3].after_faults.cond: outbox.max_age is a duration and 0 is a number`},
+		{"unknown figure", "alerts.lost > 0", "alerts.lots > 0", `s.yaml:63:13: expect[2].never: unknown figure "alerts.lots"; did you mean "alerts.lost"?`},
+		{"kinds", "outbox.max_age == 0s", "outbox.max_age == 0", `s.yaml:64:45: expect[3].after_faults.cond: outbox.max_age is a duration and 0 is a number`},
 		{"unknown workflow", "active('freezer')", "active('freezr')", `the scenario has no such workflow; did you mean "freezer"?`},
 		{"within", "within: 34h", "within: 37h", "within 1d13h is longer than the scenario"},
 		{"no group of slo", "group: stores}", "group: store}", `no group "store"`},
@@ -226,7 +234,7 @@ func TestParseRefuses(t *testing.T) {
 		{"bad name", `name: "store-{i/5}-{i%5}"`, `name: "Store-{i}"`, `fleet[0]: agent 0: agent name "Store-0"`},
 		{"pattern", "store-{i/5}\"\n", "store-{i/0}\"\n", "{i/0}: division by 0"},
 		{"two answers", "{module: filter.wasm}", "{module: filter.wasm, model: pass}", "2 of model, module and folder, want one"},
-		{"no module", "filter.wasm", "filtr.wasm", "s.yaml:36:20: plugins.filter.module:"},
+		{"no module", "filter.wasm", "filtr.wasm", "s.yaml:37:20: plugins.filter.module:"},
 		{"model's key", "{folder: plugins/sink}", "{folder: plugins/sink, fails: 1%}", "only a model has it"},
 		{"unknown model", "model: pass", "model: past", `unknown model "past"; did you mean "pass"?`},
 		{"no workflow name", "other.yaml", "nameless.yaml", "nameless.yaml: workflow name"},
