@@ -317,7 +317,7 @@ var floors = []floor{
 	{
 		"sim",
 		[]string{
-			"protocol", "wasmhost", "firmware-targets", "edge", "edge/mqtt", "hub", "hub/api",
+			"protocol", "wasmhost", "firmware-targets", "edge", "edge/gateway", "edge/mqtt", "hub", "hub/api",
 			"sim/expr", "sim/scenario", "sim/report", "sim/swarm", "sim/wire",
 		},
 		[]string{"testing/synctest"},
