@@ -286,6 +286,9 @@ func codeOf(err error) protocol.Code {
 
 // The whole way of an operator over the API: register, publish with progress, deploy.
 func TestServeOperator(t *testing.T) {
+	if testing.Short() {
+		t.Skip("publishes three plugins, which takes a minute under the race detector; TestPublish is raced")
+	}
 	w := newWorld(t) // for its repositories and its signer
 	r := serve(t, shortDir(t))
 	for name, kind := range map[string]protocol.PluginType{"tick": protocol.Trigger, "work": protocol.Action, "note": protocol.Output} {

@@ -131,6 +131,9 @@ outputs:
 
 // The way of an operator, command by command. What programs read is golden.
 func TestStory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("publishes plugins, which takes a minute under the race detector")
+	}
 	if got := runs(t, "-o", "json", "plugin", "list"); got != "[]\n" {
 		t.Errorf("an empty list is %q", got)
 	}

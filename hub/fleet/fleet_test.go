@@ -170,7 +170,11 @@ func TestPresenceOrder(t *testing.T) {
 
 // Presence is where the newest of all that was said leaves it, in whatever order it came.
 func TestPresenceProperty(t *testing.T) {
-	for seed := range uint64(50) {
+	seeds := uint64(50)
+	if testing.Short() {
+		seeds = 8
+	}
+	for seed := range seeds {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		var said []protocol.Presence
 		for session := range uint64(6) {

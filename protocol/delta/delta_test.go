@@ -62,6 +62,7 @@ func TestMake(t *testing.T) {
 		{"short base", []byte("x"), []byte("xy"), 60},
 		{"one byte", []byte("x"), []byte("y"), 60},
 		{"zeros", make([]byte, 9000), make([]byte, 12_000), 100},
+		{"many zeros", make([]byte, 100_000), make([]byte, 150_000), 120}, // they fit at every place
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d, err := delta.Make(c.base, c.target)

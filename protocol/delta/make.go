@@ -15,10 +15,13 @@ const (
 	longMatch = 64
 	// runMin is how many equal bytes make an instruction of their own.
 	runMin = 4
+	// backMax is how far back from where it was found another place may fit. Without it a
+	// long run of one byte, which fits everywhere, is gone back over for every few bytes.
+	backMax = 4 << 10
 )
 
 // Make returns a difference that makes target of base; without a base it is the target
-// packed. The same input gives the same bytes. It needs about five bytes of memory for each
+// packed. The same input gives the same bytes. It needs up to nine bytes of memory for each
 // of the base. The error has CodeLimit for a target that is empty or over ArtifactMax, and
 // when the two have too little in common for what a Reader takes.
 func Make(base, target []byte) ([]byte, error) {
@@ -39,6 +42,7 @@ type maker struct {
 	base, target []byte
 	index        index
 	done         int // bytes of the target that have their instructions
+	sought       int // bytes of the target for which no other place is looked for any more
 	at           int // the place of the base that goes with done
 	read         int // where the instructions left the base
 
@@ -63,20 +67,35 @@ func (m *maker) stretch() {
 // place fits better than going on; the end of the target when there is none.
 func (m *maker) next() (next, place int) {
 	shift := m.at - m.done
-	for i := m.done; i < len(m.target); {
+	for i := max(m.done, m.sought); i < len(m.target); {
+		if n := m.on(i, shift); n >= longMatch {
+			i += n // nothing is better, and looking at each byte of a long run takes too long
+			continue
+		}
 		place, size := m.index.longest(m.target[i:])
 		switch {
 		case size > 0 && place-i == shift:
 			i += size
 		case size > 0 && size > m.same(i, size, shift)+better:
+			m.sought = i + size
 			return i, place
 		case size >= longMatch:
-			i += size // going on is as good: looking at each byte of a long run takes too long
+			i += size // going on is nearly as good
 		default:
 			i++
 		}
 	}
 	return len(m.target), m.at
+}
+
+// on counts the equal bytes from i on, up to the first that differs, when the base goes on
+// as it does.
+func (m *maker) on(i, shift int) int {
+	if i+shift < 0 || i+shift >= len(m.base) {
+		return 0
+	}
+	base := m.base[i+shift:]
+	return common(m.target[i:min(len(m.target), i+len(base))], base)
 }
 
 // same counts the equal bytes of size from i on when the base goes on as it does.
@@ -110,7 +129,7 @@ func (m *maker) back(next, place int) (best int) {
 		return 0
 	}
 	equal, top := 0, 0
-	for i := 1; next-i >= m.done && place-i >= 0; i++ {
+	for i := 1; i <= backMax && next-i >= m.done && place-i >= 0; i++ {
 		if m.target[next-i] == m.base[place-i] {
 			equal++
 		}
