@@ -1,21 +1,7 @@
 package protocol
 
-import "encoding/binary"
-
 // What is in this file writes what an agent writes for every event without reflection: the
 // same bytes as Marshal, at a fifth of its cost.
-
-// The major types of CBOR that are written here, in place.
-const (
-	majorUint  = 0 << 5
-	majorNint  = 1 << 5
-	majorBytes = 2 << 5
-	majorText  = 3 << 5
-	majorArray = 4 << 5
-	majorMap   = 5 << 5
-
-	cborTrue = 0xf5
-)
 
 // bodyDepth is how deep a body's data stands in a batch: in the body's map.
 const bodyDepth = batchDepth + 2
@@ -41,7 +27,7 @@ func EncodeRecord(mark Mark, at Stamp, body any) ([]byte, error) {
 		}
 	}
 	b := make([]byte, 0, most+160)
-	b = at.AppendCBOR(append(mark.AppendCBOR(append(b, majorMap|3, 1)), 2))
+	b = at.AppendCBOR(append(mark.AppendCBOR(append(b, MajorMap|3, 1)), 2))
 	b = append(b, 3)
 	from := len(b)
 	switch v := body.(type) {
@@ -68,7 +54,7 @@ func encodeAny(mark Mark, at Stamp, body any) ([]byte, error) {
 // EncodeBatch returns a Batch of n records that are encoded already: records is what
 // Record.Encode returned for each, one behind the other.
 func EncodeBatch(epoch uint64, lane Lane, n int, records []byte) []byte {
-	b := append(make([]byte, 0, 32+len(records)), majorMap|3, 1)
+	b := append(make([]byte, 0, 32+len(records)), MajorMap|3, 1)
 	b = append(AppendUint(b, epoch), 2)
 	b = append(AppendUint(b, uint64(lane)), 3)
 	return append(AppendArray(b, n), records...)
@@ -76,13 +62,13 @@ func EncodeBatch(epoch uint64, lane Lane, n int, records []byte) []byte {
 
 // AppendCBOR appends what Marshal returns for m.
 func (m Mark) AppendCBOR(b []byte) []byte {
-	b = AppendUint(append(b, majorMap|2, 1), m.Boot)
+	b = AppendUint(append(b, MajorMap|2, 1), m.Boot)
 	return AppendUint(append(b, 2), m.Sequence)
 }
 
 // AppendCBOR appends what Marshal returns for s.
 func (s Stamp) AppendCBOR(b []byte) []byte {
-	b = appendInt(append(b, majorMap|2, 1), s.UnixMS)
+	b = appendInt(append(b, MajorMap|2, 1), s.UnixMS)
 	return AppendUint(append(b, 2), uint64(s.Quality))
 }
 
@@ -92,7 +78,7 @@ func (e *Event) AppendCBOR(b []byte) []byte {
 	if len(e.Data) > 0 {
 		n++
 	}
-	b = appendBytes(append(b, majorMap|n, 1), e.Run[:])
+	b = appendBytes(append(b, MajorMap|n, 1), e.Run[:])
 	b = appendText(append(b, 2), string(e.Workflow))
 	b = AppendUint(append(b, 3), e.Revision)
 	b = e.Time.AppendCBOR(append(b, 4))
@@ -110,13 +96,13 @@ func (r *Result) AppendCBOR(b []byte) []byte {
 			n++
 		}
 	}
-	b = appendBytes(append(b, majorMap|n, 1), r.Run[:])
+	b = appendBytes(append(b, MajorMap|n, 1), r.Run[:])
 	b = appendText(append(b, 2), string(r.Workflow))
 	b = appendText(append(b, 3), string(r.Step))
 	b = appendText(append(b, 4), string(r.Type))
 	b = AppendUint(append(b, 5), uint64(r.Status))
 	if r.Error != nil {
-		b = AppendUint(append(b, 6, majorMap|2, 1), uint64(r.Error.Code))
+		b = AppendUint(append(b, 6, MajorMap|2, 1), uint64(r.Error.Code))
 		b = appendText(append(b, 2), r.Error.Text)
 	}
 	b = r.Time.AppendCBOR(append(b, 7))
@@ -126,10 +112,10 @@ func (r *Result) AppendCBOR(b []byte) []byte {
 		b = append(append(b, 10), r.Data...)
 	}
 	if r.Last {
-		b = append(b, 11, cborTrue)
+		b = append(b, 11, SimpleTrue)
 	}
 	if r.By != (Address{}) {
-		b = appendText(append(b, 12, majorMap|2, 1), string(r.By.Site))
+		b = appendText(append(b, 12, MajorMap|2, 1), string(r.By.Site))
 		b = appendText(append(b, 2), string(r.By.Agent))
 	}
 	return b
@@ -139,40 +125,25 @@ func (r *Result) AppendCBOR(b []byte) []byte {
 func (d Digest) AppendCBOR(b []byte) []byte { return appendBytes(b, d[:]) }
 
 // AppendUint appends a number that is not negative.
-func AppendUint(b []byte, n uint64) []byte { return appendHead(b, majorUint, n) }
+func AppendUint(b []byte, n uint64) []byte { return AppendHead(b, MajorUint, n) }
 
 // AppendArray appends the head of an array of n items.
-func AppendArray(b []byte, n int) []byte { return appendHead(b, majorArray, uint64(n)) }
+func AppendArray(b []byte, n int) []byte { return AppendHead(b, MajorArray, uint64(n)) }
 
 // AppendMap appends the head of a map of n pairs.
-func AppendMap(b []byte, n int) []byte { return appendHead(b, majorMap, uint64(n)) }
+func AppendMap(b []byte, n int) []byte { return AppendHead(b, MajorMap, uint64(n)) }
 
 func appendInt(b []byte, n int64) []byte {
 	if n < 0 {
-		return appendHead(b, majorNint, uint64(^n))
+		return AppendHead(b, MajorNint, uint64(^n))
 	}
-	return appendHead(b, majorUint, uint64(n))
+	return AppendHead(b, MajorUint, uint64(n))
 }
 
 func appendText(b []byte, s string) []byte {
-	return append(appendHead(b, majorText, uint64(len(s))), s...)
+	return append(AppendHead(b, MajorText, uint64(len(s))), s...)
 }
 
 func appendBytes(b, s []byte) []byte {
-	return append(appendHead(b, majorBytes, uint64(len(s))), s...)
-}
-
-// appendHead appends the shortest head for an argument.
-func appendHead(b []byte, major byte, n uint64) []byte {
-	switch {
-	case n < 24:
-		return append(b, major|byte(n))
-	case n < 1<<8:
-		return append(b, major|24, byte(n))
-	case n < 1<<16:
-		return binary.BigEndian.AppendUint16(append(b, major|25), uint16(n))
-	case n < 1<<32:
-		return binary.BigEndian.AppendUint32(append(b, major|26), uint32(n))
-	}
-	return binary.BigEndian.AppendUint64(append(b, major|27), n)
+	return append(AppendHead(b, MajorBytes, uint64(len(s))), s...)
 }

@@ -1,10 +1,6 @@
 package sim
 
-import (
-	"encoding/binary"
-
-	"github.com/stavily/stavily/protocol"
-)
+import "github.com/stavily/stavily/protocol"
 
 // peek walks through a map with whole numbers as keys, as agents and the hub encode their
 // messages and records, and reads a few of its values without the rest: this is most of
@@ -18,23 +14,10 @@ type peek struct {
 	bad   bool
 }
 
-// The major types of CBOR (RFC 8949, section 3.1).
-const (
-	majorUint   = 0
-	majorNegInt = 1
-	majorBytes  = 2
-	majorText   = 3
-	majorArray  = 4
-	majorMap    = 5
-	majorSimple = 7
-)
-
-const simpleTrue = 21
-
 func newPeek(b []byte) peek {
 	p := peek{rest: b}
 	major, n := p.head()
-	p.left, p.bad = n, p.bad || major != majorMap
+	p.left, p.bad = n, p.bad || major != protocol.MajorMap
 	return p
 }
 
@@ -46,30 +29,19 @@ func (p *peek) next() bool {
 	p.left--
 	major, key := p.head()
 	p.key, p.value = key, p.item()
-	p.bad = p.bad || major != majorUint
+	p.bad = p.bad || major != protocol.MajorUint
 	return !p.bad
 }
 
 // head takes the head of an item: its major type and argument.
 func (p *peek) head() (major byte, arg uint64) {
-	if len(p.rest) == 0 {
+	major, arg, rest, ok := protocol.ReadHead(p.rest)
+	if !ok {
 		p.bad = true
 		return 0, 0
 	}
-	major, arg = p.rest[0]>>5, uint64(p.rest[0]&0x1f)
-	p.rest = p.rest[1:]
-	if arg < 24 {
-		return major, arg
-	}
-	size := 1 << (arg - 24)
-	if arg > 27 || len(p.rest) < size {
-		p.bad = true
-		return 0, 0
-	}
-	var wide [8]byte
-	copy(wide[8-size:], p.rest[:size])
-	p.rest = p.rest[size:]
-	return major, binary.BigEndian.Uint64(wide[:])
+	p.rest = rest
+	return major, arg
 }
 
 // item takes a whole item and returns its bytes.
@@ -78,11 +50,11 @@ func (p *peek) item() []byte {
 	for left := uint64(1); left > 0 && !p.bad; left-- {
 		major, arg := p.head()
 		switch major {
-		case majorBytes, majorText:
+		case protocol.MajorBytes, protocol.MajorText:
 			p.take(arg)
-		case majorArray:
+		case protocol.MajorArray:
 			left += min(arg, protocol.ArrayMax)
-		case majorMap:
+		case protocol.MajorMap:
 			left += 2 * min(arg, protocol.MapMax)
 		default:
 		}
@@ -108,17 +80,19 @@ func (p *peek) simple(want byte) uint64 {
 	return arg
 }
 
-func (p *peek) uint() uint64 { return p.simple(majorUint) }
+func (p *peek) uint() uint64 { return p.simple(protocol.MajorUint) }
 
 // int is uint of a number that may be below 0.
 func (p *peek) int() int64 {
-	if len(p.value) > 0 && p.value[0]>>5 == majorNegInt {
-		return -1 - int64(p.simple(majorNegInt))
+	if len(p.value) > 0 && p.value[0]&protocol.MajorMask == protocol.MajorNint {
+		return -1 - int64(p.simple(protocol.MajorNint))
 	}
-	return int64(p.simple(majorUint))
+	return int64(p.simple(protocol.MajorUint))
 }
 
-func (p *peek) truth() bool { return p.simple(majorSimple) == simpleTrue }
+func (p *peek) truth() bool {
+	return p.simple(protocol.MajorOther) == protocol.SimpleTrue&^protocol.MajorMask
+}
 
 // bytes returns the value's bytes or text.
 func (p *peek) bytes() []byte { return p.content(p.value) }
@@ -127,7 +101,7 @@ func (p *peek) content(b []byte) []byte {
 	v := peek{rest: b}
 	major, n := v.head()
 	b = v.take(n)
-	p.bad = p.bad || v.bad || major != majorBytes && major != majorText
+	p.bad = p.bad || v.bad || major != protocol.MajorBytes && major != protocol.MajorText
 	return b
 }
 

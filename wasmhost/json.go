@@ -390,7 +390,7 @@ func jsonSimple(dst []byte, first byte, n uint64) []byte {
 	case cborFalse:
 		return append(dst, "false"...)
 	case cborF16:
-		return jsonFloat(dst, ofHalf(uint16(n)))
+		return jsonFloat(dst, protocol.OfFloat16(uint16(n)))
 	case cborF32:
 		return jsonFloat(dst, float64(math.Float32frombits(uint32(n))))
 	case cborF64:

@@ -23,21 +23,21 @@ const dataDepthMax = 10
 // messageDepthMax bounds the nesting of a message: its envelope and a value.
 const messageDepthMax = dataDepthMax + 4
 
-// The major types of CBOR, in place.
+// The heads of CBOR, by the names that they have here.
 const (
-	majorUint  = 0 << 5
-	majorNint  = 1 << 5
-	majorText  = 3 << 5
-	majorArray = 4 << 5
-	majorMap   = 5 << 5
-	majorOther = 7 << 5
+	majorUint  = protocol.MajorUint
+	majorNint  = protocol.MajorNint
+	majorText  = protocol.MajorText
+	majorArray = protocol.MajorArray
+	majorMap   = protocol.MajorMap
+	majorOther = protocol.MajorOther
 
-	cborFalse = 0xf4
-	cborTrue  = 0xf5
-	cborNull  = 0xf6
-	cborF16   = 0xf9
-	cborF32   = 0xfa
-	cborF64   = 0xfb
+	cborFalse = protocol.SimpleFalse
+	cborTrue  = protocol.SimpleTrue
+	cborNull  = protocol.SimpleNull
+	cborF16   = protocol.Float16
+	cborF32   = protocol.Float32
+	cborF64   = protocol.Float64
 )
 
 // writer appends CBOR in core deterministic encoding. The zero value is ready; reset
@@ -54,20 +54,7 @@ type pair struct{ key, value, end int }
 
 func (w *writer) reset() { w.b, w.pairs, w.err = w.b[:0], w.pairs[:0], nil }
 
-func (w *writer) head(major byte, n uint64) {
-	switch {
-	case n < 24:
-		w.b = append(w.b, major|byte(n))
-	case n <= math.MaxUint8:
-		w.b = append(w.b, major|24, byte(n))
-	case n <= math.MaxUint16:
-		w.b = binary.BigEndian.AppendUint16(append(w.b, major|25), uint16(n))
-	case n <= math.MaxUint32:
-		w.b = binary.BigEndian.AppendUint32(append(w.b, major|26), uint32(n))
-	default:
-		w.b = binary.BigEndian.AppendUint64(append(w.b, major|27), n)
-	}
-}
+func (w *writer) head(major byte, n uint64) { w.b = protocol.AppendHead(w.b, major, n) }
 
 func (w *writer) null()         { w.b = append(w.b, cborNull) }
 func (w *writer) uint(n uint64) { w.head(majorUint, n) }
@@ -276,7 +263,7 @@ func (w *writer) mapItem(n uint64, rest []byte, depth int) (_ []byte, err error)
 	mark := w.beginMap()
 	for range n {
 		key := len(w.b)
-		if len(rest) == 0 || rest[0]&0xe0 != majorText {
+		if len(rest) == 0 || rest[0]&protocol.MajorMask != majorText {
 			return nil, contractf("map key that is not text")
 		}
 		if rest, err = w.item(rest, depth-1); err != nil {
@@ -307,7 +294,7 @@ func (w *writer) otherItem(first byte, n uint64, rest []byte) ([]byte, error) {
 		w.b = append(w.b, first)
 		return rest, nil
 	case cborF16:
-		f = ofHalf(uint16(n))
+		f = protocol.OfFloat16(uint16(n))
 	case cborF32:
 		f = float64(math.Float32frombits(uint32(n)))
 	case cborF64:
@@ -322,42 +309,16 @@ func (w *writer) otherItem(first byte, n uint64, rest []byte) ([]byte, error) {
 	return rest, nil
 }
 
-// ofHalf returns the value of a half-precision float.
-func ofHalf(h uint16) float64 {
-	exp, frac := int(h>>10&0x1f), float64(h&0x3ff)
-	var f float64
-	switch exp {
-	case 0:
-		f = math.Ldexp(frac, -24)
-	case 0x1f:
-		return math.NaN() // or infinite: neither is a value here
-	default:
-		f = math.Ldexp(frac+1024, exp-25)
-	}
-	return math.Copysign(f, float64(1-int(h>>15)*2))
-}
-
-// readHead takes the head of an item off b: its major type in place, and its argument.
+// readHead is protocol.ReadHead with an error that says what is wrong.
 func readHead(b []byte) (major byte, n uint64, rest []byte, err error) {
-	if len(b) == 0 {
-		return 0, 0, nil, contractf("ends within an item")
+	major, n, rest, ok := protocol.ReadHead(b)
+	if ok {
+		return major, n, rest, nil
 	}
-	major, info := b[0]&0xe0, b[0]&0x1f
-	b = b[1:]
-	if info < 24 {
-		return major, uint64(info), b, nil
+	if len(b) > 0 && b[0]&^protocol.MajorMask > 27 {
+		return 0, 0, nil, contractf("indefinite length or reserved head %#x", b[0])
 	}
-	size := 1 << (info - 24)
-	switch {
-	case info > 27:
-		return 0, 0, nil, contractf("indefinite length or reserved head %#x", major|info)
-	case len(b) < size:
-		return 0, 0, nil, contractf("ends within an item")
-	}
-	for _, c := range b[:size] {
-		n = n<<8 | uint64(c)
-	}
-	return major, n, b[size:], nil
+	return 0, 0, nil, contractf("ends within an item")
 }
 
 func contractf(format string, args ...any) *protocol.Error {

@@ -62,7 +62,7 @@ func TestNoValues(t *testing.T) {
 // TestHalves holds every half-precision float to the CBOR library.
 func TestHalves(t *testing.T) {
 	for h := range 1 << 16 {
-		f := ofHalf(uint16(h))
+		f := protocol.OfFloat16(uint16(h))
 		if math.IsNaN(f) {
 			continue
 		}

@@ -2,7 +2,6 @@ package runs
 
 import (
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"math"
 	"math/big"
@@ -32,62 +31,30 @@ type jsonWriter struct {
 	in, out []byte
 }
 
-// The major types of CBOR (RFC 8949, section 3.1).
-const (
-	majorUint   = 0
-	majorNegInt = 1
-	majorBytes  = 2
-	majorText   = 3
-	majorArray  = 4
-	majorMap    = 5
-	majorSimple = 7
-)
-
 func (w *jsonWriter) item(depth int) bool {
-	major, info, arg, ok := w.head()
+	major, arg, rest, ok := protocol.ReadHead(w.in)
 	if !ok || depth > protocol.DepthMax {
 		return false
 	}
+	first := w.in[0]
+	w.in = rest
 	switch major {
-	case majorUint:
+	case protocol.MajorUint:
 		w.out = strconv.AppendUint(w.out, arg, 10)
 		return true
-	case majorNegInt:
+	case protocol.MajorNint:
 		return w.negative(arg)
-	case majorBytes, majorText:
+	case protocol.MajorBytes, protocol.MajorText:
 		return w.text(major, arg)
-	case majorArray:
+	case protocol.MajorArray:
 		return w.array(arg, depth)
-	case majorMap:
+	case protocol.MajorMap:
 		return w.object(arg, depth)
-	case majorSimple:
-		return w.simple(info, arg)
+	case protocol.MajorOther:
+		return w.other(first, arg)
 	default:
 		return false // a tag
 	}
-}
-
-// head takes the first byte of an item and its argument.
-func (w *jsonWriter) head() (major, info byte, arg uint64, ok bool) {
-	if len(w.in) == 0 {
-		return 0, 0, 0, false
-	}
-	major, info = w.in[0]>>5, w.in[0]&0x1f
-	w.in = w.in[1:]
-	if info < 24 {
-		return major, info, uint64(info), true
-	}
-	if info > 27 { // reserved, or of no definite length
-		return 0, 0, 0, false
-	}
-	size := 1 << (info - 24)
-	if len(w.in) < size {
-		return 0, 0, 0, false
-	}
-	var wide [8]byte
-	copy(wide[8-size:], w.in[:size])
-	w.in = w.in[size:]
-	return major, info, binary.BigEndian.Uint64(wide[:]), true
 }
 
 func (w *jsonWriter) negative(arg uint64) bool {
@@ -106,7 +73,7 @@ func (w *jsonWriter) text(major byte, size uint64) bool {
 	}
 	b := w.in[:size]
 	w.in = w.in[size:]
-	if major == majorText {
+	if major == protocol.MajorText {
 		return w.quote(string(b))
 	}
 	w.out = append(w.out, '"')
@@ -159,25 +126,30 @@ func (w *jsonWriter) object(n uint64, depth int) bool {
 	return true
 }
 
-func (w *jsonWriter) simple(info byte, arg uint64) bool {
-	switch info {
-	case 20:
+func (w *jsonWriter) other(first byte, arg uint64) bool {
+	switch first {
+	case protocol.SimpleFalse:
 		w.out = append(w.out, "false"...)
-	case 21:
+	case protocol.SimpleTrue:
 		w.out = append(w.out, "true"...)
-	case 22, 23:
+	case protocol.SimpleNull, undefined:
 		w.out = append(w.out, "null"...)
-	case 25:
-		return w.float(halfFloat(uint16(arg)))
-	case 26:
+	case protocol.Float16:
+		return w.float(protocol.OfFloat16(uint16(arg)))
+	case protocol.Float32:
 		return w.float(float64(math.Float32frombits(uint32(arg))))
-	case 27:
+	case protocol.Float64:
 		return w.float(math.Float64frombits(arg))
 	default: // without a meaning yet
-		return (info < 24 || arg >= 32) && w.quote("simple("+strconv.FormatUint(arg, 10)+")")
+		return (first < wideSimple || arg >= 32) && w.quote("simple("+strconv.FormatUint(arg, 10)+")")
 	}
 	return true
 }
+
+const (
+	undefined  = protocol.SimpleNull + 1
+	wideSimple = protocol.MajorOther | 24 // one of a byte, which is not below 32
+)
 
 func (w *jsonWriter) float(f float64) bool {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
@@ -186,25 +158,4 @@ func (w *jsonWriter) float(f float64) bool {
 	b, err := json.Marshal(f)
 	w.out = append(w.out, b...)
 	return err == nil
-}
-
-// halfFloat returns the number of 16 bits (RFC 8949, appendix D).
-func halfFloat(h uint16) float64 {
-	exp, mant := int(h>>10&0x1f), float64(h&0x3ff)
-	var f float64
-	switch exp {
-	case 0:
-		f = math.Ldexp(mant, -24)
-	case 31:
-		f = math.Inf(1)
-		if mant != 0 {
-			f = math.NaN()
-		}
-	default:
-		f = math.Ldexp(mant+1024, exp-25)
-	}
-	if h&0x8000 != 0 {
-		return -f
-	}
-	return f
 }
