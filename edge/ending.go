@@ -88,13 +88,21 @@ func (w *work) lingers(old *work, gen *generation) bool {
 	}
 	for _, s := range old.steps {
 		other := func(n protocol.Step) bool {
-			return n.Name == s.Name && (n.Release != s.Release || n.Platform != s.Platform)
+			return n.Name == s.Name && (n.Release != s.Release || n.Platform != s.Platform || edition(n) != edition(s))
 		}
-		if s.Place == nil && slices.ContainsFunc(w.steps, other) {
+		if slices.ContainsFunc(w.steps, other) {
 			return true
 		}
 	}
 	return false
+}
+
+// edition returns which hosts run a step, 0 for none: it runs here.
+func edition(s protocol.Step) protocol.Edition {
+	if s.Place == nil {
+		return 0
+	}
+	return s.Place.Edition
 }
 
 // linger keeps old beside the work that gen has in its place.
@@ -159,6 +167,14 @@ func (a *Agent) endingsOf(name protocol.WorkflowName) (out []*ending) {
 		}
 	}
 	return out
+}
+
+// endingRuns counts the runs of a workflow's old works.
+func (a *Agent) endingRuns(name protocol.WorkflowName) (n uint64) {
+	for _, e := range a.endingsOf(name) {
+		n += uint64(len(e.work.runs))
+	}
+	return n
 }
 
 // tendEndings lets the runs of old works go on, and ends the works that have none left.

@@ -160,7 +160,9 @@ func (a *Agent) offer(h *away, p *part) {
 		p.next = a.now.Add(doubled(hopPatience, p.tries, hopAgain))
 		p.tries++
 	}
-	a.say(h.word(protocol.HopOffer, p.at))
+	word := h.word(protocol.HopOffer, p.at)
+	word.Edition = h.step.Place.Edition
+	a.say(word)
 }
 
 func (h *away) word(w protocol.HopWord, to protocol.Address) protocol.Hop {

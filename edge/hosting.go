@@ -38,7 +38,8 @@ type hosting struct {
 	ran     uint64
 	failed  uint64
 	waiting int // steps that run or are queued up
-	seen    seen
+	// seen is one for all editions of a step which tell by the same what an event means.
+	seen *seen
 }
 
 // guest is one step of one run of another agent.
@@ -68,16 +69,14 @@ func guestKey(run protocol.RunID, step protocol.StepName) string {
 func (a *Agent) assignHosts(gen *generation) {
 	var hosts []*hosting
 	for _, of := range gen.desired.Hosts {
-		old, digest := a.host(of.Workflow, of.Step.Name), protocol.DigestOf(protocol.MustMarshal(of))
+		old, digest := a.host(of.Workflow, of.Step.Name, of.Edition), protocol.DigestOf(protocol.MustMarshal(of))
 		barred := gen.barred(of.Step)
 		if old != nil && old.digest == digest && (old.barred == nil) == (barred == nil) {
 			hosts = append(hosts, old)
 			continue
 		}
 		h := &hosting{of: of, digest: digest, barred: barred}
-		if old != nil {
-			h.seen = old.seen
-		}
+		h.seen = seenWith(slices.Concat(hosts, a.hosts), &of)
 		if barred == nil {
 			h.load = gen.load(of.Step)
 			h.load.Step.Grants, _ = a.cfg.Policy.Cut(of.Step.Grants)
@@ -98,13 +97,25 @@ func (a *Agent) assignHosts(gen *generation) {
 	}
 }
 
-func (a *Agent) host(workflow protocol.WorkflowName, step protocol.StepName) *hosting {
+func (a *Agent) host(workflow protocol.WorkflowName, step protocol.StepName, e protocol.Edition) *hosting {
 	for _, h := range a.hosts {
-		if h.of.Workflow == workflow && h.of.Step.Name == step {
+		if h.of.Workflow == workflow && h.of.Step.Name == step && h.of.Edition == e {
 			return h
 		}
 	}
 	return nil
+}
+
+// seenWith returns what of is to remember of events: the same as another edition of its step, so
+// that what two agents detect is done once also while one of them has moved and the other has not.
+func seenWith(hosts []*hosting, of *protocol.Host) *seen {
+	for _, h := range hosts {
+		same := h.of.Workflow == of.Workflow && h.of.Step.Name == of.Step.Name
+		if same && h.of.Once.SameMeaning(of.Once) {
+			return h.seen
+		}
+	}
+	return &seen{}
 }
 
 // dropHost ends a host; what it was at is not answered, and offered again by those who want
@@ -130,7 +141,9 @@ func (a *Agent) leave(h *hosting) {
 	h.waiting = 0
 }
 
-func (h *hosting) instance() Instance { return Instance{Workflow: h.of.Workflow, Step: h.of.Step.Name} }
+func (h *hosting) instance() Instance {
+	return Instance{Workflow: h.of.Workflow, Step: h.of.Step.Name, Turn: uint32(h.of.Edition)}
+}
 
 func (a *Agent) loadHost(h *hosting) {
 	h.phase, h.loadAt, h.err = protocol.PhaseLoading, time.Time{}, h.barred
@@ -205,7 +218,7 @@ func (a *Agent) offered(key string, g *guest, in *protocol.Hop) {
 		a.say(reply)
 		return
 	}
-	h := a.host(in.Workflow, in.Step)
+	h := a.host(in.Workflow, in.Step, in.Edition)
 	if h == nil || h.phase != protocol.PhaseRunning || h.waiting >= guestsAtOnce || a.draining {
 		return
 	}
@@ -396,7 +409,7 @@ func checkHosts(d *protocol.Desired, listed map[protocol.Digest]bool) error {
 		if err := h.Workflow.Check(); err != nil {
 			return err
 		}
-		at := Instance{Workflow: h.Workflow, Step: h.Step.Name}
+		at := (&hosting{of: *h}).instance()
 		switch {
 		case seen[at]:
 			return protocol.Errorf(protocol.CodeBadMessage, "desired: workflow %q: step %q is here twice", h.Workflow,

@@ -284,8 +284,10 @@ func (a *Agent) seenBy(at Instance) (*seen, *protocol.Once) {
 	if w := a.work(at.Workflow); w != nil && w.steps[0].Name == at.Step {
 		return &w.storm.seen, w.of.Once
 	}
-	if h := a.host(at.Workflow, at.Step); h != nil {
-		return &h.seen, h.of.Once
+	for _, h := range a.hosts {
+		if h.of.Workflow == at.Workflow && h.of.Step.Name == at.Step {
+			return h.seen, h.of.Once
+		}
 	}
 	return nil, nil
 }
@@ -301,7 +303,7 @@ func (a *Agent) inheritStorm(w, old *work) {
 		}
 		a.saveStorm(w)
 	}
-	if was, is := old.of.Once, w.of.Once; was == nil || is == nil || !slices.Equal(was.Fields, is.Fields) {
+	if was, is := old.of.Once, w.of.Once; was == nil || !was.SameMeaning(is) {
 		a.unsee(old)
 		w.storm.seen = nil
 	}
@@ -328,7 +330,7 @@ func (a *Agent) repeats(g *guest, h *hosting, ev *protocol.Event) bool {
 	}
 	v := h.seen.find(key, a.now)
 	if v == nil || v.run == ev.Run {
-		a.remember(&h.seen, h.of.Once, h.instance(), sighting{key: key, run: ev.Run})
+		a.remember(h.seen, h.of.Once, h.instance(), sighting{key: key, run: ev.Run})
 		return false
 	}
 	g.Result = protocol.Result{

@@ -116,6 +116,7 @@ func (a *Agent) statuses() []protocol.AssignmentStatus {
 		s := protocol.AssignmentStatus{
 			Workflow: w.of.Workflow, Phase: w.phase, Error: brief(w.err), Fired: w.fired, Failed: w.failed,
 			Filtered: w.filtered, Trial: w.trial.told(a.now), Limited: w.storm.Limited, Repeated: w.storm.Repeated,
+			Ending: a.endingRuns(w.of.Workflow),
 		}
 		if s.Error == nil && len(w.cut) > 0 {
 			s.Error = brief(protocol.Errorf(protocol.CodeRefused,

@@ -29,6 +29,8 @@ type deployed struct {
 	// it reaches them.
 	Rollout rollout.State `json:"rollout,omitzero"`
 	Base    *deployed     `json:"base,omitempty"`
+	// Leaving are versions that agents had before, the newest last; see leave.
+	Leaving []leaving `json:"leaving,omitempty"`
 }
 
 // Deploy checks a workflow, resolves its plugins to releases, plans, and sends every
@@ -84,6 +86,7 @@ func (h *Hub) deploy(
 	if err := keepDeployment(tx, now, d, &deployed{File: in.File, Lock: out.Locked}); err != nil {
 		return nil, err
 	}
+	h.still = false
 	all, contents, err := h.contents(tx, agents, w.Name)
 	if err != nil {
 		return nil, err
@@ -154,12 +157,14 @@ func keepDeployment(tx *store.Tx, now time.Time, d *deploy.Deployment, kept *dep
 	for _, r := range d.Releases {
 		kept.Releases = append(kept.Releases, r.Ref.Digest)
 	}
+	name := d.Workflow.Name
 	if d.Workflow.Rollout != nil {
-		if err := inWaves(tx, now, d.Workflow.Name, kept); err != nil {
-			return err
-		}
+		kept.Rollout = rollout.Begin(string(name)+"@"+now.UTC().Format(time.RFC3339Nano), now)
 	}
-	return putDeployed(tx, d.Workflow.Name, kept)
+	if err := kept.succeed(tx, now, name); err != nil {
+		return fmt.Errorf("workflow %s: %w", name, err)
+	}
+	return putDeployed(tx, name, kept)
 }
 
 func putDeployed(tx *store.Tx, name protocol.WorkflowName, kept *deployed) error {

@@ -21,7 +21,7 @@ func elsewhere(tx *store.Tx, deployments []deploy.Deployment) (bool, error) {
 		return paired, err
 	}
 	return slices.ContainsFunc(deployments, func(d deploy.Deployment) bool {
-		return d.Elsewhere(nil) || d.Base != nil && d.Base.Elsewhere(nil)
+		return d.Elsewhere(nil)
 	}), nil
 }
 
@@ -38,10 +38,7 @@ func around(tx *store.Tx, deployments []deploy.Deployment) ([]fleet.Agent, error
 	}
 	plans := planned(all)
 	for i := range deployments {
-		deployments[i].Fleet = plans
-		if base := deployments[i].Base; base != nil {
-			base.Fleet = plans
-		}
+		deployments[i] = deployments[i].Around(plans)
 	}
 	return all, nil
 }
@@ -86,7 +83,7 @@ func (h *Hub) hop(from protocol.Address, in protocol.Hop) error {
 			if deployments[i].Workflow.Name != in.Workflow {
 				continue
 			}
-			if d := deployments[i].For(origin.Address.Agent); d != nil && d.Connects(origin, member, in.Step) {
+			if deployments[i].Connects(origin, member, in.Step) {
 				h.send(in.To, protocol.DownHop, in)
 				return nil
 			}

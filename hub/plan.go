@@ -70,10 +70,17 @@ func (h *Hub) openDeployment(kept *deployed) (d deploy.Deployment, err error) {
 		}
 		d.Releases = append(d.Releases, r)
 	}
+	for i := range kept.Leaving {
+		old, err := h.openDeployment(&kept.Leaving[i].Version)
+		if err != nil {
+			return d, err
+		}
+		d.Leaving = append(d.Leaving, &old)
+	}
 	if kept.Rollout.Phase == "" || kept.Rollout.Phase == rollout.Done {
 		return d, nil
 	}
-	d.Takes = kept.Rollout.Has
+	d.Takes, d.Back = kept.Rollout.Has, kept.Rollout.Phase == rollout.Returned
 	if kept.Base != nil {
 		base, err := h.openDeployment(kept.Base)
 		if err != nil {

@@ -23,31 +23,8 @@ const (
 	heardWithin = 30 * time.Minute
 )
 
-// inWaves has next go in waves over what is deployed under its name: the last that held for
-// all stays with those whom the waves have not reached.
-func inWaves(tx *store.Tx, now time.Time, name protocol.WorkflowName, next *deployed) error {
-	next.Rollout = rollout.Begin(string(name)+"@"+now.UTC().Format(time.RFC3339Nano), now)
-	value, err := tx.Entry(bookDeployments, string(name))
-	if protocol.CodeOf(err) == protocol.CodeNotFound {
-		return nil
-	}
-	var was deployed
-	if err == nil {
-		err = json.Unmarshal(value, &was)
-	}
-	if err != nil {
-		return fmt.Errorf("workflow %s: %w", name, err)
-	}
-	if next.Base = was.Base; was.Rollout.Phase == "" || was.Rollout.Phase == rollout.Done {
-		was.Base, was.Rollout = nil, rollout.State{}
-		next.Base = &was
-	}
-	return nil
-}
-
 // launch takes the first step of a rollout that was just kept.
 func (h *Hub) launch(tx *store.Tx, now time.Time, out *api.Deployed) error {
-	h.still = false
 	agents, err := fleet.List(tx)
 	if err != nil {
 		return err
@@ -94,7 +71,8 @@ func (h *Hub) rollouts(tx *store.Tx, now time.Time) error {
 		if err := json.Unmarshal(e.Value, &kept); err != nil {
 			return fmt.Errorf("workflow %s: %w", e.Key, err)
 		}
-		if kept.Rollout.Phase != rollout.Running && kept.Rollout.Phase != rollout.Paused {
+		inWaves := kept.Rollout.Phase == rollout.Running || kept.Rollout.Phase == rollout.Paused
+		if !inWaves && len(kept.Leaving) == 0 {
 			continue
 		}
 		h.still = false
@@ -103,11 +81,21 @@ func (h *Hub) rollouts(tx *store.Tx, now time.Time) error {
 				return err
 			}
 		}
-		if _, err := h.advance(tx, now, e, agents); err != nil {
+		if err := h.goOn(tx, now, e, agents); err != nil {
 			return fmt.Errorf("rollout of %s: %w", e.Key, err)
 		}
 	}
 	return nil
+}
+
+// goOn ends the hosts that nobody needs any more, or else lets a rollout go a step on: one plan of the
+// fleet at a time.
+func (h *Hub) goOn(tx *store.Tx, now time.Time, e store.Entry, agents []fleet.Agent) error {
+	if done, err := h.unhost(tx, now, e, agents); done || err != nil {
+		return err
+	}
+	_, err := h.advance(tx, now, e, agents)
+	return err
 }
 
 // advance lets one rollout go a step on, if it can, and returns what that means for agents.
@@ -129,15 +117,15 @@ func (h *Hub) moveOn(tx *store.Tx, now time.Time, r *moving, state rollout.State
 	before := r.kept.Rollout
 	h.log.Info("rollout", slog.String("workflow", r.name), slog.String("phase", string(state.Phase)),
 		slog.Int("wave", state.Wave), slog.Int("agents", len(state.Taken)), slog.String("reason", state.Reason))
-	r.kept.Rollout = state
-	if state.Phase == rollout.Done {
-		r.kept.Base = nil
-	}
-	if err := putDeployed(tx, protocol.WorkflowName(r.name), &r.kept); err != nil {
-		return nil, err
-	}
 	agents, err := fleet.List(tx)
 	if err != nil {
+		return nil, err
+	}
+	r.kept.Rollout = state
+	if err := r.leaves(tx, now, before, agents); err != nil {
+		return nil, err
+	}
+	if err := putDeployed(tx, protocol.WorkflowName(r.name), &r.kept); err != nil {
 		return nil, err
 	}
 	agents = slices.DeleteFunc(agents, func(a fleet.Agent) bool {
@@ -166,10 +154,22 @@ func (h *Hub) readRollout(e store.Entry) (*moving, error) {
 // members returns what the agents that the change concerns say of it.
 func (r *moving) members(now time.Time, agents []fleet.Agent) (out []rollout.Agent) {
 	plans := planned(agents)
+	change := r.change
+	elsewhere := change.Elsewhere(plans)
+	if elsewhere {
+		change = change.Around(plans)
+	}
 	for i := range agents {
-		if a := &agents[i]; r.change.Concerns(&plans[i], 0) {
+		if a := &agents[i]; change.Concerns(&plans[i], 0) {
 			m := member(now, a, protocol.WorkflowName(r.name))
 			m.Labels = plans[i].Labels
+			out = append(out, m)
+		}
+		if elsewhere && change.Hosts(&plans[i]) {
+			m := member(now, &agents[i], protocol.WorkflowName(r.name))
+			if m.Hosts = true; change.Fires(&plans[i]) {
+				m.Status = nil // it is that of its own runs
+			}
 			out = append(out, m)
 		}
 	}

@@ -33,7 +33,7 @@ func (w *world) follow(all []*device, change func(*protocol.Reported)) {
 		a := w.agent(d.at.Agent)
 		r := protocol.Reported{
 			Epoch: a.Epoch, Boot: 1, Sequence: uint64(w.now.UnixNano()), Revision: a.Desired.Revision, Digest: a.Desired.Digest,
-			Device: protocol.Device{Platform: "linux/amd64", Labels: map[string]string{"role": "gateway"}},
+			Device: a.Device,
 		}
 		if a.Desired.Revision > 0 {
 			for _, of := range w.desired(d.at.Agent).Assignments {

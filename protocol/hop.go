@@ -8,7 +8,14 @@ type Place struct {
 	// WithinMS is how long the step may wait for one of them to begin it; after that it is
 	// not run any more.
 	WithinMS int64 `cbor:"3,keyasint" json:"within_ms"`
+	// Edition is that of the Hosts which are asked.
+	Edition Edition `cbor:"4,keyasint,omitempty" json:"edition,omitempty"`
 }
+
+// Edition tells the versions of one step apart that agents run for others side by side, while
+// a change of its workflow goes through the fleet. It follows from what the step is, so that
+// versions in which it is the same share its hosts. 0 is a step of its own agent.
+type Edition uint32
 
 // Pick says which of a place's members run a step.
 type Pick uint8
@@ -29,6 +36,8 @@ type Host struct {
 	Step     Step         `cbor:"3,keyasint" json:"step"`
 	// Once has the runs of several agents that mean the same take the step once; nil does not.
 	Once *Once `cbor:"4,keyasint,omitempty" json:"once,omitempty"`
+	// Edition is the one of the step that this is; see Place.
+	Edition Edition `cbor:"6,keyasint,omitempty" json:"edition,omitempty"`
 }
 
 // Hop is one word between two agents about one step of one run. It goes up to whoever
@@ -57,6 +66,8 @@ type Hop struct {
 	Event   *Event   `cbor:"9,keyasint,omitempty"`
 	Results []Result `cbor:"10,keyasint,omitempty"`
 	Result  *Result  `cbor:"11,keyasint,omitempty"`
+	// Edition of an Offer says which of the member's hosts is meant.
+	Edition Edition `cbor:"12,keyasint,omitempty"`
 }
 
 // HopWord is what a Hop says.

@@ -110,6 +110,9 @@ type AssignmentStatus struct {
 	// meant what another had, since the workflow came to this agent: they became no run.
 	Limited  uint64 `cbor:"8,keyasint,omitempty" json:"limited,omitempty"`
 	Repeated uint64 `cbor:"9,keyasint,omitempty" json:"repeated,omitempty"`
+	// Ending counts the runs under way that end on releases or hosts which the assignment had
+	// before.
+	Ending uint64 `cbor:"10,keyasint,omitempty" json:"ending,omitempty"`
 }
 
 // Trial is how an assignment fares since it last changed or the agent booted, by the

@@ -79,6 +79,7 @@ func sampleElsewhere() Desired {
 	d := sampleDesired()
 	d.Assignments[0].Actions[0] = Step{Name: "act", Timeout: 30_000, Place: &Place{
 		Members: []Address{{Site: "berlin", Agent: "gw-2"}, {Site: "oslo", Agent: "gw-1"}}, Pick: PickLeastLoaded, WithinMS: 60_000,
+		Edition: 0xe0000001,
 	}}
 	d.Assignments[0].Limit = &RunLimit{Runs: 10, PerMS: 60_000, Burst: 20, Over: OverQueue}
 	d.Assignments[0].Once = &Once{Fields: []string{"sensor", "at.rack"}, WithinMS: 300_000}
@@ -87,7 +88,7 @@ func sampleElsewhere() Desired {
 		1: []string{"above"}, 2: map[int]any{1: []any{map[int]any{1: 2, 3: "event"}}, 2: "${{ event }}"},
 	}}})
 	filled.Schema = MustMarshal(map[int]any{2: 64, 13: []string{"above"}})
-	d.Hosts = []Host{{Workflow: "other", Type: Output, Step: filled, Once: &Once{WithinMS: 60_000}}}
+	d.Hosts = []Host{{Workflow: "other", Type: Output, Step: filled, Once: &Once{WithinMS: 60_000}, Edition: 0xe0000002}}
 	return d
 }
 
@@ -131,6 +132,7 @@ func samples() []sample {
 			Assignments: []AssignmentStatus{{
 				Workflow: "guard", Phase: PhaseFailed, Error: failed, Fired: 3,
 				Failed: 1, Filtered: 2, Trial: Trial{RunningS: 3600, Ended: 2, Failed: 1, Troubles: 4},
+				Ending: 2,
 			}},
 			Refused: &Refusal{Revision: 42, Error: *failed}, Pending: 5, Dropped: 1,
 			Secrets: DigestOf([]byte("sealed")),
@@ -138,6 +140,7 @@ func samples() []sample {
 		}},
 		{"hop-offer", "a step is offered to another agent", Hop{
 			To: Address{Site: "oslo", Agent: "gw-1"}, From: berlin, Word: HopOffer, Run: run, Workflow: "guard", Step: "act",
+			Edition: 0xe0000001,
 		}},
 		{"hop-go", "the other agent is to begin it", Hop{
 			To: Address{Site: "oslo", Agent: "gw-1"}, From: berlin, Word: HopGo, Run: run, Workflow: "guard", Step: "act",

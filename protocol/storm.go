@@ -1,5 +1,7 @@
 package protocol
 
+import "slices"
+
 // The bounds of what keeps a workflow from running too often.
 const (
 	// LimitRunsMax bounds the runs and the burst of a RunLimit.
@@ -62,6 +64,15 @@ func (l *RunLimit) Check() error {
 type Once struct {
 	Fields   []string `cbor:"1,keyasint,omitempty" json:"fields"`
 	WithinMS int64    `cbor:"2,keyasint" json:"within_ms"`
+}
+
+// SameMeaning reports whether o and p tell by the same what an event means, for however long.
+// Two that are nil do.
+func (o *Once) SameMeaning(p *Once) bool {
+	if o == nil || p == nil {
+		return o == p
+	}
+	return slices.Equal(o.Fields, p.Fields)
 }
 
 // Check returns an error with CodeLimit for a Once out of its bounds.

@@ -157,16 +157,11 @@ func checkTargets(w *workflow.Workflow, agents []Agent) error {
 			key = ".at"
 		}
 		t := s.Target
-		same := t.Kind == workflow.Affected || t.String() == w.Trigger.Target.String()
-		elsewhere := s.Type != protocol.Trigger && !same
 		switch {
 		case t.Kind == workflow.Affected:
 			continue
 		case t.Kind == workflow.Pool && s.Type == protocol.Trigger:
 			return w.Errorf(s.Path+key, "%s: a pool takes steps; who watches is an agent, a group or the hub", t)
-		case elsewhere && w.Rollout != nil:
-			return w.Errorf("rollout", "step %q runs on %s: a workflow whose steps run on other agents goes to all "+
-				"at once in this version", s.Name, t)
 		case !anyone(agents, t):
 			return w.Errorf(s.Path+key, "%s: no such agent%s", t, hint(t, agents))
 		}

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"cmp"
+	"encoding/binary"
 	"slices"
 	"strings"
 
@@ -33,20 +34,51 @@ type placement struct {
 	err   *protocol.Error // why it can run nowhere
 }
 
+func (p placement) in(e protocol.Edition) placement {
+	if p.place != nil {
+		p.place.Edition = e
+	}
+	return p
+}
+
 // layout is where the steps of a deployment run, as far as that is the same for all agents
 // on which it fires.
 type layout struct {
-	fixed []placement // of each step in order
+	fixed    []placement        // of each step in order
+	editions []protocol.Edition // of each that was asked for; 0: not yet
 	// paired are the agents that run the steps of sensors, by name.
 	paired map[protocol.AgentName]bool
 }
 
+// edition names the i-th step as this version has it: by all that its hosts run it by, but for
+// what follows from the agent. See RATIONALE.md, Why do hosts have editions?
+func (l *layout) edition(d *Deployment, i int) protocol.Edition {
+	if l.editions[i] != 0 {
+		return l.editions[i]
+	}
+	s := d.Workflow.StepsInOrder()[i]
+	step := hosted(stepFor(s, &d.Releases[i], nil))
+	written := []any{s.Type, step, s.With, d.Workflow.Once}
+	for k := range s.Templates {
+		written = append(written, s.Templates[k].Keys, s.Templates[k].Tree.Text)
+	}
+	sum := protocol.DigestOf(protocol.MustMarshal(written))
+	l.editions[i] = protocol.Edition(binary.BigEndian.Uint32(sum[:])) | editionBit
+	return l.editions[i]
+}
+
+// editionBit keeps editions apart from 0 and from the small numbers by which an agent tells
+// its own steps' instances apart.
+const editionBit = 1 << 31
+
 // Elsewhere reports whether a step may run on another agent than the one on which the
 // workflow fired, so that a plan for one agent follows from the others too.
 func (d *Deployment) Elsewhere(fleet []Agent) bool {
-	for _, s := range d.Workflow.StepsInOrder()[1:] {
-		if !d.affected(s) {
-			return true
+	for _, v := range append(d.standing(), d) {
+		for _, s := range v.Workflow.StepsInOrder()[1:] {
+			if !v.affected(s) {
+				return true
+			}
 		}
 	}
 	return slices.ContainsFunc(fleet, func(a Agent) bool { return a.Labels[LabelActionAgent] != "" })
@@ -62,11 +94,12 @@ func (d *Deployment) lay() *layout {
 	if d.laid != nil {
 		return d.laid
 	}
-	l := &layout{paired: map[protocol.AgentName]bool{}}
-	for i, s := range d.Workflow.StepsInOrder() {
+	steps := d.Workflow.StepsInOrder()
+	l := &layout{paired: map[protocol.AgentName]bool{}, editions: make([]protocol.Edition, len(steps))}
+	for i, s := range steps {
 		one := placement{}
 		if s.Type != protocol.Trigger && !d.affected(s) {
-			one = d.among(i, s, func(a *Agent) bool { return meant(a, s.Target) })
+			one = d.among(i, s, func(a *Agent) bool { return meant(a, s.Target) }).in(l.edition(d, i))
 		}
 		l.fixed = append(l.fixed, one)
 	}
@@ -164,7 +197,8 @@ func (d *Deployment) placeFor(i int, s *workflow.Step, origin *Agent) placement 
 	through := protocol.AgentName(origin.Labels[LabelActionAgent])
 	switch {
 	case through != "":
-		return d.among(i, s, func(a *Agent) bool { return a.Address.Agent == through })
+		named := func(a *Agent) bool { return a.Address.Agent == through }
+		return d.among(i, s, named).in(d.lay().edition(d, i))
 	case origin.Labels[LabelDuty] == dutySensor:
 		return placement{err: protocol.Errorf(protocol.CodeIncompatible,
 			"agent %s is a sensor (label %s) and names no agent that runs its steps (label %s)", origin.Address,
@@ -187,13 +221,20 @@ func (d *Deployment) hosts(a *Agent, approve []protocol.Grant) (out []protocol.H
 		if !here {
 			continue
 		}
-		step := stepOn(s, &d.Releases[i], a, approve)
-		step.When, step.If, step.Retry = 0, nil, protocol.Retry{} // the run's own agent sees to them
-		step.Timeout = timeoutOf(&step)
-		out = append(out, protocol.Host{Workflow: d.Workflow.Name, Type: s.Type, Step: step, Once: d.Workflow.Once})
+		out = append(out, protocol.Host{
+			Workflow: d.Workflow.Name, Type: s.Type, Step: hosted(stepOn(s, &d.Releases[i], a, approve)),
+			Once: d.Workflow.Once, Edition: l.edition(d, i),
+		})
 		of = append(of, &d.Releases[i])
 	}
 	return out, of
+}
+
+// hosted is a step as its members have it.
+func hosted(s protocol.Step) protocol.Step {
+	s.When, s.If, s.Retry = 0, nil, protocol.Retry{} // the run's own agent sees to them
+	s.Timeout = timeoutOf(&s)
+	return s
 }
 
 // stepAway is what the run's own agent knows of a step that others run.
@@ -211,9 +252,21 @@ func timeoutOf(s *protocol.Step) int64 {
 	return int64(s.Limits.Seconds) * 1000
 }
 
-// Connects reports whether d lets a word about a step pass between the agent on which d
-// fires and one that runs the step. It looks at these two only: it is asked for every word.
+// Connects reports whether a version of d lets a word about a step pass between the agent on
+// which it fires and one that runs the step. It looks at these two only: it is asked for every
+// word.
 func (d *Deployment) Connects(origin, member *Agent, step protocol.StepName) bool {
+	connects := func(v *Deployment) bool { return v.connects(origin, member, step) }
+	return slices.ContainsFunc(d.standing(), connects)
+}
+
+// Hosts reports whether a runs steps of d, as it is itself and not as it was, for other agents.
+func (d *Deployment) Hosts(a *Agent) bool {
+	hosts, _ := d.hosts(a, nil)
+	return len(hosts) > 0
+}
+
+func (d *Deployment) connects(origin, member *Agent, step protocol.StepName) bool {
 	if !watches(origin, d.Workflow.Trigger.Target) {
 		return false
 	}

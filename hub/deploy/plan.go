@@ -20,6 +20,10 @@ type Deployment struct {
 	// Base is what the others have, nil for nothing.
 	Takes func(protocol.AgentName) bool
 	Base  *Deployment
+	// Back says that it was taken back from all. Leaving are versions that agents had before:
+	// those who run their steps for others go on with that.
+	Back    bool
+	Leaving []*Deployment
 	// Fleet is every agent, for steps that run on another one than the workflow's own. It is
 	// looked at only where there may be such; see Elsewhere.
 	Fleet []Agent
@@ -33,6 +37,39 @@ func (d *Deployment) For(name protocol.AgentName) *Deployment {
 		return d
 	}
 	return d.Base
+}
+
+// standing returns the versions whose steps agents run for others.
+func (d *Deployment) standing() (out []*Deployment) {
+	if !d.Back {
+		out = append(out, d)
+	}
+	if d.Base != nil {
+		out = append(out, d.Base)
+	}
+	return append(out, d.Leaving...)
+}
+
+// Fires reports whether a version of d is one for a to begin runs of, or was: those who run its
+// steps wait until all of them have the newest.
+func (d *Deployment) Fires(a *Agent) bool {
+	return slices.ContainsFunc(append(d.standing(), d),
+		func(v *Deployment) bool { return watches(a, v.Workflow.Trigger.Target) })
+}
+
+// Around returns d with all its versions in a fleet.
+func (d *Deployment) Around(fleet []Agent) Deployment {
+	out := *d
+	out.Fleet, out.laid, out.Leaving = fleet, nil, slices.Clone(d.Leaving)
+	if d.Base != nil {
+		base := d.Base.Around(fleet)
+		out.Base = &base
+	}
+	for i, v := range out.Leaving {
+		there := v.Around(fleet)
+		out.Leaving[i] = &there
+	}
+	return out
 }
 
 // Concerns reports whether a is one of those on whom d is to run. assigned counts the
@@ -118,7 +155,7 @@ func Plan(in Input) []Content {
 		slices.SortFunc(fleet, func(a, b Agent) int { return cmp.Compare(a.Address.String(), b.Address.String()) })
 	}
 	for i := range deployments {
-		deployments[i].Fleet, deployments[i].laid = fleet, nil
+		deployments[i] = deployments[i].Around(fleet)
 	}
 	out := make([]Content, len(agents))
 	for i := range agents {
@@ -152,16 +189,10 @@ func contentFor(a *Agent, deployments []Deployment, in *Input) Content {
 	c := Content{Address: a.Address, Settings: in.Settings, Revoked: in.Revoked}
 	c.Settings.DataBytesPerDay = a.DataBytesPerDay
 	for i := range deployments {
-		d := deployments[i].For(a.Address.Agent)
-		if d == nil {
-			continue
+		if d := deployments[i].For(a.Address.Agent); d != nil {
+			c.assign(a, d, in.Approve)
 		}
-		c.assign(a, d, in.Approve)
-		hosts, of := d.hosts(a, in.Approve)
-		c.Hosts = append(c.Hosts, hosts...)
-		for _, r := range of {
-			c.refer(r)
-		}
+		c.host(a, &deployments[i], in.Approve)
 	}
 	slices.SortFunc(c.Releases,
 		func(x, y protocol.ReleaseRef) int { return bytes.Compare(x.Digest[:], y.Digest[:]) })
@@ -181,6 +212,24 @@ func (c *Content) assign(a *Agent, d *Deployment, approve []protocol.Grant) {
 	for i, s := range d.Workflow.StepsInOrder() {
 		if d.placeFor(i, s, a).place == nil {
 			c.refer(&d.Releases[i])
+		}
+	}
+}
+
+// host adds what a runs for others of all versions of d that stand, each step once where it is
+// the same in several.
+func (c *Content) host(a *Agent, d *Deployment, approve []protocol.Grant) {
+	first := len(c.Hosts)
+	for _, v := range d.standing() {
+		hosts, of := v.hosts(a, approve)
+		for i := range hosts {
+			same := func(h protocol.Host) bool {
+				return h.Edition == hosts[i].Edition && h.Step.Name == hosts[i].Step.Name
+			}
+			if !slices.ContainsFunc(c.Hosts[first:], same) {
+				c.Hosts = append(c.Hosts, hosts[i])
+				c.refer(of[i])
+			}
 		}
 	}
 }

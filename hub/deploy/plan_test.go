@@ -29,6 +29,42 @@ type world struct {
 	Releases []worldRelease      `json:"releases"`
 	Agents   []worldAgent        `json:"agents"`
 	Approve  map[string][]string `json:"approve"`
+	Waves    []worldWave         `json:"waves"`
+}
+
+// worldWave says who has a workflow that stands below several times: the last one is on its way
+// to all, the one before it is what the others have, and those before that are being left.
+type worldWave struct {
+	Workflow string   `json:"workflow"`
+	Has      []string `json:"has"`
+	Back     bool     `json:"back"`
+	Done     bool     `json:"done"` // all have it, and leave the one before
+}
+
+// versions makes one deployment of those of each workflow.
+func (w *world) versions(all []Deployment) (out []Deployment) {
+	for _, d := range all {
+		at := slices.IndexFunc(out, func(o Deployment) bool { return o.Workflow.Name == d.Workflow.Name })
+		if at < 0 {
+			out = append(out, d)
+			continue
+		}
+		old := out[at]
+		d.Leaving, old.Leaving = old.Leaving, nil
+		if old.Base != nil {
+			d.Leaving, old.Base = append(d.Leaving, old.Base), nil
+		}
+		old.Takes, d.Base = nil, &old
+		out[at] = d
+		of := w.Waves[slices.IndexFunc(w.Waves, func(v worldWave) bool { return v.Workflow == string(d.Workflow.Name) })]
+		if of.Done {
+			out[at].Leaving, out[at].Base = append(d.Leaving, d.Base), nil
+			continue
+		}
+		out[at].Back = of.Back
+		out[at].Takes = func(name protocol.AgentName) bool { return !of.Back && slices.Contains(of.Has, string(name)) }
+	}
+	return out
 }
 
 type worldRelease struct {
@@ -97,6 +133,7 @@ func read(t testing.TB, name, text string) Input {
 		}
 		in.Deployments = append(in.Deployments, Deployment{Workflow: wf, Releases: resolve(t, wf, w.Releases)})
 	}
+	in.Deployments = w.versions(in.Deployments)
 	return in
 }
 
@@ -104,7 +141,9 @@ func read(t testing.TB, name, text string) Input {
 func resolve(t testing.TB, wf *workflow.Workflow, all []worldRelease) (out []Release) {
 	t.Helper()
 	for _, s := range wf.StepsInOrder() {
-		i := slices.IndexFunc(all, func(r worldRelease) bool { return strings.HasPrefix(r.Plugin, string(s.Plugin.Name)+"@") })
+		i := slices.IndexFunc(all, func(r worldRelease) bool {
+			return strings.HasPrefix(r.Plugin, string(s.Plugin.Name)+"@"+s.Plugin.Range)
+		})
 		if i < 0 {
 			t.Fatalf("the world has no release of %s", s.Plugin)
 		}
@@ -148,7 +187,8 @@ func describe(in Input) string {
 			}
 		}
 		for _, h := range c.Hosts {
-			fmt.Fprintf(&b, "  hosts %s/%s: %s %s%s\n", h.Workflow, h.Step.Name, h.Type, names[h.Step.Release], details(h.Step))
+			fmt.Fprintf(&b, "  hosts %s/%s edition %x: %s %s%s\n", h.Workflow, h.Step.Name, h.Edition, h.Type,
+				names[h.Step.Release], details(h.Step))
 		}
 		for _, x := range c.Excluded {
 			fmt.Fprintf(&b, "  excluded %s at %q: %s: %s\n", x.Workflow, x.Step, x.Error.Code, x.Error.Text)
@@ -193,7 +233,7 @@ func placeText(p *protocol.Place) string {
 	if p == nil {
 		return ""
 	}
-	return fmt.Sprintf("pick %d of %v within %d ms", p.Pick, p.Members, p.WithinMS)
+	return fmt.Sprintf("pick %d of %v, edition %x, within %d ms", p.Pick, p.Members, p.Edition, p.WithinMS)
 }
 
 func grantText(grants []protocol.Grant) string {

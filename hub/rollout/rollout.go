@@ -64,6 +64,9 @@ type Agent struct {
 	Name   protocol.AgentName
 	Site   protocol.Site
 	Labels map[string]string
+	// Hosts says that it is one of those who run the change's steps for others. They have it
+	// before the waves begin and are in none: an agent that is both is there twice.
+	Hosts bool
 	// Heard says that the hub has heard of it lately.
 	Heard bool
 	// Holds says that it reports the newest document that it was sent.
@@ -101,7 +104,7 @@ func Advance(r *workflow.Rollout, s State, agents []Agent, now time.Time) (State
 			s.Wave, s.Since, changed = s.Wave+1, now, true
 			continue
 		}
-		if next := t.choose(r, s.ID, now); len(next) > 0 {
+		if next := t.choose(r, s.ID, now); len(next) > 0 && t.hostWaits == nil {
 			s.Taken = slices.Concat(s.Taken, next)
 			slices.Sort(s.Taken)
 			return s, true

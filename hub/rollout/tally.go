@@ -54,6 +54,9 @@ type tally struct {
 	candidates  []*Agent // heard of, in the wave, and without the change
 	firstFailed *Agent
 	firstWaits  *Agent
+	// Of those who run its steps for others, as far as they are heard of.
+	hosts, hostsFailed    int
+	hostWaits, hostFailed *Agent // the first that does not have it yet, that failed
 }
 
 // count looks at all agents in the order of their names.
@@ -62,6 +65,10 @@ func count(s *State, agents []Agent, w *workflow.Wave) *tally {
 	heard, wellInWave := 0, 0
 	for i := range agents {
 		a := &agents[i]
+		if a.Hosts {
+			t.host(a)
+			continue
+		}
 		in := w.Group == nil || w.Group.Match(a.Labels)
 		f := a.fate(s, w.Soak)
 		t.fates[f]++
@@ -87,6 +94,21 @@ func count(s *State, agents []Agent, w *workflow.Wave) *tally {
 	}
 	t.done = t.fates[waiting] == 0 && wellInWave > 0 && given >= t.goal
 	return t
+}
+
+// host counts an agent that runs steps of the change for others.
+func (t *tally) host(a *Agent) {
+	if !a.Heard {
+		return
+	}
+	t.hosts++
+	switch {
+	case a.Refused != nil, a.Holds && a.Status != nil && a.Status.Phase == protocol.PhaseFailed:
+		t.hostsFailed++
+		t.hostFailed = cmp.Or(t.hostFailed, a)
+	case !a.Holds, a.Status != nil && a.Status.Phase != protocol.PhaseRunning:
+		t.hostWaits = cmp.Or(t.hostWaits, a)
+	}
 }
 
 func (t *tally) add(a *Agent, f fate) {
@@ -119,6 +141,10 @@ func (t *tally) wrong(r *workflow.Rollout) string {
 	if n := t.fates[failed]; n > 0 && float64(n)*100 > r.MaxFailed*float64(seen) {
 		return fmt.Sprintf("%d of %d agents failed, allowed are %g %%; %s: %s", n, seen, r.MaxFailed,
 			t.firstFailed.Name, t.firstFailed.reason())
+	}
+	if n := t.hostsFailed; n > 0 && float64(n)*100 > r.MaxFailed*float64(t.hosts) {
+		return fmt.Sprintf("%d of %d agents that run its steps for others failed, allowed are %g %%; %s: %s", n,
+			t.hosts, r.MaxFailed, t.hostFailed.Name, t.hostFailed.reason())
 	}
 	if t.runs >= runsMin && lowerBound(t.bad, t.runs)*100 > r.MaxErrors {
 		return fmt.Sprintf("%d of %d runs ended in an error or met a limit, allowed are %g %%", t.bad, t.runs,
@@ -181,6 +207,8 @@ func (t *tally) choose(r *workflow.Rollout, id string, now time.Time) []protocol
 // holdup says in words what a wave waits for.
 func (t *tally) holdup() string {
 	switch {
+	case t.hostWaits != nil:
+		return fmt.Sprintf("%s, which runs its steps for others, does not have them yet", t.hostWaits.Name)
 	case t.firstWaits != nil && t.firstWaits.Status != nil:
 		return fmt.Sprintf("%d agents are not as far; %s is %s, for %d s", t.fates[waiting], t.firstWaits.Name,
 			t.firstWaits.Status.Phase, t.firstWaits.Status.Trial.RunningS)
