@@ -7,7 +7,10 @@ var cold = []string{
 	"encoding/json", "math/big", "mime", "net", "net/http", "net/url", "regexp/syntax",
 	"vendor/golang.org/x/net/...", "vendor/golang.org/x/text/...",
 	"github.com/eclipse/...", "github.com/gorilla/websocket", "github.com/shirou/...",
-	"github.com/stavily/stavily/edge/discover",
+	"github.com/coreos/...", "github.com/tetratelabs/wazero/internal/sock",
+	"github.com/tetratelabs/wazero/internal/sysfs", "github.com/tklauser/...", "github.com/veraison/...",
+	"github.com/stavily/stavily/edge/discover", "github.com/stavily/stavily/edge/stavily-edge",
+	"github.com/stavily/stavily/edge/sysinfo", "github.com/stavily/stavily/protocol/bundle",
 }
 
 // BuildFlags are what "go build" is given for an agent that is shipped, besides its linker's
