@@ -121,7 +121,7 @@ func New(c Config, d Deps) (*Agent, error) {
 		wall: d.Wall, log: d.Log, calls: map[CallID]*call{}, vault: d.Vault, site: d.Site,
 		traffic: d.Traffic,
 	}
-	a.clock.floor = c.Build
+	a.clock.floor, a.clock.sealed = c.Build, c.Build.UnixMilli()
 	a.guests = map[string]*guest{}
 	a.later, _ = d.Store.(LaterStore)
 	return a, nil

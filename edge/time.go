@@ -20,6 +20,7 @@ const clockEvery = 10 * time.Minute
 type clock struct {
 	floor  time.Time
 	proven int64 // the steady time at which the floor was raised last
+	sealed int64 // the newest time that the build or a seal gave: the floor never falls below it
 	base   int64 // the steady time at from, in milliseconds
 	from   time.Time
 	saved  savedClock // on the disk
@@ -31,6 +32,7 @@ type savedClock struct {
 	_        struct{} `cbor:",toarray"`
 	FloorMS  int64
 	SteadyMS int64
+	SealedMS int64
 	Off      *int64 // how long the floor was proven by then, in milliseconds
 }
 
@@ -81,14 +83,16 @@ func (a *Agent) stamp() protocol.Stamp {
 // of a seal, which takes milliseconds on a small device.
 const proofStep = time.Minute
 
-// proofBack is how far a hint's time must be behind the floor for the same.
+// proofBack is how far a hint's time must be behind the floor for the same, or ahead of the
+// newest seal.
 const proofBack = 24 * time.Hour
 
 // proveBy raises the floor by the sealed moment of a hint. The hint's own time is nobody's
 // word: a floor in the far future would outlive every certificate.
 func (a *Agent) proveBy(h *protocol.Hint) {
 	ahead := time.UnixMilli(h.Time).Sub(a.clock.floor)
-	if len(h.Proof) == 0 || -proofBack < ahead && ahead <= proofStep {
+	newer := h.Time-a.clock.sealed > proofBack.Milliseconds()
+	if len(h.Proof) == 0 || -proofBack < ahead && ahead <= proofStep && !newer {
 		return
 	}
 	a.proveMoment(h.Proof)
@@ -107,6 +111,7 @@ func (a *Agent) proveMoment(sealed []byte) {
 	}
 	a.prove(m.Time)
 	a.proveBefore(m.Time)
+	a.clock.sealed = max(a.clock.sealed, m.Time)
 }
 
 // prove raises the floor to a time in milliseconds that a seal or a record gave.
@@ -117,10 +122,11 @@ func (a *Agent) prove(unixMS int64) {
 }
 
 // proveBefore takes a time that a seal gave and that the device's own clock agrees with: the
-// floor, where it is far ahead of both, came from a clock that has been set right since.
+// floor, where it is far ahead of both, came from a clock that has been set right since. A seal
+// older than another says nothing: whoever kept it could bring back what has expired.
 func (a *Agent) proveBefore(unixMS int64) {
 	own := a.wall(a.now).Sub(time.UnixMilli(unixMS))
-	if own.Abs() < clockEvery && a.clock.floor.After(a.wall(a.now).Add(clockEvery)) {
+	if unixMS >= a.clock.sealed && own.Abs() < clockEvery && a.clock.floor.After(a.wall(a.now).Add(clockEvery)) {
 		a.log.Warn("the clock was far ahead and has been set right", slog.Time("floor", a.clock.floor))
 		a.clock.floor, a.clock.proven = time.UnixMilli(unixMS), a.steady()
 	}
@@ -136,7 +142,7 @@ func (a *Agent) readClock() {
 		a.log.Warn("time floor not read", slog.String("error", err.Error()))
 		return
 	}
-	c.saved, c.base = saved, saved.SteadyMS
+	c.saved, c.base, c.sealed = saved, saved.SteadyMS, max(c.sealed, saved.SealedMS)
 	switch off := a.wall(a.now).UnixMilli() - saved.FloorMS; {
 	case saved.FloorMS < c.floor.UnixMilli():
 		c.proven = c.base
@@ -152,7 +158,7 @@ func (a *Agent) readClock() {
 func (a *Agent) saveClock() {
 	c, at, now := &a.clock, a.stamp(), savedClock{SteadyMS: a.steady()}
 	every := clockEvery.Milliseconds()
-	ahead := max(now.SteadyMS-c.saved.SteadyMS, c.floor.UnixMilli()-c.saved.FloorMS)
+	ahead := max(now.SteadyMS-c.saved.SteadyMS, c.floor.UnixMilli()-c.saved.FloorMS, c.sealed-c.saved.SealedMS)
 	if ahead < every && (ahead <= 0 || !a.pen.timed) {
 		return
 	}
@@ -163,7 +169,7 @@ func (a *Agent) saveClock() {
 		off := now.SteadyMS - c.proven
 		now.Off = &off
 	}
-	now.FloorMS = c.floor.UnixMilli()
+	now.FloorMS, now.SealedMS = c.floor.UnixMilli(), c.sealed
 	a.put(keyClock, now)
 	c.saved = now
 }

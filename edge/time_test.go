@@ -93,12 +93,14 @@ func TestFloorGoesBack(t *testing.T) {
 		name  string
 		clock time.Duration // what it is set to in the end, from the true time
 		proof time.Duration // of the sealed moment, from the true time
+		known bool          // the agent got a sealed moment of the true time before, and was restarted
 		back  bool
 	}{
-		{"both agree", 0, 0, true},
-		{"the clock is still wrong", ahead, 0, false},
-		{"an old moment", 0, -48 * time.Hour, false},
-		{"an old moment and a clock as old", -48 * time.Hour, -48 * time.Hour, true},
+		{"both agree", 0, 0, false, true},
+		{"the clock is still wrong", ahead, 0, false, false},
+		{"an old moment", 0, -48 * time.Hour, false, false},
+		{"an old moment and a clock as old", -48 * time.Hour, -48 * time.Hour, false, true},
+		{"the same, but a newer one was seen", -48 * time.Hour, -48 * time.Hour, true, false},
 	} {
 		w := newWorld(t)
 		wrong := ahead
@@ -113,15 +115,23 @@ func TestFloorGoesBack(t *testing.T) {
 		if got := w.agent.Floor(); got.Before(start.Add(ahead)) {
 			t.Fatalf("%s: floor %s, want it ten years ahead", c.name, got)
 		}
-		wrong = c.clock
-		at := w.now.Add(c.proof).UnixMilli()
-		sealed, err := protocol.Seal(protocol.ContextMoment, w.hub.keys[protocol.RoleDesired], protocol.MustMarshal(protocol.Moment{Time: at}))
-		if err != nil {
-			t.Fatal(err)
+		prove := func(at time.Time) {
+			moment := protocol.Moment{Time: at.UnixMilli()}
+			sealed, err := protocol.Seal(protocol.ContextMoment, w.hub.keys[protocol.RoleDesired], protocol.MustMarshal(moment))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.hub.hint.Time, w.hub.hint.Proof = moment.Time, sealed
+			w.hub.sayHint()
+			w.drain()
 		}
-		w.hub.hint.Time, w.hub.hint.Proof = at, sealed
-		w.hub.sayHint()
-		w.drain()
+		if c.known {
+			prove(w.now)
+			w.boot()
+			w.online()
+		}
+		wrong = c.clock
+		prove(w.now.Add(c.proof))
 		if got := w.agent.Floor().Before(start.Add(time.Hour)); got != c.back {
 			t.Errorf("%s: floor %s", c.name, w.agent.Floor())
 		}
