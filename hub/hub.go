@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"time"
 
 	"github.com/stavily/stavily/hub/fleet"
@@ -49,6 +48,10 @@ type Hub struct {
 	diffs   differences
 	// read holds what deployments reads from the books, by workflow; see there.
 	read map[string]read
+	// standing is what agents said last, where nothing follows from the same again; untold
+	// are those of them that said it anew since the books were written.
+	standing map[protocol.Address]*standing
+	untold   []*standing
 	// replays are the agents that are to run something again; nil: not read yet.
 	replays map[protocol.AgentName]bool
 }
@@ -76,7 +79,7 @@ func New(cfg Config, d Deps) *Hub {
 	h := &Hub{
 		cfg: cfg, log: d.Log, books: d.Books, files: d.Files, keys: d.Keys, ca: d.CA,
 		link: d.Link, intake: d.Intake, waiting: waitingMax, epochs: map[protocol.Address]uint64{},
-		carries: newCarries(), read: map[string]read{},
+		carries: newCarries(), read: map[string]read{}, standing: map[protocol.Address]*standing{},
 	}
 	h.diffs = differences{files: d.Differences, later: d.Later, known: map[pair]*difference{}}
 	if d.Differences == nil {
@@ -129,9 +132,13 @@ func (h *Hub) handle(now time.Time, from protocol.Address, kind protocol.Kind, p
 			return h.presence(from, fleet.Said{Presence: p, At: now})
 		})
 	case protocol.UpReported:
-		return decoded(payload, func(r protocol.Reported) error { return h.reported(now, from, r) })
+		return decoded(payload, func(r protocol.Reported) error { return h.reported(now, from, payload, &r) })
 	case protocol.UpRecords:
-		return decoded(payload, func(b protocol.Batch) error { return h.records(now, from, b) })
+		b, err := protocol.DecodeBatch(payload)
+		if err != nil {
+			return err
+		}
+		return h.records(now, from, b)
 	case protocol.UpFetch:
 		return decoded(payload, func(r protocol.FetchRequest) error { return h.fetch(from, r) })
 	case protocol.UpHop:
@@ -158,50 +165,23 @@ func decoded[T any](payload []byte, use func(T) error) error {
 }
 
 func (h *Hub) presence(from protocol.Address, p fleet.Said) error {
-	return h.write(func(tx *store.Tx) error {
-		news, err := fleet.SetPresenceBy(tx, from, p)
-		if err != nil {
-			return err
-		}
-		if news {
-			err = h.goesBy(tx, from, p)
-		}
-		if err != nil || !p.Online {
-			return err
-		}
-		agent, err := fleet.Get(tx, from.Agent)
-		if err == nil {
-			h.hint(p.At, &agent)
-			err = h.sayReplays(tx, p.At, &agent)
-		}
+	tx, err := h.told()
+	if err != nil {
 		return err
-	})
-}
-
-func (h *Hub) reported(now time.Time, from protocol.Address, r protocol.Reported) error {
-	return h.write(func(tx *store.Tx) error {
-		before, agent, err := fleet.Report(tx, from, r, now)
-		if err != nil {
-			return err
-		}
-		h.saidSecrets(tx, &before, &agent, r.Secrets)
-		if !sameDevice(&before, &agent) {
-			return h.changed(tx, now, &agent)
-		}
-		// Whole documents are compared, never differences: an agent that holds
-		// another one is told again, whatever it was told before.
-		switch {
-		case r.Digest == agent.Desired.Digest:
-			return nil
-		case agent.Ahead():
-			if !before.Ahead() {
-				h.log.Warn("books older than the fleet", slog.String("error", ahead(&agent).Text))
-			}
-			return nil
-		}
-		h.hint(now, &agent)
-		return nil
-	})
+	}
+	news, err := fleet.SetPresenceBy(tx, from, p)
+	if err == nil && news {
+		err = h.goesBy(tx, from, p)
+	}
+	if err != nil || !p.Online {
+		return err
+	}
+	agent, err := fleet.Get(tx, from.Agent)
+	if err == nil {
+		h.hint(p.At, &agent)
+		err = h.sayReplays(tx, p.At, &agent)
+	}
+	return err
 }
 
 // known returns the agent that is enrolled at from.
@@ -212,26 +192,6 @@ func known(tx *store.Tx, from protocol.Address) (fleet.Agent, error) {
 			from, agent.Address.Site)
 	}
 	return agent, err
-}
-
-// sameDevice reports whether nothing changed of what a plan follows from.
-func sameDevice(a, b *fleet.Agent) bool {
-	of := planned([]fleet.Agent{*a, *b})
-	return maps.Equal(of[0].Labels, of[1].Labels) && of[0].SameMachine(&of[1])
-}
-
-// changed plans again after an agent said that it is another than before. When that
-// goes wrong it is not the fault of the report, which is kept all the same.
-func (h *Hub) changed(tx *store.Tx, now time.Time, agent *fleet.Agent) error {
-	changes, err := h.plan(tx, now, []fleet.Agent{*agent}, "")
-	if err != nil {
-		h.log.Error("not planned again", slog.String("agent", agent.Address.String()),
-			slog.String("error", err.Error()))
-	}
-	if len(changes) == 0 {
-		h.hint(now, agent) // a change was hinted at already
-	}
-	return nil
 }
 
 func (h *Hub) records(now time.Time, from protocol.Address, b protocol.Batch) error {
@@ -252,9 +212,12 @@ func (h *Hub) records(now time.Time, from protocol.Address, b protocol.Batch) er
 		h.log.Debug("records", slog.String("agent", from.String()), slog.String("lane", b.Lane.String()),
 			slog.Int("sent", len(b.Records)), slog.Int("new", fresh))
 	}
-	h.send(from, protocol.DownAck, ack)
+	h.sendBytes(from, protocol.DownAck, ack.AppendCBOR(make([]byte, 0, ackBytes)))
 	return nil
 }
+
+// ackBytes is what an acknowledgement needs, and seldom more.
+const ackBytes = 24
 
 // epochAt returns the enrolment of the agent at an address, which changes only when it is
 // removed.
@@ -276,8 +239,13 @@ func (h *Hub) epochAt(from protocol.Address) (uint64, error) {
 // send lets a message leave with the next Flush. A line that is down is no error: the
 // agent asks again when it is back.
 func (h *Hub) send(to protocol.Address, kind protocol.Kind, v any) {
+	h.sendBytes(to, kind, protocol.MustMarshal(v))
+}
+
+// sendBytes is send of what is encoded already.
+func (h *Hub) sendBytes(to protocol.Address, kind protocol.Kind, payload []byte) {
 	m := protocol.Message{
-		Topic: protocol.Topic(to, kind), Payload: protocol.MustMarshal(v), Retained: protocol.MayRetain(kind),
+		Topic: protocol.Topic(to, kind), Payload: payload, Retained: protocol.MayRetain(kind),
 	}
 	way := h.carries.way(to, m)
 	h.after = append(h.after, func() {
@@ -287,12 +255,14 @@ func (h *Hub) send(to protocol.Address, kind protocol.Kind, v any) {
 	})
 }
 
-// write runs f in the transaction that the next Flush commits.
+// write runs f in the transaction that the next Flush commits. f may change what follows
+// from reports.
 func (h *Hub) write(f func(*store.Tx) error) error {
-	tx, err := h.begin()
+	tx, err := h.told()
 	if err != nil {
 		return err
 	}
+	clear(h.standing)
 	return f(tx)
 }
 
@@ -310,7 +280,7 @@ func (h *Hub) begin() (*store.Tx, error) {
 
 // waitingMax is how much of what agents tell waits for the next write to books that are
 // in memory: it is safe there already.
-const waitingMax = 1024
+const waitingMax = 4096
 
 // Flush makes everything handled so far durable and then lets out what follows from
 // it. When the books refuse, nothing leaves: the agents send again.
@@ -332,9 +302,11 @@ func (h *Hub) flush(waiting int) error {
 }
 
 func (h *Hub) commit(waiting int) error {
-	if h.intake.Waiting() <= waiting {
+	if h.intake.Waiting()+len(h.untold) <= waiting {
 		h.intake.Hold()
-	} else if err := h.write(h.intake.Write); err != nil {
+	} else if tx, err := h.told(); err != nil {
+		return err
+	} else if err := h.intake.Write(tx); err != nil {
 		return err
 	}
 	if h.tx == nil {
@@ -356,6 +328,8 @@ func (h *Hub) drop() {
 	}
 	h.tx, h.after = nil, nil
 	h.intake.Drop()
+	clear(h.standing)
+	h.untold = nil
 }
 
 // Operate runs f, an operator's wish, all of it or nothing, and lets out what it sent.

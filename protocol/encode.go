@@ -72,6 +72,13 @@ func (s Stamp) AppendCBOR(b []byte) []byte {
 	return AppendUint(append(b, 2), uint64(s.Quality))
 }
 
+// AppendCBOR appends what Marshal returns for v.
+func (v *LaneAck) AppendCBOR(b []byte) []byte {
+	b = AppendUint(append(b, MajorMap|3, 1), v.Epoch)
+	b = AppendUint(append(b, 2), uint64(v.Lane))
+	return v.Mark.AppendCBOR(append(b, 3))
+}
+
 // AppendCBOR appends what Marshal returns for e, whose data must be one item or none.
 func (e *Event) AppendCBOR(b []byte) []byte {
 	n := byte(4)
@@ -132,6 +139,12 @@ func AppendArray(b []byte, n int) []byte { return AppendHead(b, MajorArray, uint
 
 // AppendMap appends the head of a map of n pairs.
 func AppendMap(b []byte, n int) []byte { return AppendHead(b, MajorMap, uint64(n)) }
+
+// AppendText appends a text, which must be UTF-8.
+func AppendText(b []byte, s string) []byte { return appendText(b, s) }
+
+// AppendBytes appends a byte string.
+func AppendBytes(b, s []byte) []byte { return appendBytes(b, s) }
 
 func appendInt(b []byte, n int64) []byte {
 	if n < 0 {

@@ -63,6 +63,24 @@ func Report(
 	return before, after, err
 }
 
+// Repeated is a report that says, later, what the agent's last one said of its device, and of
+// what it holds.
+type Repeated struct {
+	Agent   protocol.AgentName
+	Mark    protocol.Mark // above that of the last one
+	Seen    time.Time
+	Payload []byte // as it came
+}
+
+// KeepRepeated keeps r in place of the agent's last report, to which it was compared by the
+// caller. It does nothing when there is no agent of that name any more.
+func KeepRepeated(tx *store.Tx, r *Repeated) error {
+	_, err := tx.Exec(`UPDATE agent SET reported = ?, reported_boot = ?, reported_sequence = ?, last_seen = ?
+		WHERE name = ?`, r.Payload, store.Signed(r.Mark.Boot), store.Signed(r.Mark.Sequence), store.Millis(r.Seen),
+		string(r.Agent))
+	return err
+}
+
 // setReported returns whether the report was news.
 func setReported(
 	tx *store.Tx, from protocol.Address, r protocol.Reported, now time.Time,

@@ -87,9 +87,10 @@ func (in *Intake) spill(begin Begin) error {
 	return in.Write(tx)
 }
 
-// Waiting returns how much waits for Write: runs, rows and marks.
+// Waiting returns how much waits for Write: runs and rows, and one for the marks of lanes,
+// of which there are no more than there are lanes.
 func (in *Intake) Waiting() int {
-	return in.fresh.size() + in.held.size() + len(in.touched) + len(in.unsaved)
+	return in.fresh.size() + in.held.size() + min(1, len(in.touched)+len(in.unsaved))
 }
 
 // Hold makes what was taken as good as kept, although it is not in the books: for a hub

@@ -74,7 +74,7 @@ func (p *pending) row(args []any) []any {
 	if !p.wide() {
 		worst, ended = sum(p.steps)
 		if len(p.steps) > 0 {
-			inRow = protocol.MustMarshal(p.steps)
+			inRow = encodeSteps(p.steps)
 		}
 	}
 	return append(args, p.id[:], string(p.workflow), string(agent), store.Signed(e.Revision), e.Time.UnixMS,

@@ -53,6 +53,21 @@ func (s *step) row(run int64) []any {
 	}
 }
 
+// encodeSteps returns what Marshal returns for steps.
+func encodeSteps(all []step) []byte {
+	size := 0
+	for i := range all {
+		size += len(all[i].Body) + len(all[i].Agent) + 32
+	}
+	b := protocol.AppendArray(make([]byte, 0, size), len(all))
+	for i := range all {
+		s := &all[i]
+		b = protocol.AppendText(protocol.AppendArray(b, 3), string(s.Agent))
+		b = protocol.AppendBytes(s.Mark.AppendCBOR(b), s.Body)
+	}
+	return b
+}
+
 // readSteps returns the steps that stand in the row of their run.
 func readSteps(inRow []byte) (all []step, err error) {
 	if len(inRow) == 0 {
@@ -61,7 +76,7 @@ func readSteps(inRow []byte) (all []step, err error) {
 	err = protocol.Unmarshal(inRow, &all)
 	for i := range all {
 		if err == nil {
-			err = protocol.Unmarshal(all[i].Body, &all[i].result)
+			all[i].result, err = protocol.DecodeResult(all[i].Body)
 		}
 	}
 	if err != nil {

@@ -65,8 +65,8 @@ func (in *Intake) run(id protocol.RunID, w protocol.WorkflowName, received int64
 
 // event begins a run, or completes one that a result began.
 func (in *Intake) event(l *lane, r *protocol.Record, received int64) error {
-	var e protocol.Event
-	if err := protocol.Unmarshal(r.Body, &e); err != nil {
+	e, err := protocol.DecodeEvent(r.Body)
+	if err != nil {
 		return err
 	}
 	if err := checkRun(e.Run, e.Workflow, e.Data); err != nil {
@@ -93,10 +93,11 @@ func (f *fired) refuse(received int64) *statement {
 
 // result keeps how one step of a run ended.
 func (in *Intake) result(l *lane, r *protocol.Record, received int64) error {
-	s := step{Agent: l.agent, Mark: r.Mark, Body: r.Body}
-	if err := protocol.Unmarshal(r.Body, &s.result); err != nil {
+	result, err := protocol.DecodeResult(r.Body)
+	if err != nil {
 		return err
 	}
+	s := step{Agent: l.agent, Mark: r.Mark, Body: r.Body, result: result}
 	if err := checkResult(&s.result); err != nil {
 		return err
 	}
