@@ -62,6 +62,7 @@ func (e *editions) hosts(revision uint64, of *protocol.Once, all ...protocol.Edi
 	d := w.hub.desired(revision)
 	for _, edition := range all {
 		d.Hosts = append(d.Hosts, protocol.Host{
+			Open:     true,
 			Workflow: "w", Type: protocol.Action, Edition: edition, Once: of,
 			Step: protocol.Step{Name: "do", Release: w.hub.release["work"].Digest, Timeout: 10_000},
 		})
@@ -155,6 +156,7 @@ func TestEditionBesideOwnStep(t *testing.T) {
 	w := e.all[1]
 	d := w.hub.desired(2, w.hub.workflow("w"))
 	d.Hosts = []protocol.Host{{
+		Open:     true,
 		Workflow: "w", Type: protocol.Action, Edition: 7,
 		Step: protocol.Step{Name: "do", Release: w.hub.release["work"].Digest, Timeout: 10_000},
 	}}

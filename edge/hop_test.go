@@ -65,6 +65,7 @@ func (m *mesh) deploy(i int, place *protocol.Place) {
 		if member == w.cfg.Address {
 			d.Hosts = append(d.Hosts, protocol.Host{
 				Workflow: "w", Type: protocol.Action, Step: protocol.Step{Name: "do", Release: w.hub.release["work"].Digest, Timeout: 10_000},
+				Origins: []protocol.AgentName{m.all[0].cfg.Address.Agent},
 			})
 		}
 	}
@@ -182,7 +183,7 @@ func TestHopFills(t *testing.T) {
 	d.Hosts = []protocol.Host{{Workflow: "w", Type: protocol.Action, Step: protocol.Step{
 		Name: "do", Release: member.hub.release["work"].Digest, Timeout: 10_000,
 		Config: protocol.MustMarshal(map[string]any{"n": nil}), Template: filledBy(),
-	}}}
+	}, Origins: []protocol.AgentName{m.all[0].cfg.Address.Agent}}}
 	member.hub.deploy(d)
 	var told []string
 	member.plugins.answers["w/do"] = func(c edge.Call) wasmhost.Answer {

@@ -22,6 +22,8 @@ const (
 	// results that are kept for others.
 	guestsAtOnce = 32
 	guestsMax    = 1024
+	// strangeMax bounds the agents that are remembered for asking without being named.
+	strangeMax = 16
 )
 
 // hosting is a step of others' runs that this agent runs.
@@ -38,6 +40,7 @@ type hosting struct {
 	ran     uint64
 	failed  uint64
 	waiting int // steps that run or are queued up
+	strange []protocol.AgentName
 	// seen is one for all editions of a step which tell by the same what an event means.
 	seen *seen
 }
@@ -69,9 +72,12 @@ func guestKey(run protocol.RunID, step protocol.StepName) string {
 func (a *Agent) assignHosts(gen *generation) {
 	var hosts []*hosting
 	for _, of := range gen.desired.Hosts {
-		old, digest := a.host(of.Workflow, of.Step.Name, of.Edition), protocol.DigestOf(protocol.MustMarshal(of))
+		step := of
+		step.Origins, step.Open = nil, false // who may ask for it changes nothing of the step
+		old, digest := a.host(of.Workflow, of.Step.Name, of.Edition), protocol.DigestOf(protocol.MustMarshal(step))
 		barred := gen.barred(of.Step)
 		if old != nil && old.digest == digest && (old.barred == nil) == (barred == nil) {
+			old.of = of
 			hosts = append(hosts, old)
 			continue
 		}
@@ -219,7 +225,8 @@ func (a *Agent) offered(key string, g *guest, in *protocol.Hop) {
 		return
 	}
 	h := a.host(in.Workflow, in.Step, in.Edition)
-	if h == nil || h.phase != protocol.PhaseRunning || h.waiting >= guestsAtOnce || a.draining {
+	if h == nil || !a.admits(h, in.From) || h.phase != protocol.PhaseRunning || h.waiting >= guestsAtOnce ||
+		a.draining {
 		return
 	}
 	if g == nil {
@@ -234,12 +241,34 @@ func (a *Agent) offered(key string, g *guest, in *protocol.Hop) {
 	a.say(reply)
 }
 
+// admits reports whether the hub named an agent as one whose runs a step may be of. Each that it
+// did not is told to the hub once, and not answered.
+func (a *Agent) admits(h *hosting, from protocol.Address) bool {
+	if h.of.Takes(from, a.cfg.Address) {
+		return true
+	}
+	if slices.Contains(h.strange, from.Agent) {
+		return false
+	}
+	h.strange = append(h.strange[:min(len(h.strange), strangeMax-1)], from.Agent)
+	a.log.Warn("step refused: no workflow lets that agent ask for it", slog.String("from", from.String()),
+		slog.String("workflow", string(h.of.Workflow)), slog.String("step", string(h.of.Step.Name)))
+	a.tell(protocol.LaneAudit, protocol.Audit{
+		Plugin: h.load.Manifest.Plugin.Name, Workflow: h.of.Workflow, Capability: protocol.AuditHop, Denied: 1,
+		Subject: from.String(),
+	})
+	return false
+}
+
 // begins asks the plugin, when the Go answers the last Take and that is not long ago.
 func (a *Agent) begins(g *guest, in *protocol.Hop) {
 	if g == nil || g.over || g.call != 0 || in.Nonce != g.nonce || a.now.Sub(g.took) > takeFor || a.draining {
 		return
 	}
 	h := g.host
+	if !a.admits(h, in.From) { // any more
+		return
+	}
 	if a.repeats(g, h, in.Event) {
 		return
 	}
@@ -419,6 +448,8 @@ func checkHosts(d *protocol.Desired, listed map[protocol.Digest]bool) error {
 				h.Workflow, clip(string(h.Step.Name)), clip(string(h.Type)))
 		case h.Once.Check() != nil:
 			return h.Once.Check()
+		case h.CheckOrigins() != nil:
+			return h.CheckOrigins()
 		case h.Step.Place != nil || h.Step.Timeout <= 0:
 			return protocol.Errorf(protocol.CodeBadMessage,
 				"desired: workflow %q: step %q: hosted elsewhere, or without end", h.Workflow, clip(string(h.Step.Name)))

@@ -167,7 +167,7 @@ func TestSeveralSeeTheSameAndOneActs(t *testing.T) {
 		}
 		d := m.all[3].hub.desired(2)
 		d.Hosts = []protocol.Host{{
-			Workflow: "w", Type: protocol.Action, Once: once,
+			Workflow: "w", Type: protocol.Action, Once: once, Open: true,
 			Step: protocol.Step{Name: "do", Release: m.all[3].hub.release["work"].Digest, Timeout: 10_000},
 		}}
 		m.all[3].hub.deploy(d)

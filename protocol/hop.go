@@ -1,5 +1,7 @@
 package protocol
 
+import "slices"
+
 // Place says who runs a step that its workflow's agent does not run itself.
 type Place struct {
 	// Members are those who may, ascending.
@@ -38,6 +40,39 @@ type Host struct {
 	Once *Once `cbor:"4,keyasint,omitempty" json:"once,omitempty"`
 	// Edition is the one of the step that this is; see Place.
 	Edition Edition `cbor:"6,keyasint,omitempty" json:"edition,omitempty"`
+	// Origins are the agents of the member's own site whose runs the step may be of, ascending,
+	// at most OriginsMax: a gateway between them knows no workflows, so the member itself turns
+	// others away. Words from other sites come by the hub, which does know.
+	Origins []AgentName `cbor:"5,keyasint,omitempty" json:"origins,omitempty"`
+	// Open says that there are more of them in the site than could be named: any may.
+	Open bool `cbor:"7,keyasint,omitempty" json:"open,omitempty"`
+}
+
+// AuditHop is the capability of an Audit that counts words of an agent, its subject, to whom no
+// hosted step is open.
+const AuditHop = "hop"
+
+// Takes reports whether h lets the agent at from have the step run on the agent at own.
+func (h *Host) Takes(from, own Address) bool {
+	return h.Open || from.Site != own.Site || slices.Contains(h.Origins, from.Agent)
+}
+
+// CheckOrigins holds who may ask for the step against what each receiver relies on. The error
+// has CodeLimit, CodeBadName or CodeBadMessage.
+func (h *Host) CheckOrigins() error {
+	if len(h.Origins) > OriginsMax {
+		return Errorf(CodeLimit, "host: step %q: %d origins, limit OriginsMax %d", h.Step.Name, len(h.Origins),
+			OriginsMax)
+	}
+	for i, o := range h.Origins {
+		if err := o.Check(); err != nil {
+			return err
+		}
+		if i > 0 && h.Origins[i-1] >= o {
+			return Errorf(CodeBadMessage, "host: step %q: origins not in ascending order", h.Step.Name)
+		}
+	}
+	return nil
 }
 
 // Hop is one word between two agents about one step of one run. It goes up to whoever

@@ -52,6 +52,8 @@ const (
 	StepsMax = 32
 	// MembersMax bounds the agents of a step's place.
 	MembersMax = 64
+	// OriginsMax bounds the agents of one site that a hosted step names; with more it is open.
+	OriginsMax = 256
 	// RevokedMax bounds the revoked releases of one desired document: 35 kB of digests.
 	RevokedMax = 1024
 	// LabelsMax bounds the labels of one agent.

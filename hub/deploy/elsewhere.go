@@ -48,6 +48,10 @@ type layout struct {
 	editions []protocol.Edition // of each that was asked for; 0: not yet
 	// paired are the agents that run the steps of sensors, by name.
 	paired map[protocol.AgentName]bool
+	// origins are the agents on which it fires, ascending, by site; through are those of them
+	// whose steps another agent runs, by its name too.
+	origins map[protocol.Site][]protocol.AgentName
+	through map[protocol.Address][]protocol.AgentName
 }
 
 // edition names the i-th step as this version has it: by all that its hosts run it by, but for
@@ -95,7 +99,10 @@ func (d *Deployment) lay() *layout {
 		return d.laid
 	}
 	steps := d.Workflow.StepsInOrder()
-	l := &layout{paired: map[protocol.AgentName]bool{}, editions: make([]protocol.Edition, len(steps))}
+	l := &layout{
+		paired: map[protocol.AgentName]bool{}, editions: make([]protocol.Edition, len(steps)),
+		origins: map[protocol.Site][]protocol.AgentName{}, through: map[protocol.Address][]protocol.AgentName{},
+	}
 	for i, s := range steps {
 		one := placement{}
 		if s.Type != protocol.Trigger && !d.affected(s) {
@@ -105,9 +112,22 @@ func (d *Deployment) lay() *layout {
 	}
 	for i := range d.Fleet {
 		a := &d.Fleet[i]
-		if name := a.Labels[LabelActionAgent]; name != "" && watches(a, d.Workflow.Trigger.Target) {
-			l.paired[protocol.AgentName(name)] = true
+		if !watches(a, d.Workflow.Trigger.Target) {
+			continue
 		}
+		site := a.Address.Site
+		l.origins[site] = append(l.origins[site], a.Address.Agent)
+		if name := protocol.AgentName(a.Labels[LabelActionAgent]); name != "" {
+			l.paired[name] = true
+			at := protocol.Address{Site: site, Agent: name}
+			l.through[at] = append(l.through[at], a.Address.Agent)
+		}
+	}
+	for _, names := range l.origins { // each alone: order does not matter
+		slices.Sort(names)
+	}
+	for _, names := range l.through {
+		slices.Sort(names)
 	}
 	d.laid = l
 	return l
@@ -214,20 +234,36 @@ func (d *Deployment) hosts(a *Agent, approve []protocol.Grant) (out []protocol.H
 	l := d.lay()
 	for i, s := range d.Workflow.StepsInOrder() {
 		place := l.fixed[i].place
-		here := place != nil && slices.Contains(place.Members, a.Address)
+		here, origins := place != nil && slices.Contains(place.Members, a.Address), l.origins[a.Address.Site]
 		if s.Type != protocol.Trigger && d.affected(s) {
-			here = l.paired[a.Address.Agent] && mayRun(s, &d.Releases[i], a) == nil
+			here, origins = l.paired[a.Address.Agent] && mayRun(s, &d.Releases[i], a) == nil, l.through[a.Address]
 		}
 		if !here {
 			continue
 		}
-		out = append(out, protocol.Host{
+		host := protocol.Host{
 			Workflow: d.Workflow.Name, Type: s.Type, Step: hosted(stepOn(s, &d.Releases[i], a, approve)),
 			Once: d.Workflow.Once, Edition: l.edition(d, i),
-		})
+		}
+		letIn(&host, origins)
+		out = append(out, host)
 		of = append(of, &d.Releases[i])
 	}
 	return out, of
+}
+
+// letIn lets more agents, in ascending order, ask for a hosted step.
+func letIn(h *protocol.Host, origins []protocol.AgentName) {
+	all := origins // of a layout, and shared: never written
+	if len(h.Origins) > 0 && !slices.Equal(h.Origins, origins) {
+		all = slices.Concat(h.Origins, origins)
+		slices.Sort(all)
+		all = slices.Compact(all)
+	}
+	if h.Open = h.Open || len(all) > protocol.OriginsMax; h.Open {
+		all = nil
+	}
+	h.Origins = all
 }
 
 // hosted is a step as its members have it.

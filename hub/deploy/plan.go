@@ -226,10 +226,12 @@ func (c *Content) host(a *Agent, d *Deployment, approve []protocol.Grant) {
 			same := func(h protocol.Host) bool {
 				return h.Edition == hosts[i].Edition && h.Step.Name == hosts[i].Step.Name
 			}
-			if !slices.ContainsFunc(c.Hosts[first:], same) {
-				c.Hosts = append(c.Hosts, hosts[i])
-				c.refer(of[i])
+			if at := slices.IndexFunc(c.Hosts[first:], same); at >= 0 {
+				letIn(&c.Hosts[first+at], hosts[i].Origins)
+				continue
 			}
+			c.Hosts = append(c.Hosts, hosts[i])
+			c.refer(of[i])
 		}
 	}
 }

@@ -187,8 +187,8 @@ func describe(in Input) string {
 			}
 		}
 		for _, h := range c.Hosts {
-			fmt.Fprintf(&b, "  hosts %s/%s edition %x: %s %s%s\n", h.Workflow, h.Step.Name, h.Edition, h.Type,
-				names[h.Step.Release], details(h.Step))
+			fmt.Fprintf(&b, "  hosts %s/%s edition %x: %s %s%s, for %v\n", h.Workflow, h.Step.Name, h.Edition, h.Type,
+				names[h.Step.Release], details(h.Step), h.Origins)
 		}
 		for _, x := range c.Excluded {
 			fmt.Fprintf(&b, "  excluded %s at %q: %s: %s\n", x.Workflow, x.Step, x.Error.Code, x.Error.Text)
