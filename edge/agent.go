@@ -409,9 +409,15 @@ func (a *Agent) speak() {
 }
 
 // send hands a message to the link and reports whether the link took it.
-func (a *Agent) send(kind protocol.Kind, payload []byte) bool {
+func (a *Agent) send(kind protocol.Kind, payload []byte) bool { return a.hand(kind, payload, nil) }
+
+// hand is send that notes in h, unless that is nil, how long the link has the message.
+func (a *Agent) hand(kind protocol.Kind, payload []byte, h *handed) bool {
 	m := protocol.Message{
 		Topic: protocol.Topic(a.cfg.Address, kind), Payload: payload, Retained: kind == protocol.UpPresence,
+	}
+	if h != nil {
+		m.Ack = h.over()
 	}
 	if err := a.link.Send(m); err != nil {
 		a.log.Debug("not sent", slog.String("kind", string(kind)), slog.String("error", err.Error()))

@@ -33,6 +33,8 @@ type fetch struct {
 	hold  time.Time       // no question before
 	tries int
 	bad   int
+
+	handed handed // the question that went last
 }
 
 // need reports whether a file is here, whole and verified; if not it is what is
@@ -58,7 +60,8 @@ func (a *Agent) need(f file) (here bool, err error) {
 // refetch has the fetch under way ask again at once: the line is new.
 func (a *Agent) refetch() {
 	if f := a.fetch; f != nil {
-		f.asked, f.hold, f.tries = nil, time.Time{}, 0
+		f.hold, f.at, f.tries = time.Time{}, a.now, 0
+		f.handed.again()
 	}
 }
 
@@ -84,6 +87,10 @@ func (a *Agent) sayFetch() {
 	}
 	ahead := f.asked.Count()
 	if ahead > 0 && !a.now.Before(f.at) {
+		if f.handed.waits() {
+			f.late(a)
+			return
+		}
 		f.asked, ahead = nil, 0
 		f.tries++
 	}
@@ -107,11 +114,17 @@ func (a *Agent) sayFetch() {
 		}
 		return
 	}
-	if !a.send(protocol.UpFetch, protocol.MustMarshal(req)) {
+	if !a.hand(protocol.UpFetch, protocol.MustMarshal(req), &f.handed) {
+		f.handed = handed{}
 		f.wait(a.now.Add(a.cfg.PauseMin))
 		return
 	}
 	f.asked = wanted
+	f.late(a)
+}
+
+// late says when what was asked for is.
+func (f *fetch) late(a *Agent) {
 	f.at = a.now.Add(doubled(a.cfg.FetchWait, f.tries, max(a.cfg.FetchWait, a.cfg.PauseMax)))
 }
 

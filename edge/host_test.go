@@ -50,6 +50,7 @@ type loop struct {
 
 func (l *loop) Send(m protocol.Message) error {
 	l.hub.handle(m)
+	m.Done()
 	for _, back := range l.hub.out {
 		l.inbox.Message(back)
 	}

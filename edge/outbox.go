@@ -44,6 +44,7 @@ type lane struct {
 	flying []flown       // the records up to sent that are still here, oldest first
 	at     time.Time     // when that batch goes again, or the next one at the earliest
 	try    int
+	handed handed // the batch that went last
 }
 
 // flown is a record of a batch under way.
@@ -210,6 +211,10 @@ func (a *Agent) sayRecords() {
 		if !l.waiting || a.now.Before(l.at) {
 			continue
 		}
+		if l.handed.waits() {
+			l.later(a)
+			continue
+		}
 		if !a.allowsLane(of) {
 			l.at = a.nextDay()
 			continue
@@ -224,14 +229,20 @@ func (a *Agent) sayRecords() {
 			a.nothing(of)
 			continue
 		}
-		if !a.send(protocol.UpRecords, payload) {
+		if !a.hand(protocol.UpRecords, payload, &l.handed) {
+			l.handed = handed{}
 			a.out.pause(of, a.now.Add(a.cfg.PauseMin))
 			return
 		}
 		l.sent = last
-		l.at = a.now.Add(doubled(a.cfg.AckWait, l.try, max(a.cfg.AckWait, a.cfg.PauseMax)))
-		l.try++
+		l.later(a)
 	}
+}
+
+// later has the batch under way go again when its acknowledgement stays away.
+func (l *lane) later(a *Agent) {
+	l.at = a.now.Add(doubled(a.cfg.AckWait, l.try, max(a.cfg.AckWait, a.cfg.PauseMax)))
+	l.try++
 }
 
 // nothing has a lane wait for its next record. What its account says of records that are
@@ -312,6 +323,7 @@ func (o *outbox) resend() {
 	for i := range o.lanes {
 		l := &o.lanes[i]
 		l.at, l.try, l.waiting = time.Time{}, 0, l.Count > 0
+		l.handed.again()
 	}
 }
 

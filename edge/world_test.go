@@ -101,6 +101,9 @@ func (w *world) online() {
 func (w *world) offline() {
 	w.link.up = false
 	w.agent.Online(w.now, false)
+	for _, m := range w.link.sent {
+		m.Done() // a link that holds nothing over its connections
+	}
 	w.link.sent, w.hub.out = nil, nil
 }
 
@@ -128,6 +131,7 @@ func (w *world) one() bool {
 		m := w.link.sent[0]
 		w.link.sent = w.link.sent[1:]
 		w.hub.handle(m)
+		m.Done()
 	case w.link.up && len(w.hub.out) > 0:
 		m := w.hub.out[0]
 		w.hub.out = w.hub.out[1:]

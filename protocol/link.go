@@ -10,6 +10,10 @@ type Message struct {
 	// message. Until then the link may deliver it again, and will after a
 	// reconnection. It is set by the link on messages it delivers, may be nil, may
 	// be called once, from any goroutine.
+	//
+	// An agent that sends may set it too: its link calls it once it no longer holds the
+	// message, because the other side has taken it. Until then the link sends it again by
+	// itself on each new connection, and a copy would only travel beside it.
 	Ack func()
 }
 

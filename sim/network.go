@@ -289,7 +289,9 @@ func (l *line) arrive(n uint64) {
 		l.w.trace.note(l.w.now, l.d, wayNames[dir], f.m.Payload)
 		l.deliver(dir, f)
 		if l.rng.chance(l.shape.Duplicate) {
-			l.deliver(dir, &flight{m: f.m, only: f.only})
+			twin := &flight{m: f.m, only: f.only}
+			twin.m.Ack = nil
+			l.deliver(dir, twin)
 		}
 	}
 	l.pump(dir)
@@ -299,7 +301,10 @@ var wayNames = [2]string{"up", "down"}
 
 // deliver hands a message to all who listen. It is acknowledged when each has done so.
 func (l *line) deliver(dir way, f *flight) {
-	done := func() { f.acked, f.ackedAt = true, l.w.now+int64(l.shape.Latency.Mean) }
+	done := func() {
+		f.acked, f.ackedAt = true, l.w.now+int64(l.shape.Latency.Mean)
+		f.m.Done()
+	}
 	m := f.m
 	if f.only != nil {
 		m.Ack = done

@@ -107,12 +107,16 @@ func (r *Relay) Say(now time.Time, m protocol.Message) error {
 	defer r.mu.Unlock()
 	switch kind {
 	case protocol.UpHop:
-		return r.hop(from, m.Payload)
+		err = r.hop(from, m.Payload)
 	case protocol.UpFetch:
-		return r.fetch(now, from, m.Payload)
+		err = r.fetch(now, from, m.Payload)
 	default:
 		return r.cfg.Send(m)
 	}
+	if err == nil {
+		m.Done() // the relay sees to it from here
+	}
+	return err
 }
 
 func (r *Relay) pass(now time.Time, from protocol.Address, kind protocol.Kind, payload []byte) error {

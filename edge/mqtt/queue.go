@@ -37,7 +37,6 @@ func (q *queue) put(m protocol.Message) error {
 		return protocol.Errorf(protocol.CodeUnavailable, "send %q: %d bytes wait, QueueBytes is %d",
 			m.Topic, q.bytes, q.maxBytes)
 	}
-	m.Ack = nil
 	q.all = append(q.all, &entry{m})
 	q.bytes += len(m.Payload)
 	signal(q.more)
@@ -60,8 +59,14 @@ func (q *queue) next(turn int) (*entry, bool) {
 	return q.all[q.sent-1], true
 }
 
-// done takes e out, wherever it stands.
+// done takes e out, wherever it stands, and tells who sent it.
 func (q *queue) done(e *entry) {
+	if q.remove(e) {
+		e.Done()
+	}
+}
+
+func (q *queue) remove(e *entry) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i, each := range q.all {
@@ -75,8 +80,9 @@ func (q *queue) done(e *entry) {
 		if i < q.sent {
 			q.sent--
 		}
-		return
+		return true
 	}
+	return false
 }
 
 // rewind makes all messages unsent, for a new connection, and returns its turn.

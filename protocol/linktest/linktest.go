@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) Pair) {
 		{"respects filters", respectsFilters},
 		{"keeps what is retained", retains},
 		{"lets both listeners acknowledge", twoListeners},
+		{"tells an agent what it holds no more", tellsSender},
 	} {
 		t.Run(promise.name, func(t *testing.T) {
 			p := open(t)
@@ -250,6 +251,40 @@ func (s *suite) round(w way, left []string, here <-chan struct{}) {
 	select {
 	case <-here:
 	case <-timer.C:
+	}
+}
+
+// tellsSender: an agent's link calls the Ack of a message when the other side has taken it, once,
+// and not before; over a cut too.
+func tellsSender(s *suite) {
+	up := s.ways()[0]
+	got := s.listen(up.to, up.filter)
+	told := make(chan struct{}, 16)
+	m := protocol.Message{Topic: up.topic, Payload: []byte("held"), Ack: func() { told <- struct{}{} }}
+	if err := up.from.Send(m); err != nil {
+		s.Fatal(err)
+	}
+	s.next(got) // never Done
+	s.Cut()
+	again := s.next(got)
+	for string(again.Payload) != "held" {
+		again = s.next(got)
+	}
+	s.quietly(up)
+	if len(told) > 0 {
+		s.Fatal("told before the other side has taken it")
+	}
+	again.Done()
+	timer := time.NewTimer(bound)
+	defer timer.Stop()
+	select {
+	case <-told:
+	case <-timer.C:
+		s.Fatalf("not told for %v", bound)
+	}
+	s.quietly(up)
+	if len(told) > 0 {
+		s.Error("told twice")
 	}
 }
 

@@ -75,7 +75,9 @@ func (e *end) take(m protocol.Message) error {
 		return protocol.Errorf(protocol.CodeUnavailable, "send %q: closed", m.Topic)
 	}
 	if m.Retained && e.keeps != nil {
-		e.keeps[m.Topic] = m
+		kept := m
+		kept.Ack = nil
+		e.keeps[m.Topic] = kept
 		m.Retained = false // it is news to those who listen already
 	}
 	if len(e.flight) >= pipeMax {
@@ -172,14 +174,21 @@ func (e *end) matching(topic string) []hearer {
 }
 
 func (e *end) acknowledged(f *flying) {
+	if e.remove(f) {
+		f.Done()
+	}
+}
+
+func (e *end) remove(f *flying) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i, each := range e.flight {
 		if each == f {
 			e.flight = append(e.flight[:i], e.flight[i+1:]...)
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // again makes all that is not acknowledged undelivered: the line was cut.
