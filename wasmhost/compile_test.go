@@ -149,6 +149,47 @@ func TestChildRefuses(t *testing.T) {
 	}
 }
 
+// tables is a function of many br_tables, each of whose labels the compiler keeps an edge for:
+// 0.7 MB that make it ask for several hundred.
+func tables() []byte {
+	const blocks, each, labels = 100, 90, 4096
+	body := bytes.Repeat([]byte{0x02, 0x40}, blocks)
+	for range each { // block, local.get 0, i32.wrap_i64, br_table, end
+		body = binary.AppendUvarint(append(body, 0x02, 0x40, 0x20, 0, 0xa7, 0x0e), labels)
+		for l := range labels + 1 {
+			body = append(body, byte(l%blocks))
+		}
+		body = append(body, 0x0b)
+	}
+	return tiny{pages: 1, locals: 1, body: append(body, bytes.Repeat([]byte{0x0b}, blocks)...)}.wasm()
+}
+
+// TestMemoryOfTheCompilerIsBounded: a module that makes the compiler ask for more than the
+// child may have is refused by that bound and by no other, whatever limits its shape keeps. The
+// agent has grown by none of it, and a good plugin is loaded and answers.
+func TestMemoryOfTheCompilerIsBounded(t *testing.T) {
+	const most = 32
+	bounds := Compile{Command: compileCommand(t), Seconds: 60, MemoryMB: most, Wall: 10 * time.Minute}
+	h := newHost(t, Config{CacheDir: t.TempDir(), Compile: bounds})
+	bomb, err := meter.Instrument(tables())
+	must(t, err)
+	if _, err := Verify(bomb, &protocol.Manifest{}); protocol.CodeOf(err) != protocol.CodeUnverified {
+		t.Errorf("limits on its shape: %v, want it refused", err)
+	}
+	before := heapInUse()
+	_, err = h.acquire(context.Background(), protocol.DigestOf(bomb), bomb, true)
+	if want := "needs more than 32 MB, the bound"; protocol.CodeOf(err) != protocol.CodeLimit ||
+		!strings.Contains(err.Error(), want) {
+		t.Fatalf("got %v, want %s with %q", err, protocol.CodeLimit, want)
+	}
+	if now := heapInUse(); now > before+8<<20 {
+		t.Errorf("heap of %d MB, %d before", now>>20, before>>20)
+	}
+	if a := load(t, h, hostileSpec(t, "good", false)).Call(context.Background(), work(t, "1")); a.Error != nil {
+		t.Errorf("the next plugin: %v", a.Error)
+	}
+}
+
 // TestNoChildAtAll: where no child can be started a module is compiled here, and said so.
 func TestNoChildAtAll(t *testing.T) {
 	wasm := tiny{pages: 1}.wasm()

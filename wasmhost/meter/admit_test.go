@@ -31,9 +31,16 @@ func many(n int, f fn) []byte {
 	return a.build()
 }
 
-func brTable(n int) fn {
-	code := putU32(op(opBlock, blockEmpty, 0x41, 0, opBrTable), uint32(n))
-	return fn{code: append(append(code, make([]byte, n+1)...), opEnd)}
+func brTable(n int) fn { return brTables(1, n) }
+
+func brTables(tables, n int) fn {
+	one := putU32(op(opBlock, blockEmpty, 0x41, 0, opBrTable), uint32(n))
+	return fn{code: bytes.Repeat(append(append(one, make([]byte, n+1)...), opEnd), tables)}
+}
+
+// wide is blocks, one behind the other, over many locals.
+func wide(blocks, locals int) fn {
+	return fn{locals: bytes.Repeat(op(i64), locals), code: bytes.Repeat(op(opBlock, blockEmpty, opEnd), blocks)}
 }
 
 func TestAdmitNamesTheLimit(t *testing.T) {
@@ -49,6 +56,11 @@ func TestAdmitNamesTheLimit(t *testing.T) {
 		{"", many(1, brTable(4096))},
 		{"LoopNest: 33, at most 32", nest(33, 2)},
 		{"NestLocals: ", nest(32, 100)},
+		{"", many(1, brTables(8, 4096))},
+		{"BrLabels: 36864, at most 32768", many(1, brTables(9, 4096))},
+		{"BrLabelsSum: 401408, at most 400000", many(98, brTable(4096))},
+		{"CarriedSum: ", many(2, wide(2001, 1999))},
+		{"IndirectSum: 30001, at most 30000", asm{tableMax: 1, fns: []fn{{code: bytes.Repeat(op(0x41, 0, opCallIndirect, 0, 0), 30_001)}}}.build()},
 		{"NestLocalsSum: ", func() []byte { // small bombs, many of them
 			m, err := parseSections(nest(8, 700))
 			if err != nil {

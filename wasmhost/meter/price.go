@@ -33,7 +33,7 @@ func (m *Module) price() error {
 			return err
 		}
 		all[i] = facts{
-			cost: s.dearest, frame: s.frame(), callees: s.distinct(seen, i+1), indirect: s.indirect,
+			cost: s.dearest, frame: s.frame(), callees: s.distinct(seen, i+1), indirect: s.indirects > 0,
 			tails: s.tails, pays: s.dynamic || len(s.backs) > 0 || slices.ContainsFunc(s.rounds, round.lands),
 		}
 	}

@@ -29,14 +29,16 @@ type scan struct {
 	locals, groups int      // locals with parameters; groups of declarations
 	code           int      // where the instructions begin
 	callees        []uint32 // the module's own functions that are called by name, one as often as it is
-	indirect       bool     // calls through a table
+	indirects      int      // calls through a table
 	tails          bool     // has tail calls that are written as such
 	dynamic        bool     // has instructions that pay by operand
 	vector         bool
 	nesting        int
 	loops, nest    int // loops in all, the deepest nest of them
+	carried        int // values that blocks may carry
 	nestNow        int
-	brTable        int
+	brTable        int // labels of the largest br_table
+	brLabels       int // of all of them
 	tableGrow      bool
 }
 
@@ -261,6 +263,7 @@ func (s *scan) open() {
 	}
 	params, results := s.blockType()
 	s.pop(params)
+	s.carried += 1 + s.locals + params + results
 	c := ctrl{op: s.in.op, base: s.height, params: params, results: results, began: s.now, best: -1}
 	if s.in.op == opLoop {
 		c.round = s.loops
@@ -332,6 +335,7 @@ func (s *scan) jump() {
 		return
 	case opBrTable:
 		s.brTable = max(s.brTable, int(s.in.x))
+		s.brLabels += int(s.in.x)
 		s.pop(1)
 		s.table()
 	case opCall, opTailCall:
@@ -341,7 +345,7 @@ func (s *scan) jump() {
 		s.spend(s.m.paidByCaller(s.in.x))
 		s.call(s.m.types[s.m.funcs[s.in.x]])
 	case opCallIndirect, opTailIndirect:
-		s.indirect = true
+		s.indirects++
 		s.pop(1)
 		s.call(s.m.types[s.in.x])
 	}
