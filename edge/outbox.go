@@ -60,7 +60,7 @@ type flown struct {
 func (a *Agent) record(of protocol.Lane, body any) (protocol.Mark, error) {
 	l := &a.out.lanes[of]
 	mark, at := protocol.Mark{Boot: a.boot, Sequence: l.sequence + 1}, a.stamp()
-	value, err := protocol.EncodeRecord(mark, at, body)
+	value, err := protocol.EncodeRecord(protocol.Record{Mark: mark, Time: at, Steady: a.tenths()}, body)
 	if err != nil {
 		return mark, err
 	}
@@ -298,7 +298,8 @@ func (a *Agent) batch(of protocol.Lane) (payload []byte, last protocol.Mark, err
 	if n == 0 {
 		return nil, last, err
 	}
-	return protocol.EncodeBatch(a.cfg.Epoch, of, n, packed), last, err
+	head := protocol.Batch{Epoch: a.cfg.Epoch, Lane: of, Steady: a.tenths()}
+	return protocol.EncodeBatch(head, n, packed), last, err
 }
 
 // readable reports whether a record can stand in a batch. One of this boot was made by this

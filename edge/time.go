@@ -69,6 +69,9 @@ func (a *Agent) steady() int64 {
 	return a.clock.base + max(a.now.Sub(a.clock.from).Milliseconds(), 0)
 }
 
+// tenths is the steady time as records have it, above 0.
+func (a *Agent) tenths() uint64 { return 1 + uint64(max(a.steady(), 0))/100 }
+
 // stamp returns the time of the input under way, as far as it can be believed. Where the wall
 // clock cannot, it is the floor and what has passed since that was proven.
 func (a *Agent) stamp() protocol.Stamp {

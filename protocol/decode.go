@@ -68,6 +68,8 @@ func (p *plain) batch() (v Batch) {
 			v.Lane = Lane(p.uint(math.MaxUint8))
 		case 3:
 			v.Records = p.records()
+		case 4:
+			v.Steady = p.uint(math.MaxUint64)
 		default:
 			p.odd = true
 		}
@@ -96,6 +98,8 @@ func (p *plain) record() (v Record) {
 			v.Time = p.stamp()
 		case 3:
 			v.Body = p.raw(DepthMax - batchDepth - 1)
+		case 4:
+			v.Steady = p.uint(math.MaxUint64)
 		default:
 			p.odd = true
 		}

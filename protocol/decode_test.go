@@ -76,7 +76,7 @@ func decoded() [][]byte {
 		head := MustMarshal(Event{Workflow: "flow", Revision: 1})
 		head[0]++ // one pair more
 		all = append(all, append(append(head, 5), item...))
-		all = append(all, EncodeBatch(1, LaneEvent, 1, append([]byte{0xa1, 3}, item...)))
+		all = append(all, EncodeBatch(Batch{Epoch: 1, Lane: LaneEvent}, 1, append([]byte{0xa1, 3}, item...)))
 	}
 	return all
 }

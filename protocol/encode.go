@@ -8,9 +8,9 @@ const bodyDepth = batchDepth + 2
 
 var _, inBodyMode = modes(DepthMax - bodyDepth)
 
-// EncodeRecord returns a record with this body as it stands in a Batch. Its errors are those
-// of Record.Encode.
-func EncodeRecord(mark Mark, at Stamp, body any) ([]byte, error) {
+// EncodeRecord returns a record with this head, whose own Body does not matter, and body as it
+// stands in a Batch. Its errors are those of Record.Encode.
+func EncodeRecord(head Record, body any) ([]byte, error) {
 	var data Raw
 	var most int
 	switch v := body.(type) {
@@ -19,15 +19,19 @@ func EncodeRecord(mark Mark, at Stamp, body any) ([]byte, error) {
 	case *Result:
 		data, most = v.Data, len(v.Data)+len(v.Workflow)+len(v.Step)
 	default:
-		return encodeAny(mark, at, body)
+		return encodeAny(head, body)
 	}
 	if len(data) > 0 {
 		if err := inBodyMode.Wellformed(data); err != nil {
 			return nil, Errorf(CodeContract, "record: %w", err)
 		}
 	}
+	n := byte(3)
+	if head.Steady > 0 {
+		n++
+	}
 	b := make([]byte, 0, most+160)
-	b = at.AppendCBOR(append(mark.AppendCBOR(append(b, MajorMap|3, 1)), 2))
+	b = head.Time.AppendCBOR(append(head.Mark.AppendCBOR(append(b, MajorMap|n, 1)), 2))
 	b = append(b, 3)
 	from := len(b)
 	switch v := body.(type) {
@@ -39,25 +43,37 @@ func EncodeRecord(mark Mark, at Stamp, body any) ([]byte, error) {
 	if n := len(b) - from; n > RecordMax {
 		return nil, Errorf(CodeLimit, "record: body of %d bytes, limit RecordMax %d", n, RecordMax)
 	}
+	if head.Steady > 0 {
+		b = AppendUint(append(b, 4), head.Steady)
+	}
 	return b, nil
 }
 
-func encodeAny(mark Mark, at Stamp, body any) ([]byte, error) {
+func encodeAny(head Record, body any) ([]byte, error) {
 	raw, err := Marshal(body)
 	if err != nil {
 		return nil, Errorf(CodeContract, "record: %w", err)
 	}
-	rec := Record{Mark: mark, Time: at, Body: raw}
-	return rec.Encode()
+	head.Body = raw
+	return head.Encode()
 }
 
-// EncodeBatch returns a Batch of n records that are encoded already: records is what
-// Record.Encode returned for each, one behind the other.
-func EncodeBatch(epoch uint64, lane Lane, n int, records []byte) []byte {
-	b := append(make([]byte, 0, 32+len(records)), MajorMap|3, 1)
-	b = append(AppendUint(b, epoch), 2)
-	b = append(AppendUint(b, uint64(lane)), 3)
-	return append(AppendArray(b, n), records...)
+// EncodeBatch returns a Batch with this head, whose own Records do not matter, and n records
+// that are encoded already: records is what Record.Encode returned for each, one behind the
+// other.
+func EncodeBatch(head Batch, n int, records []byte) []byte {
+	pairs := byte(3)
+	if head.Steady > 0 {
+		pairs++
+	}
+	b := append(make([]byte, 0, 48+len(records)), MajorMap|pairs, 1)
+	b = append(AppendUint(b, head.Epoch), 2)
+	b = append(AppendUint(b, uint64(head.Lane)), 3)
+	b = append(AppendArray(b, n), records...)
+	if head.Steady > 0 {
+		b = AppendUint(append(b, 4), head.Steady)
+	}
+	return b
 }
 
 // AppendCBOR appends what Marshal returns for m.

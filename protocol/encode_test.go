@@ -36,15 +36,16 @@ func FuzzEncodeRecord(f *testing.F) {
 		if with&8 > 0 {
 			e.Data, r.Data = nil, nil
 		}
-		sameRecord(t, mark, at, &e)
-		sameRecord(t, mark, at, &r)
+		head := Record{Mark: mark, Time: at, Steady: n >> 3}
+		sameRecord(t, head, &e)
+		sameRecord(t, head, &r)
 	})
 }
 
-func sameRecord(t *testing.T, mark Mark, at Stamp, body any) {
+func sameRecord(t *testing.T, head Record, body any) {
 	t.Helper()
-	got, err := EncodeRecord(mark, at, body)
-	want, bad := encodeAny(mark, at, body)
+	got, err := EncodeRecord(head, body)
+	want, bad := encodeAny(head, body)
 	if (err == nil) != (bad == nil) || CodeOf(err) != CodeOf(bad) {
 		t.Fatalf("%T: got %v, Marshal says %v", body, err, bad)
 	}
@@ -59,10 +60,10 @@ func sameRecord(t *testing.T, mark Mark, at Stamp, body any) {
 	if err := Unmarshal(got, &rec); err != nil {
 		return // Marshal takes text that no receiver does
 	}
-	whole := Batch{Epoch: mark.Boot, Lane: LaneResult}
+	whole := Batch{Epoch: head.Mark.Boot, Lane: LaneResult, Steady: head.Steady >> 1}
 	for range 30 {
 		records, whole.Records = append(records, got...), append(whole.Records, rec)
-		if one := EncodeBatch(whole.Epoch, whole.Lane, len(whole.Records), records); !bytes.Equal(one, MustMarshal(whole)) {
+		if one := EncodeBatch(whole, len(whole.Records), records); !bytes.Equal(one, MustMarshal(whole)) {
 			t.Fatalf("batch of %d: got %x, want %x", len(whole.Records), one, MustMarshal(whole))
 		}
 	}
@@ -72,7 +73,7 @@ func sameRecord(t *testing.T, mark Mark, at Stamp, body any) {
 func TestEncodeRecordTooLong(t *testing.T) {
 	long := MustMarshal(string(bytes.Repeat([]byte{'x'}, RecordMax)))
 	for _, body := range []any{&Event{Data: long}, &Result{Data: long}, LogLine{Text: string(long[3:])}} {
-		if _, err := EncodeRecord(Mark{}, Stamp{}, body); CodeOf(err) != CodeLimit {
+		if _, err := EncodeRecord(Record{}, body); CodeOf(err) != CodeLimit {
 			t.Errorf("%T: got %v, want %s", body, err, CodeLimit)
 		}
 	}
@@ -84,7 +85,7 @@ func BenchmarkEncodeRecord(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := EncodeRecord(Mark{Boot: 1, Sequence: 2}, sampleTime, &e); err != nil {
+		if _, err := EncodeRecord(Record{Mark: Mark{Boot: 1, Sequence: 2}, Time: sampleTime, Steady: 900}, &e); err != nil {
 			b.Fatal(err)
 		}
 	}

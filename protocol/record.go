@@ -59,6 +59,9 @@ type Record struct {
 	Mark Mark  `cbor:"1,keyasint" json:"mark"`
 	Time Stamp `cbor:"2,keyasint" json:"time"`
 	Body Raw   `cbor:"3,keyasint" json:"-"` // the type that the lane says
+	// Steady is when it was made by the agent's steady clock, in tenths of a second; 0: not
+	// said. That clock goes on over restarts and never jumps.
+	Steady uint64 `cbor:"4,keyasint,omitempty" json:"steady,omitempty"`
 }
 
 // Encode returns the record as it stands in a Batch. The error has CodeLimit for a body
@@ -85,7 +88,21 @@ type Batch struct {
 	Epoch   uint64   `cbor:"1,keyasint" json:"epoch"`
 	Lane    Lane     `cbor:"2,keyasint" json:"lane"`
 	Records []Record `cbor:"3,keyasint" json:"records"`
+	// Steady is what the clock of Record.Steady showed when the batch was made; 0: not said.
+	Steady uint64 `cbor:"4,keyasint,omitempty" json:"steady,omitempty"`
 }
+
+// Age returns how long before b was made a record of it was, in milliseconds, as far as the agent counts:
+// without a clock that can be believed, the time that it was off does not count. -1: not said.
+func (b *Batch) Age(r *Record) int64 {
+	if r.Steady == 0 || b.Steady < r.Steady {
+		return -1
+	}
+	return int64(min(b.Steady-r.Steady, ageMax)) * 100
+}
+
+// ageMax is longer than any device lives, in tenths of a second.
+const ageMax = 100 * 365 * 86400 * 10
 
 // LaneAck says that every record of the lane up to and with Mark is in the hub's
 // store. It also answers a batch that was all known before.

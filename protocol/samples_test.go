@@ -171,6 +171,11 @@ func samples() []sample {
 		{"batch", "one event", Batch{Epoch: 2, Lane: LaneEvent, Records: []Record{
 			{Mark: Mark{Boot: 7, Sequence: 12}, Time: sampleTime, Body: MustMarshal(event)},
 		}}},
+		{"batch-steady", "one event, made 3 days and 20 tenths of a second before", Batch{
+			Epoch: 2, Lane: LaneEvent, Steady: 900 + 3*864_000 + 20, Records: []Record{
+				{Mark: Mark{Boot: 7, Sequence: 12}, Time: sampleTime, Body: MustMarshal(event), Steady: 900},
+			},
+		}},
 		{"lane-ack", "everything up to the mark", LaneAck{Epoch: 2, Lane: LaneResult, Mark: Mark{
 			Boot:     7,
 			Sequence: 12,

@@ -61,6 +61,9 @@ func ShowRun(w io.Writer, r api.Run) {
 	row(w, "agent", r.Agent)
 	row(w, "started", stamp(r.Started))
 	row(w, "received", when(r.Received))
+	if r.Late {
+		row(w, "happened", when(r.Happened), "told late")
+	}
 	row(w, "status", r.Status)
 	row(w, "event", string(r.Data))
 	for _, s := range r.Steps {

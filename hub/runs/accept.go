@@ -52,7 +52,7 @@ func (in *Intake) Accept(begin Begin, from protocol.Address, batch protocol.Batc
 	if err != nil {
 		return ack, 0, err
 	}
-	at := store.Millis(received)
+	at := arrival{received: store.Millis(received)}
 	for i := range batch.Records {
 		r := &batch.Records[i]
 		if !r.Mark.After(l.mark) {
@@ -62,23 +62,31 @@ func (in *Intake) Accept(begin Begin, from protocol.Address, batch protocol.Batc
 			in.touch(l)
 		}
 		l.moveTo(r.Mark)
+		at.happened = 0
+		if age := batch.Age(r); age >= 0 {
+			at.happened = at.received - age
+		}
 		in.take(l, r, at)
 	}
 	ack = protocol.LaneAck{Epoch: batch.Epoch, Lane: batch.Lane, Mark: l.mark}
 	return ack, fresh, in.spill(begin)
 }
 
+// arrival is when a record came and when the hub takes it that it was made, both by its own
+// clock, in ms since 1970; 0: not known.
+type arrival struct{ received, happened int64 }
+
 // take takes one record, or puts it into quarantine when it cannot be kept.
-func (in *Intake) take(l *lane, r *protocol.Record, received int64) {
-	if err := in.keep(l, r, received); err != nil {
-		in.later(l.quarantine(r, received, err))
+func (in *Intake) take(l *lane, r *protocol.Record, at arrival) {
+	if err := in.keep(l, r, at); err != nil {
+		in.later(l.quarantine(r, at.received, err))
 		return
 	}
 	l.stored++
 }
 
 // keep takes one record; the error is the record's own fault.
-func (in *Intake) keep(l *lane, r *protocol.Record, received int64) error {
+func (in *Intake) keep(l *lane, r *protocol.Record, at arrival) error {
 	if len(r.Body) > protocol.RecordMax {
 		return protocol.Errorf(protocol.CodeLimit, "record of %d bytes, limit %d", len(r.Body), protocol.RecordMax)
 	}
@@ -86,15 +94,15 @@ func (in *Intake) keep(l *lane, r *protocol.Record, received int64) error {
 	var err error
 	switch l.lane {
 	case protocol.LaneEvent:
-		return in.event(l, r, received)
+		return in.event(l, r, at)
 	case protocol.LaneResult:
-		return in.result(l, r, received)
+		return in.result(l, r, at)
 	case protocol.LaneAudit:
-		row, err = l.audit(r, received)
+		row, err = l.audit(r, at)
 	case protocol.LaneMetric:
-		row, err = l.metric(r, received)
+		row, err = l.metric(r, at)
 	default:
-		row, err = l.logLine(r, received)
+		row, err = l.logLine(r, at)
 	}
 	if err == nil {
 		in.later(row)
@@ -117,7 +125,7 @@ func AddResult(tx *store.Tx, agent protocol.AgentName, r protocol.Record, receiv
 
 func add(tx *store.Tx, l *lane, r *protocol.Record, received time.Time) error {
 	in := NewIntake()
-	if err := in.keep(l, r, store.Millis(received)); err != nil {
+	if err := in.keep(l, r, arrival{received: store.Millis(received)}); err != nil {
 		return err
 	}
 	return in.Write(tx)

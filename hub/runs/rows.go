@@ -60,14 +60,14 @@ func writeAll[T rower](tx *store.Tx, b *bulk, all []T) error {
 
 var (
 	insertRuns = newBulk("INSERT INTO run (id, workflow, agent, revision, started, started_quality, received, "+
-		"worst, ended, data, steps) VALUES ", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", "")
+		"worst, ended, data, steps, happened) VALUES ", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", "")
 	findRuns = newBulk("SELECT id, n, agent, steps FROM run WHERE id IN (", "?", ")")
 )
 
 func (p *pending) row(args []any) []any {
-	e, agent := protocol.Event{}, protocol.AgentName("")
+	e, agent, happened := protocol.Event{}, protocol.AgentName(""), int64(0)
 	if p.fired != nil {
-		e, agent = p.fired.Event, p.fired.lane.agent
+		e, agent, happened = p.fired.Event, p.fired.lane.agent, p.fired.happened
 	}
 	var inRow []byte
 	worst, ended := 0, false
@@ -78,7 +78,7 @@ func (p *pending) row(args []any) []any {
 		}
 	}
 	return append(args, p.id[:], string(p.workflow), string(agent), store.Signed(e.Revision), e.Time.UnixMS,
-		int64(e.Time.Quality), p.received, worst, ended, []byte(e.Data), inRow)
+		int64(e.Time.Quality), p.received, worst, ended, []byte(e.Data), inRow, happened)
 }
 
 func (p *pending) wide() bool {
@@ -171,8 +171,8 @@ func (in *Intake) addEvent(tx *store.Tx, known *found, p *pending) error {
 		return err
 	}
 	_, err := tx.Exec("UPDATE run SET workflow = ?, agent = ?, revision = ?, started = ?, started_quality = ?, "+
-		"data = ? WHERE n = ?", string(f.Workflow), string(f.lane.agent), store.Signed(f.Revision),
-		f.Time.UnixMS, int64(f.Time.Quality), []byte(f.Data), known.n)
+		"data = ?, happened = ? WHERE n = ?", string(f.Workflow), string(f.lane.agent), store.Signed(f.Revision),
+		f.Time.UnixMS, int64(f.Time.Quality), []byte(f.Data), f.happened, known.n)
 	return err
 }
 

@@ -29,9 +29,13 @@ type Run struct {
 	Revision uint64                `json:"revision"`
 	Started  protocol.Stamp        `json:"started"`  // by the agent's clock
 	Received time.Time             `json:"received"` // when the hub heard of it first
-	Status   Status                `json:"status"`
-	Steps    []Step                `json:"steps,omitempty"` // in the order in which they ended; Get only
-	Data     json.RawMessage       `json:"data,omitempty"`  // the event's, for people; Get only
+	// Happened is when it started by the hub's clock, as far as the agent counted the time until
+	// it told; zero: not known. Late: it was told more than LateAfter afterwards.
+	Happened time.Time       `json:"happened,omitzero"`
+	Late     bool            `json:"late,omitempty"`
+	Status   Status          `json:"status"`
+	Steps    []Step          `json:"steps,omitempty"` // in the order in which they ended; Get only
+	Data     json.RawMessage `json:"data,omitempty"`  // the event's, for people; Get only
 }
 
 // Step is how one step of a run ended.
@@ -64,7 +68,18 @@ const (
 	prefixMin = 4
 )
 
-const runColumns = "id, workflow, agent, revision, started, started_quality, received, worst, ended"
+// LateAfter is how long what happened may take to the hub before it is late.
+const LateAfter = time.Minute
+
+// since returns what an arrival is to people.
+func (a arrival) since() (happened time.Time, late bool) {
+	if a.happened == 0 {
+		return happened, false
+	}
+	return store.Time(a.happened), a.received-a.happened > LateAfter.Milliseconds()
+}
+
+const runColumns = "id, workflow, agent, revision, started, started_quality, received, worst, ended, happened"
 
 // Get returns the run whose id begins with prefix, which has at least 4 hexadecimal
 // digits. The error has CodeNotFound, or CodeBadInput for a prefix that is none or that
@@ -173,13 +188,16 @@ func (f *Filter) where() (text string, args []any, err error) {
 func scanRun(row store.Scanner, more ...any) (Run, error) {
 	var r Run
 	var id []byte
-	var revision, received int64
+	var revision int64
+	var at arrival
 	var worst int
 	var ended bool
 	err := row.Scan(append([]any{
-		&id, &r.Workflow, &r.Agent, &revision, &r.Started.UnixMS, &r.Started.Quality, &received, &worst, &ended,
+		&id, &r.Workflow, &r.Agent, &revision, &r.Started.UnixMS, &r.Started.Quality, &at.received, &worst, &ended,
+		&at.happened,
 	}, more...)...)
-	r.ID, r.Revision, r.Received = fmt.Sprintf("%x", id), store.Unsigned(revision), store.Time(received)
+	r.ID, r.Revision, r.Received = fmt.Sprintf("%x", id), store.Unsigned(revision), store.Time(at.received)
+	r.Happened, r.Late = at.since()
 	switch {
 	case !ended:
 		r.Status = Running

@@ -41,6 +41,8 @@ type fired struct {
 	protocol.Event
 	lane   *lane // that it came in
 	record protocol.Record
+
+	happened int64 // ms since 1970, by the hub's clock; 0: not known
 }
 
 // step is how one step of a run ended, as it stands in a run's row.
@@ -64,7 +66,7 @@ func (in *Intake) run(id protocol.RunID, w protocol.WorkflowName, received int64
 }
 
 // event begins a run, or completes one that a result began.
-func (in *Intake) event(l *lane, r *protocol.Record, received int64) error {
+func (in *Intake) event(l *lane, r *protocol.Record, at arrival) error {
 	e, err := protocol.DecodeEvent(r.Body)
 	if err != nil {
 		return err
@@ -72,11 +74,11 @@ func (in *Intake) event(l *lane, r *protocol.Record, received int64) error {
 	if err := checkRun(e.Run, e.Workflow, e.Data); err != nil {
 		return err
 	}
-	p := in.run(e.Run, e.Workflow, received)
+	p := in.run(e.Run, e.Workflow, at.received)
 	if p.fired != nil && p.fired.lane.agent != l.agent {
 		return notIts(e.Run)
 	}
-	p.workflow, p.fired = e.Workflow, &fired{e, l, *r}
+	p.workflow, p.fired = e.Workflow, &fired{e, l, *r, at.happened}
 	return nil
 }
 
@@ -92,7 +94,7 @@ func (f *fired) refuse(received int64) *statement {
 }
 
 // result keeps how one step of a run ended.
-func (in *Intake) result(l *lane, r *protocol.Record, received int64) error {
+func (in *Intake) result(l *lane, r *protocol.Record, at arrival) error {
 	result, err := protocol.DecodeResult(r.Body)
 	if err != nil {
 		return err
@@ -101,7 +103,7 @@ func (in *Intake) result(l *lane, r *protocol.Record, received int64) error {
 	if err := checkResult(&s.result); err != nil {
 		return err
 	}
-	in.run(s.result.Run, s.result.Workflow, received).add(s)
+	in.run(s.result.Run, s.result.Workflow, at.received).add(s)
 	return nil
 }
 
