@@ -36,9 +36,13 @@ func TestDataBudget(t *testing.T) {
 	unbounded, _ := budgeted(t, 1<<40)
 	limit := unbounded.agent.Status().Data.Bytes + 300_000 // the artifact has 393 kB, and all it needs is over 80 in a hundred
 	w, second := budgeted(t, limit)
+	before := len(w.hub.reports)
 	w.updateTo(second)
 	w.pass(6 * time.Hour)
 	s := w.agent.Status()
+	if n := len(w.hub.reports) - before; n < 5 || n > 12 {
+		t.Errorf("%d reports in 6 hours with the budget used up, want about one an hour", n)
+	}
 	if s.Revision != 2 || !s.Data.Waiting {
 		t.Fatalf("revision %d, data %+v", s.Revision, s.Data)
 	}

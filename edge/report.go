@@ -78,11 +78,19 @@ func (a *Agent) Presence(online bool) protocol.Presence {
 	return protocol.Presence{Online: online, Boot: a.boot, Session: a.session}
 }
 
+// frugal is how many times longer heartbeats are apart while the data budget of the day is used
+// up: each is a report and often the hub's answer, which together may be half of a small one.
+const frugal = 12
+
 func (a *Agent) heartbeat() time.Duration {
+	every := a.cfg.Heartbeat
 	if a.held != nil && a.held.desired.Settings.HeartbeatSeconds > 0 {
-		return time.Duration(a.held.desired.Settings.HeartbeatSeconds) * time.Second
+		every = time.Duration(a.held.desired.Settings.HeartbeatSeconds) * time.Second
 	}
-	return a.cfg.Heartbeat
+	if a.budget.held {
+		every *= frugal
+	}
+	return every
 }
 
 func (a *Agent) unsettled() bool {
