@@ -39,8 +39,8 @@ type Agent struct {
 	cfg     Config
 	link    protocol.Link
 	store   Store
-	later   LaterStore // store, if it is one
-	syncAt  time.Time  // when what waits for the disk goes there; zero: nothing does
+	lanes   LaneStore // store, if it is one
+	syncAt  time.Time // when what waits for the disk goes there; zero: nothing does
 	plugins Plugins
 	random  io.Reader
 	machine func() // Deps.Measure
@@ -88,12 +88,16 @@ type Agent struct {
 	murmur   []protocol.Hop // what this agent said to itself
 	calls    map[CallID]*call
 	last     CallID
+
+	results []protocol.Result // of the run that moves; used again
 }
 
 // pen is what the input under way has written and what waits for the disk.
 type pen struct {
-	changes []Change
-	effects []func() // released when changes are on the disk
+	changes []LaneChange
+	waiting int      // of changes, from the first: those of earlier inputs
+	runs    []*run   // how far they are is among the changes, and not encoded yet
+	effects []effect // released when changes are on the disk, or wait for it
 	atOnce  bool     // they may not wait for others
 	timed   bool     // they hold times: the clock goes to the disk with them
 	stuck   bool     // the disk refused changes
@@ -123,7 +127,7 @@ func New(c Config, d Deps) (*Agent, error) {
 	}
 	a.clock.floor, a.clock.sealed = c.Build, c.Build.UnixMilli()
 	a.guests = map[string]*guest{}
-	a.later, _ = d.Store.(LaterStore)
+	a.lanes, _ = d.Store.(LaneStore)
 	return a, nil
 }
 
@@ -223,7 +227,6 @@ func (a *Agent) Tick(now time.Time) time.Time {
 		a.settle()
 	}
 	a.drainStuck()
-	a.sync()
 	return a.Next()
 }
 
@@ -331,32 +334,96 @@ func (a *Agent) keepAnswer(in Answered) {
 
 // put writes v under key with the input's other changes.
 func (a *Agent) put(key string, v any) {
-	a.pen.changes = append(a.pen.changes, Change{Key: key, Value: protocol.MustMarshal(v)})
+	a.change(Change{Key: key, Value: protocol.MustMarshal(v)})
 }
 
-func (a *Agent) remove(key string) { a.pen.changes = append(a.pen.changes, Change{Key: key}) }
+func (a *Agent) remove(key string) { a.change(Change{Key: key}) }
+
+func (a *Agent) change(c Change) { a.pen.changes = append(a.pen.changes, LaneChange{Change: c}) }
+
+// effect is something to do, or else calls to start.
+type effect struct {
+	do    func()
+	start []Call
+}
 
 // after has f run when the input's changes are on the disk.
-func (a *Agent) after(f func()) { a.pen.effects = append(a.pen.effects, f) }
+func (a *Agent) after(f func()) {
+	if f != nil {
+		a.pen.effects = append(a.pen.effects, effect{do: f})
+	}
+}
+
+// afterStart has a call start then. Calls that come together are started together.
+func (a *Agent) afterStart(c Call) {
+	if n := len(a.pen.effects); n > 0 && a.pen.effects[n-1].do == nil {
+		e := &a.pen.effects[n-1]
+		e.start = append(e.start, c)
+		return
+	}
+	a.pen.effects = append(a.pen.effects, effect{start: []Call{c}})
+}
 
 // settle ends an input: what is due is begun, everything that changed goes to the
-// disk at once, and only then does anything leave.
+// disk at once or waits a moment for others, where it may, and only then does anything
+// leave.
 func (a *Agent) settle() {
 	a.advance()
-	a.out.save(a)
-	a.saveClock()
-	if len(a.pen.changes) > 0 {
-		if err := a.apply(); err != nil {
+	if a.clockDue() {
+		a.saveClock()
+	}
+	if !a.waits() {
+		if err := a.write(); err != nil {
 			a.stick(err)
 			return
 		}
+		a.pen.blank()
 	}
-	effects := a.pen.effects
-	a.pen.changes, a.pen.effects = nil, nil
-	for _, f := range effects {
-		f()
-	}
+	a.perform()
 	a.speak()
+}
+
+// blank forgets the changes, which are on the disk.
+func (p *pen) blank() {
+	if p.waiting = 0; cap(p.changes) > changesKept {
+		p.changes = nil
+		return
+	}
+	clear(p.changes)
+	p.changes = p.changes[:0]
+}
+
+// changesKept is how many changes there is room for at all times: what a queue of runs that
+// is worked off needs.
+const changesKept = 1024
+
+// perform does what may be done now.
+func (a *Agent) perform() {
+	effects := a.pen.effects
+	a.pen.effects = nil
+	for i := range effects {
+		e := &effects[i]
+		switch {
+		case e.do != nil:
+			e.do()
+		default:
+			a.startAll(e.start)
+		}
+	}
+}
+
+// together is a Plugins that takes calls which are started at once as one; they are its own
+// from then on.
+type together interface{ StartAll(calls []Call) }
+
+func (a *Agent) startAll(calls []Call) {
+	if p, ok := a.plugins.(together); ok {
+		p.StartAll(calls)
+		return
+	}
+	for _, c := range calls {
+		a.plugins.Start(c)
+	}
 }
 
 // stick keeps what the disk refused, to be tried again later. The state in memory is
@@ -379,11 +446,9 @@ func (a *Agent) unstick() bool {
 		return false
 	}
 	a.out.wait()
-	effects, answers, hint := a.pen.effects, a.pen.answers, a.pen.hint
-	a.pen = pen{}
-	for _, f := range effects {
-		f()
-	}
+	answers, hint := a.pen.answers, a.pen.hint
+	a.pen = pen{effects: a.pen.effects}
+	a.perform()
 	for _, in := range answers {
 		a.answer(in)
 	}

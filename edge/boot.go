@@ -189,10 +189,10 @@ func (w *work) sortRuns() {
 
 // dropRun ends a run whose workflow is not on this disk any more.
 func (a *Agent) dropRun(r *run) {
-	a.recordResult(&work{of: protocol.Assignment{Workflow: r.Event.Workflow}}, protocol.Result{
+	a.recordResult(&work{of: protocol.Assignment{Workflow: r.Event.Workflow}}, &protocol.Result{
 		Run: r.Event.Run, Workflow: r.Event.Workflow, Type: protocol.Action, Status: protocol.StatusDropped,
 		Error: protocol.AsError(protocol.Errorf(protocol.CodeNotFound, "workflow is not here after a restart")),
 		Time:  a.stamp(), Last: true,
 	})
-	a.remove(keyRun + r.Event.Run.String())
+	a.endRun(r)
 }

@@ -26,12 +26,12 @@ const (
 
 // apply makes the input's changes, with room made for them where that helps.
 func (a *Agent) apply() error {
-	err := a.write()
+	err := a.toDisk()
 	for range shedsMax {
 		if !errors.Is(err, ErrFull) || a.up && a.pen.tries < drainTries || !a.shed() {
 			break
 		}
-		err = a.write()
+		err = a.toDisk()
 	}
 	return err
 }
@@ -71,7 +71,7 @@ func (a *Agent) shed() bool {
 func (a *Agent) saveAgain() {
 	for of := protocol.LaneEvent; of < protocol.LaneEnd; of++ {
 		if key := laneKey(of); a.out.lanes[of].touched {
-			a.pen.changes = slices.DeleteFunc(a.pen.changes, func(c Change) bool { return c.Key == key })
+			a.pen.changes = slices.DeleteFunc(a.pen.changes, func(c LaneChange) bool { return c.Key == key })
 		}
 	}
 	a.out.save(a)
@@ -107,7 +107,7 @@ func (a *Agent) drainStuck() {
 
 // stuckDue is Next while the disk refuses.
 func (a *Agent) stuckDue() time.Time {
-	t := sooner(a.pen.at, a.syncAt)
+	t := a.pen.at
 	if a.pen.full && a.up {
 		t = sooner(t, a.out.due())
 	}

@@ -40,15 +40,15 @@ func TestGather(t *testing.T) {
 		host: &Host{cfg: HostConfig{Answered: func(in Answered) {
 			got = append(got, fmt.Sprintf("%d=%s", in.ID, strings.Trim(string(in.Answer.Data), "abcdefg")))
 		}}},
-		ctx: context.Background(), calls: make(chan Call, callsMax), plugin: c, of: &Load{},
+		ctx: context.Background(), calls: make(chan []Call, callsMax), plugin: c, of: &Load{},
 	}
 	kinds := []wasmhost.RequestKind{
 		wasmhost.Run, wasmhost.Run, wasmhost.Run, wasmhost.Deliver, wasmhost.Deliver, wasmhost.Check, wasmhost.Wake, wasmhost.Run,
 	}
 	for i, kind := range kinds[1:] {
-		w.calls <- Call{ID: CallID(i + 2), Request: &wasmhost.Request{Kind: kind, Key: fmt.Sprint(i + 2)}}
+		w.calls <- []Call{{ID: CallID(i + 2), Request: &wasmhost.Request{Kind: kind, Key: fmt.Sprint(i + 2)}}}
 	}
-	w.serve(Call{ID: 1, Request: &wasmhost.Request{Kind: kinds[0], Key: "1"}})
+	w.serve([]Call{{ID: 1, Request: &wasmhost.Request{Kind: kinds[0], Key: "1"}}})
 	for len(w.calls) > 0 {
 		w.serve(<-w.calls)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stavily/stavily/protocol"
@@ -20,8 +21,11 @@ type HostConfig struct {
 	// Native loads a native artifact, which Spec.Wasm holds. Nil: this agent runs none.
 	Native func(context.Context, wasmhost.Spec) (wasmhost.Loaded, error)
 	Store  Store // artifacts
-	// Answered takes the end of every call, on any goroutine; it must not wait.
+	// Answered takes the end of every call, on any goroutine; it must not wait. Not with Together.
 	Answered func(Answered)
+	// Together takes the ends of calls that ended together, in place of Answered, and keeps
+	// the slice. Nil: Answered takes one after the other.
+	Together func([]Answered)
 	// Audit takes what plugins used of their grants since they were asked last; nil if
 	// nobody wants to know.
 	Audit func([]protocol.Audit)
@@ -66,7 +70,8 @@ type worker struct {
 	instance Instance
 	ctx      context.Context
 	cancel   context.CancelFunc
-	calls    chan Call
+	calls    chan []Call     // of each that are put together, one at least
+	waiting  atomic.Int32    // calls in there
 	after    <-chan struct{} // closed when the instance before it has ended; may be nil
 	done     chan struct{}
 	plugin   wasmhost.Loaded // nil until loaded, and while it rests
@@ -79,6 +84,8 @@ type worker struct {
 	says     *publisher // nil: it may not publish
 	orders   chan protocol.RecordOrder
 	taping   *taping // nil: nothing is recorded
+
+	requests []wasmhost.Request // of a batch; used again
 }
 
 // NewHost returns a Host whose plugins all end with ctx; Wait waits for that.
@@ -92,23 +99,41 @@ func NewHost(ctx context.Context, cfg HostConfig) *Host {
 }
 
 // Start begins a call. See Plugins.
-func (h *Host) Start(c Call) {
+func (h *Host) Start(c Call) { h.StartAll([]Call{c}) }
+
+// StartAll begins calls in order. Those of one instance that can be put to it as one wait as
+// one. The slice is the Host's from then on.
+func (h *Host) StartAll(calls []Call) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	w := h.workers[c.Instance]
+	for n := 1; len(calls) > 0; n = 1 {
+		for n < len(calls) && calls[n].Instance == calls[0].Instance && joins(&calls[0], &calls[n]) {
+			n++
+		}
+		h.give(calls[:n:n])
+		calls = calls[n:]
+	}
+}
+
+// give hands calls to their worker. Called with mu.
+func (h *Host) give(calls []Call) {
+	w := h.workers[calls[0].Instance]
 	if w == nil || w.ctx.Err() != nil {
-		w = h.hire(c.Instance, w)
+		w = h.hire(calls[0].Instance, w)
 	}
-	select {
-	case w.calls <- c:
-	default:
-		h.refuse(c, "too many calls wait for it")
+	if w.waiting.Add(int32(len(calls))) > callsMax {
+		w.waiting.Add(int32(-len(calls)))
+		for i := range calls {
+			h.refuse(&calls[i], "too many calls wait for it")
+		}
+		return
 	}
+	w.calls <- calls // there is room for as many as may wait
 }
 
 // hire starts a worker for an instance, behind the one that is ending. Called with mu.
 func (h *Host) hire(i Instance, before *worker) *worker {
-	w := &worker{host: h, instance: i, calls: make(chan Call, callsMax), done: make(chan struct{})}
+	w := &worker{host: h, instance: i, calls: make(chan []Call, callsMax), done: make(chan struct{})}
 	w.orders = make(chan protocol.RecordOrder, 1)
 	if before != nil {
 		w.after = before.done
@@ -135,10 +160,20 @@ func (h *Host) Stop(i Instance) {
 // Wait returns when every plugin has ended, after the context of NewHost has.
 func (h *Host) Wait() { h.all.Wait() }
 
-func (h *Host) refuse(c Call, why string) {
+func (h *Host) refuse(c *Call, why string) {
 	err := protocol.Errorf(protocol.CodeUnavailable, "plugin of workflow %q step %q: %s",
 		c.Instance.Workflow, c.Instance.Step, why)
-	h.cfg.Answered(Answered{ID: c.ID, Instance: c.Instance, Answer: wasmhost.Answer{Error: err}})
+	h.answered([]Answered{{ID: c.ID, Instance: c.Instance, Answer: wasmhost.Answer{Error: err}}})
+}
+
+func (h *Host) answered(ends []Answered) {
+	if h.cfg.Together != nil {
+		h.cfg.Together(ends)
+		return
+	}
+	for _, in := range ends {
+		h.cfg.Answered(in)
+	}
 }
 
 // run does one call after the other until the instance is stopped.
@@ -154,9 +189,9 @@ func (w *worker) run() {
 		case <-w.ctx.Done():
 			stop()
 			return
-		case c := <-w.calls:
+		case some := <-w.calls:
 			stop()
-			w.serve(c)
+			w.serve(some)
 			w.audit()
 		case <-idle:
 			w.rest()
@@ -215,65 +250,75 @@ func (w *worker) end() {
 	close(w.done)
 	for {
 		select {
-		case c := <-w.calls:
-			h.refuse(c, "it was stopped")
+		case some := <-w.calls:
+			for i := range some {
+				h.refuse(&some[i], "it was stopped")
+			}
 		default:
 			return
 		}
 	}
 }
 
-// serve answers a call, and with it those that wait behind it.
-func (w *worker) serve(c Call) {
-	for next := &c; next != nil; {
-		var together []Call
-		together, next = w.gather(*next)
+// serve answers calls, and with them those that wait behind them.
+func (w *worker) serve(some []Call) {
+	w.waiting.Add(int32(-len(some)))
+	for len(some) > 0 {
+		together, next := w.gather(some)
 		w.do(together)
+		some = next
 	}
 }
 
-// gather returns the first call with those that wait behind it and can be put as one with
-// it, and the one after them that cannot.
-func (w *worker) gather(first Call) (together []Call, next *Call) {
-	together = []Call{first}
-	for batches(first) {
+// gather returns the first calls with those that wait behind them and can be put as one with
+// them, and those after them that cannot.
+func (w *worker) gather(first []Call) (together, next []Call) {
+	for {
 		select {
-		case c := <-w.calls:
-			if !batches(c) || c.Request.Kind != first.Request.Kind {
-				return together, &c
+		case some := <-w.calls:
+			w.waiting.Add(int32(-len(some)))
+			if !joins(&first[0], &some[0]) {
+				return first, some
 			}
-			together = append(together, c)
+			first = append(first, some...)
 		default:
-			return together, nil
+			return first, nil
 		}
 	}
-	return together, nil
 }
 
-func batches(c Call) bool {
+// joins reports whether two calls of one instance can be put as one.
+func joins(c, d *Call) bool {
+	return batches(c) && batches(d) && c.Request.Kind == d.Request.Kind
+}
+
+func batches(c *Call) bool {
 	return c.Request != nil && (c.Request.Kind == wasmhost.Run || c.Request.Kind == wasmhost.Deliver)
 }
 
 // do answers a load, or requests that can be put as one.
 func (w *worker) do(together []Call) {
-	lost, err := w.prepare(together[0])
-	answers := make([]wasmhost.Answer, len(together))
-	switch {
-	case err != nil:
-		for i := range answers {
-			answers[i].Error = protocol.AsError(err)
-		}
-	case together[0].Load == nil:
+	lost, err := w.prepare(&together[0])
+	var answers []wasmhost.Answer
+	if err == nil && together[0].Load == nil {
 		answers = w.ask(together)
 		w.asked, w.next = true, time.Duration(answers[0].Next.AfterMS)*time.Millisecond
 	}
-	for i, c := range together {
-		w.host.cfg.Answered(Answered{ID: c.ID, Instance: c.Instance, Answer: answers[i], Lost: lost})
+	ends := make([]Answered, len(together))
+	for i := range together {
+		ends[i] = Answered{ID: together[i].ID, Instance: together[i].Instance, Lost: lost}
+		switch {
+		case err != nil:
+			ends[i].Answer.Error = protocol.AsError(err)
+		case answers != nil:
+			ends[i].Answer = answers[i]
+		}
 	}
+	w.host.answered(ends)
 }
 
 // prepare does a load, or makes sure that the plugin is there to be asked.
-func (w *worker) prepare(c Call) (lost bool, err error) {
+func (w *worker) prepare(c *Call) (lost bool, err error) {
 	switch {
 	case w.ctx.Err() != nil:
 		return false, errStopped
@@ -297,20 +342,23 @@ func (w *worker) ask(together []Call) []wasmhost.Answer {
 	if w.says != nil {
 		w.says.asked(together)
 	}
-	out := make([]wasmhost.Answer, 0, len(together))
-	for _, c := range together {
-		a, did := w.taped(*c.Request)
+	var out []wasmhost.Answer
+	for i := range together {
+		a, did := w.taped(*together[i].Request)
 		if !did {
 			break
 		}
 		out = append(out, a)
 	}
 	if all, ok := w.plugin.(batcher); ok && len(together) > 1 && len(out) == 0 {
-		rs := make([]wasmhost.Request, len(together))
-		for i, c := range together {
-			rs[i] = *c.Request
+		rs := w.requests[:0]
+		for i := range together {
+			rs = append(rs, *together[i].Request)
 		}
-		return all.CallBatch(w.ctx, rs)
+		out = all.CallBatch(w.ctx, rs)
+		clear(rs)
+		w.requests = rs
+		return out
 	}
 	for i := len(out); i < len(together); i++ {
 		out = append(out, w.plugin.Call(w.ctx, *together[i].Request))

@@ -32,13 +32,13 @@ func TestPowerCutLater(t *testing.T) {
 				}
 				return storetest.Fault{}
 			}
-			w.store = storetest.NewSlow(w.disk)
+			w.store = storetest.Lanes{Memory: w.disk}
 			live(w, func() bool { return dead })
 			if dead {
 				cuts++
 				w.disk.Faults = nil
 				w.now, w.hub.out = w.now.Add(time.Minute), nil
-				w.store = storetest.NewSlow(w.disk)
+				w.store = storetest.Lanes{Memory: w.disk}
 				live(w, func() bool { return false })
 			} else {
 				waited = n < 30 // at once it is some more

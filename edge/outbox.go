@@ -18,11 +18,12 @@ const (
 )
 
 // outbox keeps what the hub has not acknowledged yet, in lanes. Records are on the
-// disk only; here are the lanes' accounts.
+// disk; here are the lanes' accounts and the newest records.
 type outbox struct {
 	lanes  [protocol.LaneEnd]lane
 	leaves time.Time // when the records leave that are gathered now
 	packed []byte    // of the batch that is being made; used again
+	page   []byte    // in which records are encoded, one behind the other
 }
 
 // account is what is known of a lane without reading its records: opening an outbox
@@ -35,7 +36,10 @@ type account struct {
 
 type lane struct {
 	account
-	sequence uint64 // of the last record of this boot
+	sequence uint64        // of the last record of this boot
+	onDisk   protocol.Mark // the last record that survives a power cut
+	recent   recent
+	older    bool   // there may be records on the disk that are not among the recent ones
 	head     string // no record stands below this key
 	touched  bool   // account differs from the disk
 	waiting  bool   // there may be records to send
@@ -60,15 +64,15 @@ type flown struct {
 func (a *Agent) record(of protocol.Lane, body any) (protocol.Mark, error) {
 	l := &a.out.lanes[of]
 	mark, at := protocol.Mark{Boot: a.boot, Sequence: l.sequence + 1}, a.stamp()
-	value, err := protocol.EncodeRecord(protocol.Record{Mark: mark, Time: at, Steady: a.tenths()}, body)
+	value, err := a.out.encode(&protocol.Record{Mark: mark, Time: at, Steady: a.tenths()}, body)
 	if err != nil {
 		return mark, err
 	}
-	key := recordKey(of, mark)
-	size := int64(len(key) + len(value))
+	size := sizeOf(value)
 	a.makeRoom(of, size)
 	a.pen.timed = true
-	a.pen.changes = append(a.pen.changes, Change{Key: key, Value: value})
+	a.pen.changes = append(a.pen.changes, LaneChange{Change: Change{Value: value}, Lane: of, Mark: mark})
+	l.recent.add(mark, value)
 	if at.Quality == protocol.QualityClock {
 		a.prove(at.UnixMS)
 	}
@@ -80,6 +84,31 @@ func (a *Agent) record(of protocol.Lane, body any) (protocol.Mark, error) {
 	}
 	l.touched, l.waiting = true, true
 	return mark, nil
+}
+
+const (
+	// keySize is the length of a record's key, which counts with it.
+	keySize = len(keyOut) + len("1/") + 16 + 1 + 16
+	// pageSize is how many bytes of records are encoded in one piece of memory, which they
+	// hold until the last of them is gone.
+	pageSize = 8 << 10
+)
+
+// sizeOf is what a record counts for.
+func sizeOf(value []byte) int64 { return int64(keySize + len(value)) }
+
+// encode returns an encoded record.
+func (o *outbox) encode(head *protocol.Record, body any) ([]byte, error) {
+	if cap(o.page)-len(o.page) < pageSize/8 {
+		o.page = make([]byte, 0, pageSize)
+	}
+	from := len(o.page)
+	b, err := protocol.AppendRecord(o.page, *head, body)
+	if err != nil || cap(b) != cap(o.page) { // a large one has its own memory
+		return b[from:], err
+	}
+	o.page = b
+	return b[from:len(b):len(b)], nil
 }
 
 // collect has the first record of a lane that waits leave together with what comes within
@@ -103,7 +132,7 @@ func (a *Agent) makeRoom(of protocol.Lane, size int64) {
 	}
 	dropped := uint64(0)
 	err := a.eachRecord(of, func(key string, m protocol.Mark, value []byte) bool {
-		n := int64(len(key) + len(value))
+		n := sizeOf(value)
 		a.discard(l, entry{key, m, n})
 		l.Dropped++
 		dropped++
@@ -146,10 +175,8 @@ type entry struct {
 // nothing is left is over.
 func (a *Agent) discard(l *lane, e entry) {
 	a.remove(e.key)
-	l.Count -= min(l.Count, 1)
-	l.Bytes = max(0, l.Bytes-e.size)
 	l.head = e.key + "\x00"
-	l.touched = true
+	l.less(e.mark, e.size)
 	for len(l.flying) > 0 && !l.flying[0].mark.After(e.mark) {
 		l.flying = l.flying[1:]
 	}
@@ -158,8 +185,18 @@ func (a *Agent) discard(l *lane, e entry) {
 	}
 }
 
+// less takes a record that goes out of the lane's account.
+func (l *lane) less(m protocol.Mark, size int64) {
+	l.Count -= min(l.Count, 1)
+	l.Bytes = max(0, l.Bytes-size)
+	l.touched = true
+	l.recent.drop(m)
+}
+
 // landed ends the batch under way.
-func (l *lane) landed() { l.sent, l.flying, l.at, l.try = protocol.Mark{}, nil, time.Time{}, 0 }
+func (l *lane) landed() {
+	l.sent, l.flying, l.at, l.try = protocol.Mark{}, l.flying[:0], time.Time{}, 0
+}
 
 // ack lets go of what the hub has in its store. An acknowledgement of more than was
 // sent counts only for what was sent; one of less, or from another life, for nothing.
@@ -179,25 +216,43 @@ func (a *Agent) ack(payload []byte) error {
 	if upTo.After(l.sent) {
 		upTo = l.sent
 	}
-	moved := upTo == l.sent
-	for _, f := range l.flying {
-		if f.mark.After(upTo) {
-			break
-		}
-		a.discard(l, entry{recordKey(in.Lane, f.mark), f.mark, f.size})
-		moved = true
+	n := 0
+	for n < len(l.flying) && !l.flying[n].mark.After(upTo) {
+		n++
 	}
-	if moved { // perhaps by a part: the rest goes in a new batch
+	all := upTo == l.sent
+	a.discardSome(in.Lane, l.flying[:n])
+	if all || n > 0 { // perhaps by a part: the rest goes in a new batch
 		l.landed()
 	}
 	return nil
+}
+
+// discardSome lets go of the first records of a lane.
+func (a *Agent) discardSome(of protocol.Lane, some []flown) {
+	l := &a.out.lanes[of]
+	if len(some) == 0 {
+		return
+	}
+	last := some[len(some)-1].mark
+	if a.lanes == nil {
+		for _, f := range some {
+			a.remove(recordKey(of, f.mark))
+		}
+	} else {
+		a.pen.changes = append(a.pen.changes, LaneChange{Lane: of, Mark: last, Through: true})
+	}
+	for _, f := range some {
+		l.less(f.mark, f.size)
+	}
+	l.head = recordKey(of, last) + "\x00"
 }
 
 // letGo removes the records of a lane up to and with upTo, sent or not.
 func (a *Agent) letGo(of protocol.Lane, upTo protocol.Mark) error {
 	return a.eachRecord(of, func(key string, m protocol.Mark, value []byte) bool {
 		if !m.After(upTo) {
-			a.discard(&a.out.lanes[of], entry{key, m, int64(len(key) + len(value))})
+			a.discard(&a.out.lanes[of], entry{key, m, sizeOf(value)})
 		}
 		return !m.After(upTo)
 	})
@@ -260,7 +315,8 @@ func (a *Agent) nothing(of protocol.Lane) {
 	a.log.Error("records are not on the disk any more: counted as dropped", slog.String("lane", of.String()),
 		slog.Uint64("dropped", l.Count))
 	l.Dropped += l.Count
-	l.Count, l.Bytes, l.touched = 0, 0, true
+	l.Count, l.Bytes, l.touched, l.older = 0, 0, true, true
+	l.recent.drop(protocol.Mark{Boot: a.boot, Sequence: l.sequence})
 	a.report.touch(a.now)
 }
 
@@ -278,15 +334,15 @@ func (o *outbox) pause(of protocol.Lane, until time.Time) {
 // a new one. It returns them as they are sent, and the last one's mark; nil for none.
 func (a *Agent) batch(of protocol.Lane) (payload []byte, last protocol.Mark, err error) {
 	l := &a.out.lanes[of]
-	l.flying = nil
+	l.flying = l.flying[:0]
 	n, packed, room := 0, a.out.packed[:0], a.batchRoom(of)
-	err = a.eachRecord(of, func(key string, m protocol.Mark, value []byte) bool {
+	err = a.eachToSend(of, func(m protocol.Mark, value []byte) bool {
 		full := n == protocol.BatchMax || n > 0 && len(packed)+len(value) > room
 		if full || l.sent != (protocol.Mark{}) && m.After(l.sent) {
 			return false
 		}
-		l.flying = append(l.flying, flown{m, int64(len(key) + len(value))})
-		if !a.readable(key, m, value) {
+		l.flying = append(l.flying, flown{m, sizeOf(value)})
+		if !a.readable(of, m, value) {
 			return true
 		}
 		n, last, packed = n+1, m, append(packed, value...)
@@ -302,9 +358,30 @@ func (a *Agent) batch(of protocol.Lane) (payload []byte, last protocol.Mark, err
 	return protocol.EncodeBatch(head, n, packed), last, err
 }
 
+// eachToSend yields the records of a lane that survive a power cut, oldest first: from
+// memory when there are no older ones on the disk.
+func (a *Agent) eachToSend(of protocol.Lane, yield func(protocol.Mark, []byte) bool) error {
+	l := &a.out.lanes[of]
+	if l.older {
+		l.older = len(l.recent.all) == 0
+		err := a.eachRecord(of, func(_ string, m protocol.Mark, value []byte) bool {
+			l.older = l.older || l.recent.all[0].mark.After(m)
+			return yield(m, value)
+		})
+		l.older = l.older || err != nil
+		return err
+	}
+	for _, r := range l.recent.all {
+		if r.mark.After(l.onDisk) || !yield(r.mark, r.value) {
+			break
+		}
+	}
+	return nil
+}
+
 // readable reports whether a record can stand in a batch. One of this boot was made by this
 // program, and the store keeps what it was given; an older one may be of another program.
-func (a *Agent) readable(key string, m protocol.Mark, value []byte) bool {
+func (a *Agent) readable(of protocol.Lane, m protocol.Mark, value []byte) bool {
 	if m.Boot == a.boot {
 		return true
 	}
@@ -314,7 +391,8 @@ func (a *Agent) readable(key string, m protocol.Mark, value []byte) bool {
 		err = protocol.Errorf(protocol.CodeBadMessage, "record of another mark")
 	}
 	if err != nil {
-		a.log.Warn("record not readable: passed over", slog.String("key", key), slog.String("error", err.Error()))
+		a.log.Warn("record not readable: passed over", slog.String("key", recordKey(of, m)),
+			slog.String("error", err.Error()))
 	}
 	return err == nil
 }
@@ -349,6 +427,22 @@ func (o *outbox) save(a *Agent) {
 	}
 }
 
+// stored notes that every record there is is on the disk. Not so many stay in memory; none
+// while the hub does not hear.
+func (o *outbox) stored(heard bool) {
+	most := 0
+	if heard {
+		most = recentMax
+	}
+	for i := range o.lanes {
+		l := &o.lanes[i]
+		if r := l.recent.all; len(r) > 0 {
+			l.onDisk = r[len(r)-1].mark
+			l.older = l.recent.shrink(most, l.onDisk) || l.older
+		}
+	}
+}
+
 // open reads the accounts; a lane without a readable one is counted.
 func (o *outbox) open(a *Agent) error {
 	for of := protocol.LaneEvent; of < protocol.LaneEnd; of++ {
@@ -362,7 +456,7 @@ func (o *outbox) open(a *Agent) error {
 				return err
 			}
 		}
-		l.waiting = l.Count > 0
+		l.older, l.waiting = true, l.Count > 0
 	}
 	return nil
 }
@@ -370,9 +464,9 @@ func (o *outbox) open(a *Agent) error {
 func (a *Agent) count(of protocol.Lane) error {
 	l := &a.out.lanes[of]
 	l.account = account{}
-	return a.eachRecord(of, func(key string, _ protocol.Mark, value []byte) bool {
+	return a.eachRecord(of, func(_ string, _ protocol.Mark, value []byte) bool {
 		l.Count++
-		l.Bytes += int64(len(key) + len(value))
+		l.Bytes += sizeOf(value)
 		l.touched = true
 		return true
 	})

@@ -118,6 +118,18 @@ func (i *Inbox) Answered(in Answered) {
 	i.bell()
 }
 
+// Together takes the ends of calls that ended together. The slice is the Inbox's from then on.
+func (i *Inbox) Together(all []Answered) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.answers) == 0 {
+		i.answers = all
+	} else {
+		i.answers = append(i.answers, all...)
+	}
+	i.bell()
+}
+
 // Line takes a line that a plugin logged. Only warnings and worse go to the hub: the
 // rest stays in the device's own log, since the uplink costs money.
 func (i *Inbox) Line(line protocol.LogLine) {
@@ -309,11 +321,13 @@ func (r *Runner) drain(timer *time.Timer) {
 			r.round()
 			r.Agent.Tick(time.Now())
 		case <-timer.C:
+			r.Agent.finish(time.Now())
 			return // what they were asked is asked again after the next boot
 		}
 	}
 	now := time.Now()
 	r.Agent.Told(now, r.Inbox.listen(now, true))
+	r.Agent.finish(now)
 	if r.After != nil {
 		r.After(now, r.Agent)
 	}

@@ -117,7 +117,7 @@ func (a *Agent) secretsCame(payload []byte) error {
 		}
 		return err
 	}
-	a.pen.changes = append(a.pen.changes, Change{Key: keySecrets, Value: in.Sealed})
+	a.change(Change{Key: keySecrets, Value: in.Sealed})
 	a.secrets.owed = false
 	a.report.touch(a.now)
 	a.log.Info("secrets changed", slog.Uint64("revision", a.secrets.revision))

@@ -20,6 +20,9 @@ type run struct {
 	off  int              // tries that the plugin could not be asked at all
 	by   protocol.Address // who ran the step that ends, when it was not this agent
 
+	saved int  // where its progress stands among the changes, plus one; 0: nowhere
+	over  bool // it has ended
+
 	config protocol.Raw // of the next step, filled; nil when it is the same for all runs
 }
 
@@ -74,9 +77,22 @@ func (r *savedRun) encode() []byte {
 	return b
 }
 
-// save writes how far a run is with the input's other changes.
+// save writes how far a run is with the input's other changes. It is encoded when they go to
+// the disk: of a run that goes on meanwhile only the last is written.
 func (a *Agent) save(r *run) {
-	a.pen.changes = append(a.pen.changes, Change{Key: r.key(), Value: r.encode()})
+	if r.saved > 0 {
+		return
+	}
+	a.remove(r.key())
+	r.saved = len(a.pen.changes)
+	a.pen.runs = append(a.pen.runs, r)
+}
+
+// endRun removes a run that is over.
+func (a *Agent) endRun(r *run) {
+	if r.over = true; r.saved == 0 {
+		a.remove(r.key())
+	}
 }
 
 func (r *run) key() string { return keyRun + r.Event.Run.String() }
@@ -115,7 +131,7 @@ func (a *Agent) askStep(w *work, r *run) {
 		return
 	}
 	req := &wasmhost.Request{
-		Kind: wasmhost.Run, Now: a.stamp(), Event: &r.Event, Results: slices.Clone(r.Results),
+		Kind: wasmhost.Run, Now: a.stamp(), Event: &r.Event, Results: r.Results[:len(r.Results):len(r.Results)],
 		Key: r.Event.Run.String() + "/" + string(s.Name), TimeoutMS: s.Timeout, Config: r.config,
 	}
 	if slotOf(&w.of, n) == protocol.Output {
@@ -173,7 +189,7 @@ func (a *Agent) result(w *work, r *run, status protocol.Status) protocol.Result 
 // move takes a run past the step that ended with res, if any, and past all that are
 // not to be run, to the next that is. After the last step the run is over.
 func (a *Agent) move(w *work, r *run, res *protocol.Result) {
-	var results []protocol.Result
+	results := a.results[:0]
 	if res != nil {
 		results = append(results, *res)
 		r.past(res)
@@ -190,14 +206,16 @@ func (a *Agent) move(w *work, r *run, res *protocol.Result) {
 	over := int(r.Next)+1 >= len(w.steps)
 	for i := range results {
 		results[i].Last = over && i == len(results)-1
-		a.recordResult(w, results[i])
+		a.recordResult(w, &results[i])
 	}
+	clear(results)
+	a.results = results
 	r.at = a.now
 	if !over {
 		a.save(r)
 		return
 	}
-	a.remove(r.key())
+	a.endRun(r)
 	if r.failed() {
 		w.failed++
 	}
@@ -255,8 +273,8 @@ func (r *run) failed() bool {
 
 // recordResult puts a result on its way to the hub. Data that no hub could read is
 // the plugin's fault and leaves the result without it.
-func (a *Agent) recordResult(w *work, res protocol.Result) {
-	_, err := a.record(protocol.LaneResult, &res)
+func (a *Agent) recordResult(w *work, res *protocol.Result) {
+	_, err := a.record(protocol.LaneResult, res)
 	if err == nil {
 		return
 	}
@@ -266,7 +284,7 @@ func (a *Agent) recordResult(w *work, res protocol.Result) {
 	if res.Status == protocol.StatusOK {
 		res.Status = protocol.StatusError
 	}
-	if _, err := a.record(protocol.LaneResult, &res); err != nil {
+	if _, err := a.record(protocol.LaneResult, res); err != nil {
 		a.log.Error("result lost", slog.String("run", res.Run.String()), slog.String("error", err.Error()))
 	}
 }
@@ -284,9 +302,9 @@ func (a *Agent) abandon(w *work, runs []*run, why string) {
 			res.Error = protocol.AsError(protocol.Errorf(protocol.CodeStale, "%s", why))
 			r.past(&res)
 			res.Last = int(r.Next)+1 == len(w.steps)
-			a.recordResult(w, res)
+			a.recordResult(w, &res)
 		}
-		a.remove(r.key())
+		a.endRun(r)
 	}
 }
 

@@ -157,12 +157,19 @@ func (a *Agent) readClock() {
 	}
 }
 
+// clockAhead returns how many milliseconds the clock ran ahead of the disk.
+func (a *Agent) clockAhead() int64 {
+	c := &a.clock
+	return max(a.steady()-c.saved.SteadyMS, c.floor.UnixMilli()-c.saved.FloorMS, c.sealed-c.saved.SealedMS)
+}
+
+// clockDue reports whether the clock ran so far ahead that it is written for itself.
+func (a *Agent) clockDue() bool { return a.clockAhead() >= clockEvery.Milliseconds() }
+
 // saveClock writes the clock along with changes that hold times, or when it ran far ahead.
 func (a *Agent) saveClock() {
 	c, at, now := &a.clock, a.stamp(), savedClock{SteadyMS: a.steady()}
-	every := clockEvery.Milliseconds()
-	ahead := max(now.SteadyMS-c.saved.SteadyMS, c.floor.UnixMilli()-c.saved.FloorMS, c.sealed-c.saved.SealedMS)
-	if ahead < every && (ahead <= 0 || !a.pen.timed) {
+	if !a.clockDue() && (a.clockAhead() <= 0 || !a.pen.timed) {
 		return
 	}
 	a.pen.timed = false

@@ -245,7 +245,7 @@ func (a *Agent) start(c *call, ask Call) CallID {
 	a.last++
 	ask.ID = a.last
 	a.calls[ask.ID] = c
-	a.after(func() { a.plugins.Start(ask) })
+	a.afterStart(ask)
 	return ask.ID
 }
 
@@ -505,15 +505,15 @@ func (a *Agent) beginRun(w *work, f *fired) {
 		w.failed++
 		return
 	}
-	mark, err := a.record(protocol.LaneEvent, &ev)
-	if err != nil {
+	r := &run{savedRun: savedRun{Event: ev, Shape: w.shape, Depth: f.Depth}, at: a.now}
+	var err error
+	if r.Mark, err = a.record(protocol.LaneEvent, &r.Event); err != nil {
 		a.log.Warn("event dropped", slog.String("workflow", string(w.of.Workflow)),
 			slog.String("error", err.Error()))
 		w.failed++
 		return
 	}
 	w.fired++
-	r := &run{savedRun: savedRun{Event: ev, Mark: mark, Shape: w.shape, Depth: f.Depth}, at: a.now}
 	w.runs = append(w.runs, r)
 	if f.unclear != nil {
 		a.move(w, r, a.unclear(w, r, f.unclear))

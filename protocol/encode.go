@@ -1,5 +1,7 @@
 package protocol
 
+import "slices"
+
 // What is in this file writes what an agent writes for every event without reflection: the
 // same bytes as Marshal, at a fifth of its cost.
 
@@ -10,7 +12,10 @@ var _, inBodyMode = modes(DepthMax - bodyDepth)
 
 // EncodeRecord returns a record with this head, whose own Body does not matter, and body as it
 // stands in a Batch. Its errors are those of Record.Encode.
-func EncodeRecord(head Record, body any) ([]byte, error) {
+func EncodeRecord(head Record, body any) ([]byte, error) { return AppendRecord(nil, head, body) }
+
+// AppendRecord is EncodeRecord behind b, which it returns unchanged with an error.
+func AppendRecord(b []byte, head Record, body any) ([]byte, error) {
 	var data Raw
 	var most int
 	switch v := body.(type) {
@@ -19,18 +24,20 @@ func EncodeRecord(head Record, body any) ([]byte, error) {
 	case *Result:
 		data, most = v.Data, len(v.Data)+len(v.Workflow)+len(v.Step)
 	default:
-		return encodeAny(head, body)
+		value, err := encodeAny(head, body)
+		return append(b, value...), err
 	}
 	if len(data) > 0 {
 		if err := inBodyMode.Wellformed(data); err != nil {
-			return nil, Errorf(CodeContract, "record: %w", err)
+			return b, Errorf(CodeContract, "record: %w", err)
 		}
 	}
 	n := byte(3)
 	if head.Steady > 0 {
 		n++
 	}
-	b := make([]byte, 0, most+160)
+	whole := b
+	b = slices.Grow(b, most+160)
 	b = head.Time.AppendCBOR(append(head.Mark.AppendCBOR(append(b, MajorMap|n, 1)), 2))
 	b = append(b, 3)
 	from := len(b)
@@ -41,7 +48,7 @@ func EncodeRecord(head Record, body any) ([]byte, error) {
 		b = v.AppendCBOR(b)
 	}
 	if n := len(b) - from; n > RecordMax {
-		return nil, Errorf(CodeLimit, "record: body of %d bytes, limit RecordMax %d", n, RecordMax)
+		return whole, Errorf(CodeLimit, "record: body of %d bytes, limit RecordMax %d", n, RecordMax)
 	}
 	if head.Steady > 0 {
 		b = AppendUint(append(b, 4), head.Steady)

@@ -28,16 +28,15 @@ const nameHeadroom = "headroom"
 // grows reports whether changes add records that may be refused on a full disk. What lets
 // go of records, what the agent keeps of itself, and the audit are not refused as long as
 // the headroom lasts.
-func grows(changes []edge.Change) bool {
-	return slices.ContainsFunc(changes, func(c edge.Change) bool {
-		lane, _, ok := recordOf(c.Key)
-		return ok && c.Value != nil && lane != protocol.LaneAudit
+func grows(changes []edge.LaneChange) bool {
+	return slices.ContainsFunc(changes, func(c edge.LaneChange) bool {
+		return c.Lane != 0 && c.Value != nil && c.Lane != protocol.LaneAudit
 	})
 }
 
 // squeeze begins a new segment on a disk that had no room for one: records that are gone
 // but held their place make room, and for changes that do not grow the headroom.
-func (j *journal) squeeze(changes []edge.Change) error {
+func (j *journal) squeeze(changes []edge.LaneChange) error {
 	err := edge.ErrFull
 	for range len(j.segments) {
 		j.giveHeadroom() // a compaction needs room before it makes some
@@ -126,6 +125,9 @@ func (j *journal) compact(s *segment) error {
 	}
 	j.moved++
 	j.walker.close()
+	if j.spare != nil {
+		j.spare.close()
+	}
 	for i := range j.lanes {
 		j.lanes[i].front = front{}
 	}

@@ -72,7 +72,7 @@ func (s *story) tell(n int) error {
 		s.make(changes)
 		s.states = append(s.states, dumpOf(s.now))
 		now := s.random.IntN(3) == 0
-		if err := j.apply(changes, now); err != nil {
+		if err := j.applyLanes(changes, now); err != nil {
 			return err
 		}
 		if now {
@@ -95,43 +95,54 @@ func (s *story) tell(n int) error {
 	return j.close()
 }
 
-func (s *story) make(changes []edge.Change) {
+func (s *story) make(changes []edge.LaneChange) {
 	for _, c := range changes {
-		if s.now[c.Key] = string(c.Value); c.Value == nil {
-			delete(s.now, c.Key)
+		key := c.Key
+		if c.Lane != 0 {
+			key = recordKey(c.Lane, c.Mark)
+		}
+		if s.now[key] = string(c.Value); c.Value == nil {
+			delete(s.now, key)
+		}
+		if c.Through {
+			maps.DeleteFunc(s.now, func(k, _ string) bool { return strings.HasPrefix(k, lanePrefix(c.Lane)) && k < key })
 		}
 	}
 }
 
 // changes returns what an agent might change: records at the ends of lanes, the first ones
 // let go, small keys set and removed, and now and then what is out of order.
-func (s *story) changes() (all []edge.Change) {
+func (s *story) changes() (all []edge.LaneChange) {
+	add := func(c edge.Change) { all = append(all, laneChange(c)) }
 	for range 1 + s.random.IntN(4) {
 		lane := protocol.Lane(1 + s.random.IntN(2))
 		value := []byte(strings.Repeat(string('a'+rune(s.random.IntN(26))), s.random.IntN(300)))
 		switch s.random.IntN(8) {
 		case 0, 1, 2:
 			s.lanes[lane]++
-			all = append(all, edge.Change{Key: s.key(lane, s.lanes[lane]), Value: value})
+			add(edge.Change{Key: s.key(lane, s.lanes[lane]), Value: value})
 		case 3, 4:
 			if s.pinned {
 				lane = 1
 			}
 			for range min(s.lanes[lane]-s.gone[lane], s.random.Uint64N(8)) {
 				s.gone[lane]++
-				all = append(all, edge.Change{Key: s.key(lane, s.gone[lane])})
+				add(edge.Change{Key: s.key(lane, s.gone[lane])})
+			}
+			if n := len(all) - 1; n >= 0 && all[n].Value == nil && all[n].Lane == lane && s.random.IntN(2) == 0 {
+				all[n].Through = true
 			}
 		case 5:
-			all = append(all, edge.Change{Key: fmt.Sprint("run/", s.random.IntN(6)), Value: value})
+			add(edge.Change{Key: fmt.Sprint("run/", s.random.IntN(6)), Value: value})
 		case 6:
-			all = append(all, edge.Change{Key: fmt.Sprint("run/", s.random.IntN(6))})
+			add(edge.Change{Key: fmt.Sprint("run/", s.random.IntN(6))})
 		default:
 			m := s.random.Uint64N(s.lanes[lane] + 2) // anywhere in the lane, also where nothing is
 			c := edge.Change{Key: s.key(lane, m), Value: value}
 			if s.lanes[lane] = max(s.lanes[lane], m); s.random.IntN(2) == 0 {
 				c.Value = nil
 			}
-			all = append(all, c)
+			add(c)
 		}
 	}
 	return all

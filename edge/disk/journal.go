@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -27,6 +28,9 @@ const snapshotPart = 8
 // bufferKept is the largest buffer in bytes that is kept for the next frame.
 const bufferKept = 128 << 10
 
+// changedKept is how many changes of small keys there is room for at all times.
+const changedKept = 1024
+
 // journal keeps keys and values in segments that are only ever added to. A change is one
 // frame; a frame is on the disk whole or not at all. Records of lanes stay where they were
 // written: of them only each lane's ends are known here, however many there are. All other
@@ -42,23 +46,24 @@ type journal struct {
 	slack int64
 
 	mu       sync.Mutex // guards the fields below
-	small    map[string]*content
+	small    map[string][]byte
 	keys     []string // of small, ascending; some of them are gone
 	fresh    []string // of small, not among keys yet, in no order
-	odd      int      // keys of small that begin as those of records do
+	odds     int      // keys of small that begin as those of records do
 	lanes    [lanesMax]lane
-	segments []*segment // ascending; the last is being written
-	out      file       // the last segment
-	base     int64      // where its snapshot ends
-	synced   int64      // what of it survives a power cut
-	pending  []byte     // frames behind, not written yet
-	scratch  []byte     // for the frame being made
-	walker   window     // for the lanes' fronts
-	spare    *window    // for a scan
-	next     uint64     // number of a segment that may be there already; 0: none
-	moved    uint64     // counts compactions: records stand elsewhere now
-	headroom bool       // is kept
-	torn     bool       // the end of the last segment was lost with a cut
+	segments []*segment    // ascending; the last is being written
+	out      file          // the last segment
+	base     int64         // where its snapshot ends
+	synced   int64         // what of it survives a power cut
+	pending  []byte        // frames behind, not written yet
+	scratch  []byte        // for the frame being made
+	changed  []edge.Change // for the plan being made
+	walker   window        // for the lanes' fronts
+	spare    *window       // for a scan
+	next     uint64        // number of a segment that may be there already; 0: none
+	moved    uint64        // counts compactions: records stand elsewhere now
+	headroom bool          // is kept
+	torn     bool          // the end of the last segment was lost with a cut
 	damage   Damage
 	bad      map[place]int64 // parts that are set aside, with their ends
 }
@@ -106,9 +111,25 @@ func (j *journal) last() *segment { return j.segments[len(j.segments)-1] }
 // end is where the next frame begins.
 func (j *journal) end() int64 { return j.synced + int64(len(j.pending)) }
 
-// apply makes changes in order, or none. With now set they survive a power cut when it
-// returns, and with them all that was put before; else they do after the next flush.
+// apply is applyLanes for changes by their keys.
 func (j *journal) apply(changes []edge.Change, now bool) error {
+	all := make([]edge.LaneChange, len(changes))
+	for i, c := range changes {
+		all[i] = laneChange(c)
+	}
+	return j.applyLanes(all, now)
+}
+
+func laneChange(c edge.Change) edge.LaneChange {
+	if lane, m, ok := recordOf(c.Key); ok {
+		return edge.LaneChange{Change: edge.Change{Value: c.Value}, Lane: lane, Mark: m}
+	}
+	return edge.LaneChange{Change: edge.Change{Key: c.Key, Value: bytes.Clone(c.Value)}}
+}
+
+// applyLanes makes changes in order, or none. With now set they survive a power cut when it
+// returns, and with them all that was put before; else they do after the next flush.
+func (j *journal) applyLanes(changes []edge.LaneChange, now bool) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.out == nil {
@@ -188,30 +209,41 @@ func full(err error) error {
 	return err
 }
 
-// plan is a frame, and what it makes of the lanes' fronts.
+// plan is a frame, and what it makes of the journal.
 type plan struct {
 	frame  []byte
 	at     place
+	small  []edge.Change           // of keys that are no records in a segment
 	ends   [lanesMax]protocol.Mark // of the lanes, after what is planned
 	heads  [lanesMax]protocol.Mark
 	fronts [lanesMax]front
-	holed  [lanesMax]bool // more than the lane's first went from it
+	bytes  [lanesMax]int64 // of records
+	holes  []hole
+}
+
+// hole is a record that goes from the midst of its lane.
+type hole struct {
+	lane protocol.Lane
+	mark protocol.Mark
 }
 
 // plan makes the frame of changes.
-func (j *journal) plan(changes []edge.Change) *plan {
-	p := &plan{at: place{j.last().number, j.end()}}
+func (j *journal) plan(changes []edge.LaneChange) *plan {
+	p := &plan{at: place{j.last().number, j.end()}, small: j.changed[:0]}
 	for i := range j.lanes {
 		l := &j.lanes[i]
 		p.ends[i], p.heads[i], p.fronts[i] = l.last, l.head, l.front
 	}
 	b := slices.Grow(j.scratch[:0], headerSize)[:headerSize]
 	b = binary.AppendUvarint(append(b, kindChanges), uint64(len(j.pending)))
-	for _, c := range changes {
-		if lane, m, ok := recordOf(c.Key); ok {
-			b = j.planRecord(b, p, record{lane, m, c})
-		} else {
-			b = appendChange(b, c)
+	for i := range changes {
+		switch c := &changes[i]; {
+		case c.Lane == 0:
+			b = p.change(b, c.Change)
+		case c.Through:
+			b = j.planThrough(b, p, c)
+		default:
+			b = j.planRecord(b, p, c)
 		}
 	}
 	for i := range p.heads {
@@ -227,43 +259,99 @@ func (j *journal) plan(changes []edge.Change) *plan {
 	return p
 }
 
-// record is a change of a lane.
-type record struct {
-	lane protocol.Lane
-	mark protocol.Mark
-	edge.Change
-}
-
 // planRecord adds what a change of a lane comes to: most add to its end or take its first
 // away. What does neither is kept with the small keys.
-func (j *journal) planRecord(b []byte, p *plan, r record) []byte {
-	known := r.mark.After(p.heads[r.lane]) && !r.mark.After(p.ends[r.lane])
+func (j *journal) planRecord(b []byte, p *plan, r *edge.LaneChange) []byte {
+	if r.Value != nil && r.Mark.After(p.ends[r.Lane]) {
+		p.ends[r.Lane] = r.Mark
+		p.bytes[r.Lane] += int64(len(r.Value))
+		return appendBytes(appendMark(append(b, opRecord|byte(r.Lane)), r.Mark), r.Value)
+	}
+	known := r.Mark.After(p.heads[r.Lane]) && !r.Mark.After(p.ends[r.Lane])
+	key := recordKey(r.Lane, r.Mark)
 	switch {
-	case r.Value != nil && r.mark.After(p.ends[r.lane]):
-		p.ends[r.lane] = r.mark
-		return appendBytes(appendMark(append(b, opRecord|byte(r.lane)), r.mark), r.Value)
-	case r.Value == nil && known && j.advance(p, r.lane, r.mark):
+	case r.Value == nil && known && j.advance(p, r.Lane, r.Mark):
 		return b
 	case known:
-		p.fronts[r.lane], p.holed[r.lane] = front{}, true
-		b = appendMark(append(b, opHole|byte(r.lane)), r.mark)
-	case r.Value == nil && j.small[r.Key] == nil:
+		p.fronts[r.Lane] = front{}
+		p.holes = append(p.holes, hole{r.Lane, r.Mark})
+		b = appendMark(append(b, opHole|byte(r.Lane)), r.Mark)
+	case r.Value == nil && !j.odd(p, key):
 		return b
 	}
-	return appendChange(b, r.Change)
+	return p.change(b, edge.Change{Key: key, Value: bytes.Clone(r.Value)})
 }
 
-func appendChange(b []byte, c edge.Change) []byte {
+// odd reports whether a record is, or is planned to be, with the small keys.
+func (j *journal) odd(p *plan, key string) bool {
+	return j.small[key] != nil || slices.ContainsFunc(p.small, func(c edge.Change) bool { return c.Key == key })
+}
+
+// change adds a change of a key that is no record in a segment.
+func (p *plan) change(b []byte, c edge.Change) []byte {
+	p.small = append(p.small, c)
 	if c.Value == nil {
 		return appendBytes(append(b, opRemove), c.Key)
 	}
 	return appendBytes(appendBytes(append(b, opSet), c.Key), c.Value)
 }
 
+// planThrough takes the first records of a lane away.
+func (j *journal) planThrough(b []byte, p *plan, c *edge.LaneChange) []byte {
+	m := c.Mark
+	for _, key := range j.oddThrough(p, c) {
+		b = p.change(b, edge.Change{Key: key})
+	}
+	if m.After(p.ends[c.Lane]) {
+		m = p.ends[c.Lane]
+	}
+	if !m.After(p.heads[c.Lane]) {
+		return b
+	}
+	p.heads[c.Lane] = m
+	if f := &p.fronts[c.Lane]; f.known && !f.mark.After(m) {
+		f.pass(m)
+	}
+	return b
+}
+
+// pass has a front look for its record behind m, which is not before the one it is at.
+func (f *front) pass(m protocol.Mark) {
+	for i, later := range f.later {
+		if later.After(m) {
+			f.mark, f.later = later, f.later[i+1:]
+			return
+		}
+	}
+	*f = front{at: f.next}
+}
+
+// oddThrough returns the keys of a lane's first records that are with the small keys: of
+// agents of before, and of records that were written again.
+func (j *journal) oddThrough(p *plan, c *edge.LaneChange) (keys []string) {
+	gone := func(key string) bool {
+		of, m, ok := recordOf(key)
+		return ok && of == c.Lane && !m.After(c.Mark)
+	}
+	if j.odds > 0 {
+		for _, key := range j.sorted() {
+			if gone(key) {
+				keys = append(keys, key)
+			}
+		}
+	}
+	for _, planned := range p.small {
+		if isOdd(planned.Key) && planned.Value != nil && gone(planned.Key) {
+			keys = append(keys, planned.Key)
+		}
+	}
+	return keys
+}
+
 // advance takes the first record of a lane away, and reports whether m was that one.
 func (j *journal) advance(p *plan, of protocol.Lane, m protocol.Mark) bool {
 	f := &p.fronts[of]
-	if p.holed[of] {
+	if slices.ContainsFunc(p.holes, func(h hole) bool { return h.lane == of }) {
 		return false
 	}
 	if !f.known {
@@ -283,11 +371,43 @@ func (j *journal) advance(p *plan, of protocol.Lane, m protocol.Mark) bool {
 
 // commit makes the changes of a frame that was taken.
 func (j *journal) commit(p *plan) {
-	r, _, _ := changesOf(p.frame[headerSize:])
-	j.enact(&r, j.last())
-	for i := range j.lanes {
-		j.lanes[i].front = p.fronts[i]
+	for _, c := range p.small {
+		if c.Value == nil {
+			j.unset(c.Key)
+		} else {
+			j.set(c.Key, c.Value)
+		}
 	}
+	for _, h := range p.holes {
+		j.lanes[h.lane].hole(h.mark)
+	}
+	for i := range j.lanes {
+		l := &j.lanes[i]
+		if l.front = p.fronts[i]; p.ends[i] != l.last {
+			l.last = p.ends[i]
+			in := &j.last().lanes[i]
+			in.last, in.bytes = l.last, in.bytes+p.bytes[i]
+		}
+		if p.heads[i] != l.head {
+			l.trim(p.heads[i])
+		}
+	}
+	clear(p.small)
+	if j.changed = p.small[:0]; cap(p.small) > changedKept {
+		j.changed = nil
+	}
+}
+
+func (l *lane) trim(head protocol.Mark) {
+	l.head = head
+	maps.DeleteFunc(l.holes, func(m protocol.Mark, _ bool) bool { return !m.After(head) })
+}
+
+func (l *lane) hole(m protocol.Mark) {
+	if l.holes == nil {
+		l.holes = map[protocol.Mark]bool{}
+	}
+	l.holes[m] = true
 }
 
 // enact makes the changes of a frame in what is known of the journal.
@@ -298,9 +418,9 @@ func (j *journal) enact(r *reader, in *segment) {
 		case !ok:
 			return
 		case o.code == opSet:
-			j.set(o.key, o.value)
+			j.set(string(o.key), append([]byte{}, o.value...))
 		case o.code == opRemove:
-			j.unset(o.key)
+			j.unset(string(o.key))
 		case int(o.lane) >= lanesMax: // of a newer agent
 		default:
 			j.enactRecord(o, in)
@@ -318,39 +438,41 @@ func (j *journal) enactRecord(o op, in *segment) {
 		in.lanes[o.lane].last = o.mark
 		in.lanes[o.lane].bytes += int64(len(o.value))
 	case opTrim:
-		l.head = o.mark
-		maps.DeleteFunc(l.holes, func(m protocol.Mark, _ bool) bool { return !m.After(l.head) })
+		l.trim(o.mark)
 	case opHole:
-		if l.holes == nil {
-			l.holes = map[protocol.Mark]bool{}
+		l.hole(o.mark)
+	}
+}
+
+// set gives a key its value, which is the journal's from then on and never changed, only
+// replaced.
+func (j *journal) set(key string, value []byte) {
+	if _, known := j.small[key]; !known {
+		j.fresh = append(j.fresh, key)
+		if isOdd(key) {
+			j.odds++
 		}
-		l.holes[o.mark] = true
+	}
+	if j.small[key] = value; len(j.fresh) > 2*len(j.small)+freshKept {
+		j.tidyFresh()
 	}
 }
 
-func (j *journal) set(key, value []byte) {
-	if v := j.small[string(key)]; v != nil {
-		v.bytes = append([]byte{}, value...)
+func (j *journal) unset(key string) {
+	if j.small[key] == nil {
 		return
 	}
-	k := string(key)
-	j.fresh = append(j.fresh, k)
-	j.small[k] = &content{append([]byte{}, value...)}
-	if isOdd(k) {
-		j.odd++
-	}
-	if len(j.fresh) > 2*len(j.small)+freshKept {
-		j.sorted()
+	delete(j.small, key)
+	if isOdd(key) {
+		j.odds--
 	}
 }
 
-func (j *journal) unset(key []byte) {
-	if j.small[string(key)] == nil {
-		return
-	}
-	delete(j.small, string(key))
-	if isOdd(string(key)) {
-		j.odd--
+// tidyFresh forgets the keys that came and are gone again.
+func (j *journal) tidyFresh() {
+	j.fresh = slices.DeleteFunc(j.fresh, func(key string) bool { return j.small[key] == nil })
+	if len(j.fresh) > len(j.small) {
+		j.sorted() // some stand there twice
 	}
 }
 
@@ -374,6 +496,3 @@ func (j *journal) sorted() []string {
 }
 
 var errClosed = errors.New("journal is closed")
-
-// content is the value of a small key; the bytes are never changed, only replaced.
-type content struct{ bytes []byte }

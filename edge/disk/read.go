@@ -205,7 +205,7 @@ func (j *journal) get(key string) []byte {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if v := j.small[key]; v != nil {
-		return append([]byte{}, v.bytes...)
+		return append([]byte{}, v...)
 	}
 	lane, m, ok := recordOf(key)
 	if !ok || !j.lanes[lane].has(m) {
@@ -267,7 +267,7 @@ func (j *journal) scan(prefix, from string, yield func(key string, value []byte)
 func (j *journal) smallFrom(prefix, from string) (all []edge.Change) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if isOdd(prefix) && j.odd == 0 {
+	if isOdd(prefix) && j.odds == 0 {
 		return nil
 	}
 	keys := j.sorted()
@@ -276,7 +276,7 @@ func (j *journal) smallFrom(prefix, from string) (all []edge.Change) {
 		if !strings.HasPrefix(key, prefix) {
 			break
 		}
-		all = append(all, edge.Change{Key: key, Value: j.small[key].bytes})
+		all = append(all, edge.Change{Key: key, Value: j.small[key]})
 	}
 	return all
 }

@@ -32,7 +32,7 @@ const (
 func openJournal(fs fileSystem, dir string, log *slog.Logger, size int64) (*journal, error) {
 	j := &journal{
 		fs: fs, dir: dir, log: log, max: size, slack: garbageMax * size,
-		small: map[string]*content{}, bad: map[place]int64{},
+		small: map[string][]byte{}, bad: map[place]int64{},
 	}
 	numbers, err := j.list()
 	if err != nil {

@@ -40,7 +40,7 @@ func (j *journal) appendSnapshot(b []byte) []byte {
 	keys := j.sorted()
 	b = binary.AppendUvarint(b, uint64(len(keys)))
 	for _, key := range keys {
-		b = appendBytes(appendBytes(b, key), j.small[key].bytes)
+		b = appendBytes(appendBytes(b, key), j.small[key])
 	}
 	return b
 }
@@ -64,7 +64,7 @@ func (j *journal) readSnapshot(s *segment) int64 {
 	if payload == nil || payload[0] != kindSnapshot {
 		return 0
 	}
-	into := &journal{small: map[string]*content{}}
+	into := &journal{small: map[string][]byte{}}
 	r := &reader{b: payload, at: 1}
 	lanes := int(min(r.uvarint(), 16))
 	into.readLanes(r, lanes)
@@ -72,17 +72,17 @@ func (j *journal) readSnapshot(s *segment) int64 {
 	for n := r.uvarint(); n > 0 && !r.broken; n-- {
 		key, value := r.bytes(), r.bytes()
 		into.keys = append(into.keys, string(key))
-		into.small[string(key)] = &content{append([]byte{}, value...)}
+		into.small[string(key)] = append([]byte{}, value...)
 	}
 	sorted := slices.IsSorted(into.keys) && len(into.keys) == len(into.small)
 	if r.broken || r.at != len(payload) || !sorted {
 		return 0
 	}
 	j.lanes, j.segments, j.keys, j.small = into.lanes, into.segments, into.keys, into.small
-	j.fresh, j.odd = nil, 0
+	j.fresh, j.odds = nil, 0
 	for _, key := range j.keys {
 		if isOdd(key) {
-			j.odd++
+			j.odds++
 		}
 	}
 	return headerSize + int64(len(payload))
@@ -121,10 +121,13 @@ func (j *journal) limit() int64 { return max(j.max, snapshotPart*j.base) }
 
 // room makes sure that there is a place for changes: in the last segment or in a new one.
 // The error wraps ErrFull when there is none on the disk.
-func (j *journal) room(changes []edge.Change) error {
+func (j *journal) room(changes []edge.LaneChange) error {
 	size := int64(2 * headerSize)
 	for _, c := range changes {
 		size += int64(len(c.Key) + len(c.Value) + headerSize)
+		if c.Lane != 0 {
+			size += 2 * binary.MaxVarintLen64
+		}
 	}
 	fits := j.end() == j.base || j.end()+size <= j.limit()
 	if fits && j.next == 0 {

@@ -113,6 +113,11 @@ func (s *Store) Scan(prefix, from string, yield func(key string, value []byte) b
 // Apply makes all changes, in order, or none.
 func (s *Store) Apply(changes []edge.Change) error { return s.applied(s.journal.apply(changes, true)) }
 
+// ApplyLanes is Apply. The values are the Store's from then on.
+func (s *Store) ApplyLanes(changes []edge.LaneChange) error {
+	return s.applied(s.journal.applyLanes(changes, true))
+}
+
 // ApplyLater is Apply, but the changes survive a power cut only when the next Apply or
 // Sync has returned: both come after all that ApplyLater took before, never before a part.
 func (s *Store) ApplyLater(changes []edge.Change) error {
@@ -154,4 +159,4 @@ func Remove(dir string) error {
 // isHex reports whether name is a digest as files are named.
 func isHex(name string) bool { return len(name) == 64 && strings.Trim(name, "0123456789abcdef") == "" }
 
-var _ edge.LaterStore = (*Store)(nil)
+var _ edge.LaneStore = (*Store)(nil)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"io"
@@ -195,7 +196,7 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 	h.plugins = edge.NewHost(ctx, edge.HostConfig{
 		Engine: h.engine, Native: h.native.loader(), Store: h.store, Log: h.log,
 		Rest: restAfter, Loads: min(loadsMax, runtime.NumCPU()), Freed: h.tidier.freed,
-		Answered: h.inbox.Answered, Audit: h.inbox.Audit, Publish: h.inbox.Publish, Recorded: h.inbox.Recorded,
+		Together: h.inbox.Together, Audit: h.inbox.Audit, Publish: h.inbox.Publish, Recorded: h.inbox.Recorded,
 		KV: func(i edge.Instance) wasmhost.KV { return h.store.KV(i) },
 	})
 	traffic := new(mqtt.Traffic)
@@ -225,7 +226,7 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 		return err
 	}
 	h.agent, err = edge.New(config, edge.Deps{
-		Link: link, Store: h.store, Plugins: h.plugins, Random: rand.Reader, Log: h.log, Vault: h.vault,
+		Link: link, Store: h.store, Plugins: h.plugins, Random: bufio.NewReader(rand.Reader), Log: h.log, Vault: h.vault,
 		Traffic: traffic.Bytes,
 		Measure: func() {
 			select {

@@ -14,9 +14,9 @@ func TestMemory(t *testing.T) {
 	})
 }
 
-func TestSlow(t *testing.T) {
+func TestLanes(t *testing.T) {
 	storetest.Run(t, func(*testing.T) func() edge.Store {
 		m := storetest.NewMemory()
-		return func() edge.Store { return storetest.NewSlow(m) }
+		return func() edge.Store { return storetest.Lanes{Memory: m} }
 	})
 }

@@ -27,7 +27,7 @@ func Run(t *testing.T, fresh func(t *testing.T) (open func() edge.Store)) {
 		{"other size", testOtherSize},
 		{"keep", testKeep},
 		{"lane", testLane},
-		{"later", testLater},
+		{"lanes", testLanes},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, fresh(t)) })
 	}
@@ -301,35 +301,61 @@ func wantLane(t *testing.T, s edge.Store, from string, want []string) {
 	}
 }
 
-// testLater holds a store that can wait to what it says of it.
-func testLater(t *testing.T, open func() edge.Store) {
-	s, ok := open().(edge.LaterStore)
+// testLanes holds a store that knows lanes to what a plain one does.
+func testLanes(t *testing.T, open func() edge.Store) {
+	s, ok := open().(edge.LaneStore)
 	if !ok {
-		return // it puts everything at once
+		return
 	}
-	later := func(changes ...edge.Change) {
-		t.Helper()
-		if err := s.ApplyLater(changes); err != nil {
+	plain := NewMemory()
+	twin := Lanes{plain}
+	n := uint64(0)
+	mark := func(n uint64) protocol.Mark { return protocol.Mark{Boot: 1 + n/100, Sequence: n} }
+	for round := range uint64(40) {
+		changes := []edge.LaneChange{{Change: edge.Change{Key: "run/x", Value: []byte{byte(round)}}}}
+		for range 1 + round%7 {
+			n++
+			changes = append(changes, edge.LaneChange{
+				Lane: protocol.LaneEvent, Mark: mark(n), Change: edge.Change{Value: fmt.Appendf(nil, "v%d", n)},
+			}, edge.LaneChange{
+				Lane: protocol.LaneResult, Mark: mark(n), Change: edge.Change{Value: fmt.Appendf(nil, "w%d", n)},
+			})
+		}
+		switch round % 4 {
+		case 1: // also what is not there yet, and what is not there any more
+			changes = append(changes, edge.LaneChange{Lane: protocol.LaneEvent, Mark: mark(n + 5 - 3*(round%5)), Through: true})
+		case 2:
+			changes = append(changes, edge.LaneChange{Lane: protocol.LaneResult, Mark: mark(n - 1)})
+		case 3:
+			changes = append(changes, edge.LaneChange{Lane: protocol.LaneResult, Mark: mark(n / 2), Through: true})
+		}
+		if round%10 == 9 { // one in its midst, written again
+			changes = append(changes, edge.LaneChange{
+				Lane: protocol.LaneResult, Mark: mark(n - 2), Change: edge.Change{Value: []byte("again")},
+			})
+		}
+		if err := twin.ApplyLanes(changes); err != nil {
 			t.Fatal(err)
 		}
+		if err := s.ApplyLanes(changes); err != nil {
+			t.Fatal(err)
+		}
+		if round%8 == 7 {
+			s, _ = open().(edge.LaneStore)
+		}
+		if got, want := all(t, s), all(t, plain); !slices.Equal(got, want) {
+			t.Fatalf("round %d: %q, want %q", round, got, want)
+		}
 	}
-	apply(t, s, edge.Change{Key: outKey(1), Value: []byte("v" + outKey(1))})
-	later(edge.Change{Key: outKey(2), Value: []byte("v" + outKey(2))}, edge.Change{Key: "k", Value: []byte("1")})
-	if v, err := s.Get("k"); string(v) != "1" || err != nil {
-		t.Fatalf("a key that waits: %q, %v", v, err)
-	}
-	wantLane(t, s, "", []string{outKey(1)}) // what may be lost is not sent
-	later(edge.Change{Key: outKey(1)})
-	wantLane(t, s, "", nil)
-	if err := s.Sync(); err != nil {
+}
+
+func all(t *testing.T, s edge.Store) (all []string) {
+	t.Helper()
+	if err := s.Scan("", "", func(key string, value []byte) bool {
+		all = append(all, fmt.Sprintf("%s=%x", key, value))
+		return true
+	}); err != nil {
 		t.Fatal(err)
 	}
-	wantLane(t, s, "", []string{outKey(2)})
-	later(edge.Change{Key: outKey(3), Value: []byte("v" + outKey(3))})
-	apply(t, s, edge.Change{Key: "k", Value: []byte("2")})
-	s, _ = open().(edge.LaterStore)
-	wantLane(t, s, "", []string{outKey(2), outKey(3)})
-	if v, err := s.Get("k"); string(v) != "2" || err != nil {
-		t.Fatalf("k: %q, %v", v, err)
-	}
+	return all
 }

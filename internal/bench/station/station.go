@@ -4,6 +4,7 @@
 package station
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ed25519"
@@ -72,7 +73,7 @@ func Open(ctx context.Context, dir string, hub *Hub) (s *Station, err error) {
 	}
 	ctx, s.cancel = context.WithCancel(ctx)
 	s.host = edge.NewHost(ctx, edge.HostConfig{
-		Engine: s.engine, Store: s.store, Answered: s.answered, Log: log, Loads: min(2, runtime.NumCPU()),
+		Engine: s.engine, Store: s.store, Together: s.answered, Log: log, Loads: min(2, runtime.NumCPU()),
 	})
 	c := edge.DefaultConfig()
 	c.Address, c.Epoch = Address(), 1
@@ -81,7 +82,7 @@ func Open(ctx context.Context, dir string, hub *Hub) (s *Station, err error) {
 	}
 	c.LaneBytes[protocol.LaneEvent] = 1 << 30 // a backlog is to stay
 	c.Device = protocol.Device{Platform: "linux-amd64", Engine: "compiler", Version: "bench"}
-	s.agent, err = edge.New(c, edge.Deps{Link: s, Store: s.store, Plugins: s, Random: rand.Reader, Log: log})
+	s.agent, err = edge.New(c, edge.Deps{Link: s, Store: s.store, Plugins: s, Random: bufio.NewReader(rand.Reader), Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -107,33 +108,47 @@ func (s *Station) Close() error {
 }
 
 // Start passes a call on and remembers what it asks.
-func (s *Station) Start(c edge.Call) {
-	if c.Request != nil {
-		s.mu.Lock()
-		s.kinds[c.ID] = c.Request.Kind
-		s.mu.Unlock()
+func (s *Station) Start(c edge.Call) { s.StartAll([]edge.Call{c}) }
+
+// StartAll passes calls on and remembers what they ask.
+func (s *Station) StartAll(calls []edge.Call) {
+	s.mu.Lock()
+	for i := range calls {
+		if c := &calls[i]; c.Request != nil {
+			s.kinds[c.ID] = c.Request.Kind
+		}
 	}
-	s.host.Start(c)
+	s.mu.Unlock()
+	s.host.StartAll(calls)
 }
 
 // Stop passes on.
 func (s *Station) Stop(i edge.Instance) { s.host.Stop(i) }
 
 // answered notes when events come and when their outputs are through.
-func (s *Station) answered(in edge.Answered) {
+func (s *Station) answered(all []edge.Answered) {
 	now := time.Now()
 	s.mu.Lock()
+	for i := range all {
+		s.note(now, &all[i])
+	}
+	s.mu.Unlock()
+	s.inbox.Together(all)
+}
+
+// note is answered for one answer. Called with mu.
+func (s *Station) note(now time.Time, in *edge.Answered) {
 	kind := s.kinds[in.ID]
 	delete(s.kinds, in.ID)
-	if kind == wasmhost.Wake {
+	switch {
+	case kind == wasmhost.Wake:
 		if s.wakes++; s.wakes == 1 {
 			close(s.Woke)
 		}
 		for range in.Answer.Events {
 			s.fired = append(s.fired, now)
 		}
-	}
-	if kind == wasmhost.Deliver && in.Answer.Error == nil {
+	case kind == wasmhost.Deliver && in.Answer.Error == nil:
 		if len(s.fired) > 0 { // a run that was begun before a restart has no time here
 			s.delays = append(s.delays, float64(now.Sub(s.fired[0]).Nanoseconds())/1000)
 			s.fired = s.fired[1:]
@@ -142,8 +157,6 @@ func (s *Station) answered(in edge.Answered) {
 			close(s.Out)
 		}
 	}
-	s.mu.Unlock()
-	s.inbox.Answered(in)
 }
 
 // Count returns how many outputs have delivered, and the times from their events in µs since
@@ -198,14 +211,14 @@ func (s *Station) serve(payload []byte) error {
 	return nil
 }
 
+// keep acknowledges a batch. Of its records only the last one's mark is read: what a hub
+// does with them is no part of what an agent costs.
 func (s *Station) keep(payload []byte) error {
-	var b protocol.Batch
-	if err := protocol.Unmarshal(payload, &b); err != nil || len(b.Records) == 0 {
-		return err
+	ack, err := lastMark(payload)
+	if err == nil {
+		s.say(protocol.DownAck, ack)
 	}
-	last := b.Records[len(b.Records)-1].Mark
-	s.say(protocol.DownAck, protocol.LaneAck{Epoch: b.Epoch, Lane: b.Lane, Mark: last})
-	return nil
+	return err
 }
 
 // Hub is what a hub has for one agent.
