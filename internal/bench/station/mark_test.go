@@ -19,7 +19,7 @@ func TestLastMark(t *testing.T) {
 		}
 		records = append(records, rec...)
 	}
-	b := protocol.EncodeBatch(want.Epoch, want.Lane, 40, records)
+	b := protocol.EncodeBatch(protocol.Batch{Epoch: want.Epoch, Lane: want.Lane, Steady: 7}, 40, records)
 	if got, err := lastMark(b); err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
