@@ -28,6 +28,7 @@ type device struct {
 	boots   uint64      // starts so far
 	ticks   uint64      // counts plans to tick: only the last one counts
 	tickAt  int64       // 0: no tick is planned
+	due     int64       // when the agent wants to be called; a tick may be planned before
 	spun    int64       // the moment of the last tick
 	spins   int         // ticks at that moment
 	busy    int64       // until then the disk is at work and the agent with it
@@ -309,6 +310,10 @@ func (d *device) tick(n uint64) {
 		d.plan(d.busy)
 		return
 	}
+	if d.due > d.w.now {
+		d.plan(d.due)
+		return
+	}
 	if d.spins++; d.w.now != d.spun {
 		d.spun, d.spins = d.w.now, 0
 	}
@@ -334,11 +339,12 @@ func (d *device) settle() {
 		d.tickAt = 0
 		return
 	}
-	d.plan(max(d.w.now, d.clock.world(next)))
+	d.due = max(d.w.now, d.clock.world(next))
+	d.plan(d.due)
 }
 
-// plan plans the next tick. One that is planned for the same time or sooner stays: a
-// tick that has nothing to do only plans the next.
+// plan plans the next tick. One that is planned for the same time or sooner stays: before
+// the agent is due it only plans the next.
 func (d *device) plan(at int64) {
 	if d.tickAt != 0 && d.tickAt <= at && d.tickAt >= d.w.now {
 		return

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/stavily/stavily/edge"
@@ -23,8 +22,10 @@ type disk struct {
 	dead   bool   // the power is gone: nothing is read or written until the next start
 	cut    cut    // the power goes with the next change
 
-	// applied is told of every change that is on the disk; the values before are in was.
+	// applied is told of every change that is on the disk; the values before are in was,
+	// which is used again.
 	applied func(changes []edge.Change, was [][]byte)
+	was     [][]byte
 	// wrote is told how many bytes a change wrote, for what it costs in time.
 	wrote func(n int)
 }
@@ -123,25 +124,38 @@ func bucketOf(key string) string {
 }
 
 func (k *disk) bucket(name string, add bool) *bucket {
-	at, found := sort.Find(len(k.buckets), func(i int) int { return strings.Compare(name, k.buckets[i].name) })
-	switch {
-	case found:
-		return &k.buckets[at]
-	case !add:
+	for i := range k.buckets { // they are few
+		if k.buckets[i].name == name {
+			return &k.buckets[i]
+		}
+	}
+	if !add {
 		return nil
 	}
+	at, _ := slices.BinarySearchFunc(k.buckets, name, func(b bucket, name string) int {
+		return strings.Compare(b.name, name)
+	})
 	k.buckets = slices.Insert(k.buckets, at, bucket{name: name})
 	return &k.buckets[at]
 }
 
 // find returns where key stands, or would.
 func (b *bucket) find(key string) (int, bool) {
-	live := b.items[b.head:]
-	if n := len(live); n > 0 && live[n-1].key < key { // most are added at the end
-		return len(b.items), false
+	low, high := b.head, len(b.items)
+	if low < high && b.items[high-1].key < key { // most are added at the end
+		return high, false
 	}
-	at, found := sort.Find(len(live), func(i int) int { return strings.Compare(key, live[i].key) })
-	return b.head + at, found
+	if low < high && b.items[low].key == key { // and let go at the head
+		return low, true
+	}
+	for low < high {
+		if mid := (low + high) / 2; b.items[mid].key < key {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	return low, low < len(b.items) && b.items[low].key == key
 }
 
 // set changes one key and returns the value before.
@@ -257,13 +271,15 @@ func (k *disk) Apply(changes []edge.Change) error {
 	if !done {
 		return err
 	}
-	was := make([][]byte, len(changes))
+	was := k.was[:0]
 	for i := range changes {
-		was[i] = k.set(changes[i])
+		was = append(was, k.set(changes[i]))
 	}
 	if k.applied != nil {
 		k.applied(changes, was)
 	}
+	clear(was)
+	k.was = was
 	return err
 }
 

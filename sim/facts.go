@@ -149,11 +149,11 @@ func (w *World) recordFact(c *edge.Change, was []byte) (fact, bool) {
 // bodyFact reads the body of an event or a result.
 func (w *World) bodyFact(f *fact, body []byte) {
 	of := factEvent
-	switch f.lane {
-	case protocol.LaneEvent:
-	case protocol.LaneResult:
+	switch {
+	case f.lane == protocol.LaneEvent && f.kind == 0:
+	case f.lane == protocol.LaneResult:
 		of = factResult
-	default:
+	default: // nobody asks for an event that is let go
 		return
 	}
 	if f.kind == 0 {

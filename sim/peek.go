@@ -28,7 +28,11 @@ func (p *peek) next() bool {
 	}
 	p.left--
 	major, key := p.head()
-	p.key, p.value = key, p.item()
+	if p.key = key; p.left == 0 {
+		p.value = p.rest // who looks into it sees where it ends
+	} else {
+		p.value = p.item()
+	}
 	p.bad = p.bad || major != protocol.MajorUint
 	return !p.bad
 }

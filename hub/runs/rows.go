@@ -59,8 +59,10 @@ func writeAll[T rower](tx *store.Tx, b *bulk, all []T) error {
 }
 
 var (
+	// A statement that skips a row needs no undoing in its middle, as one that fails does.
 	insertRuns = newBulk("INSERT INTO run (id, workflow, agent, revision, started, started_quality, received, "+
-		"worst, ended, data, steps, happened) VALUES ", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", "")
+		"worst, ended, data, steps, happened) VALUES ", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		" ON CONFLICT (id) DO NOTHING")
 	findRuns = newBulk("SELECT id, n, agent, steps FROM run WHERE id IN (", "?", ")")
 )
 
@@ -108,19 +110,32 @@ func find(tx *store.Tx, size int, part []*pending) ([]found, error) {
 	})
 }
 
-// writeRuns puts what is known of runs, of each once, into the books.
+// writeRuns puts what is known of runs, of each once, into the books. Nearly all are new to
+// them: only when some are not, the books are asked which.
 func (in *Intake) writeRuns(tx *store.Tx, all []*pending) error {
+	if len(all) == 0 {
+		return nil
+	}
+	var last int64 // the runs above it are written here
+	if err := tx.QueryRow("SELECT coalesce(max(n), 0) FROM run").Scan(&last); err != nil {
+		return err
+	}
+	var args []any
 	return parts(all, func(size int, part []*pending) error {
-		known, err := find(tx, size, part)
+		args = args[:0]
+		for _, p := range part {
+			args = p.row(args)
+		}
+		fresh, err := store.Changed(tx.Exec(insertRuns[size], args...))
 		if err != nil {
 			return err
 		}
-		fresh := part
-		if len(known) > 0 {
-			fresh = slices.DeleteFunc(slices.Clone(part), func(p *pending) bool { return of(p, known) != nil })
-		}
-		if err := writeAll(tx, &insertRuns, fresh); err != nil {
-			return err
+		var known []found
+		if int(fresh) < len(part) {
+			if known, err = find(tx, size, part); err != nil {
+				return err
+			}
+			known = slices.DeleteFunc(known, func(f found) bool { return f.n > last })
 		}
 		for _, p := range part {
 			if err := in.complete(tx, of(p, known), p); err != nil {
