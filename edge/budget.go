@@ -171,6 +171,10 @@ func shareOf(of protocol.Lane) uint64 {
 	}
 }
 
+// resent bounds a batch to so many parts of a day's budget: a line that is lost in its middle
+// carries it again.
+const resent = 16
+
 // batchRoom bounds the next batch of a lane: by what is left of its share.
 func (a *Agent) batchRoom(of protocol.Lane) int {
 	limit := a.dataLimit()
@@ -178,7 +182,7 @@ func (a *Agent) batchRoom(of protocol.Lane) int {
 		return a.cfg.BatchBytes
 	}
 	left := max(limit/100*shareOf(of), a.budget.Bytes) - a.budget.Bytes
-	return int(min(max(left, dataMin), uint64(a.cfg.BatchBytes)))
+	return int(min(max(min(left, limit/resent), dataMin), uint64(a.cfg.BatchBytes)))
 }
 
 // nextDay returns when the budget is looked at again: at the end of the day, and before as
