@@ -57,8 +57,8 @@ func (l *lane) metric(r *protocol.Record, at arrival) (row statement, err error)
 	return statement{`INSERT OR REPLACE INTO metric (agent, slot, epoch, boot, sequence, time, quality,
 		received, happened, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, []any{
 		string(l.agent), l.stored % MetricsMax, store.Signed(l.epoch), store.Signed(r.Mark.Boot),
-		store.Signed(r.Mark.Sequence), r.Time.UnixMS, int64(r.Time.Quality), at.received, at.happened,
-		[]byte(body),
+		store.Signed(r.Mark.Sequence), r.Time.UnixMS, int64(r.Time.Quality), at.received,
+		at.happened, []byte(body),
 	}}, nil
 }
 
@@ -85,7 +85,8 @@ func (l *lane) audit(r *protocol.Record, at arrival) (row statement, err error) 
 		workflow, capability, allowed, denied, subject)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, []any{
 		string(l.agent), store.Signed(l.epoch), store.Signed(r.Mark.Boot), store.Signed(r.Mark.Sequence),
-		r.Time.UnixMS, int64(r.Time.Quality), at.received, at.happened, clip(string(a.Plugin)), clip(string(a.Workflow)),
+		r.Time.UnixMS, int64(r.Time.Quality), at.received, at.happened, clip(string(a.Plugin)),
+		clip(string(a.Workflow)),
 		clip(a.Capability), store.Signed(a.Allowed), store.Signed(a.Denied), clip(a.Subject),
 	}}, nil
 }
@@ -104,8 +105,8 @@ func LatestMetrics(tx *store.Tx, agent protocol.AgentName) (Metrics, error) {
 
 // MetricsOf returns the newest reports of an agent, the newest first: at most limit.
 func MetricsOf(tx *store.Tx, agent protocol.AgentName, limit int) ([]Metrics, error) {
-	rows, err := tx.Query(`SELECT boot, sequence, time, quality, received, happened, body FROM metric WHERE agent = ?
-		ORDER BY epoch DESC, boot DESC, sequence DESC LIMIT ?`, agent, limit)
+	rows, err := tx.Query(`SELECT boot, sequence, time, quality, received, happened, body FROM metric
+		WHERE agent = ? ORDER BY epoch DESC, boot DESC, sequence DESC LIMIT ?`, agent, limit)
 	return store.Collect(rows, err, func(row store.Scanner) (Metrics, error) {
 		var m Metrics
 		var boot, sequence int64
@@ -120,14 +121,15 @@ func MetricsOf(tx *store.Tx, agent protocol.AgentName, limit int) ([]Metrics, er
 // LogLines returns the newest log lines of an agent at or above a level of log/slog,
 // the newest first: at most limit.
 func LogLines(tx *store.Tx, agent protocol.AgentName, level, limit int) ([]LogLine, error) {
-	rows, err := tx.Query(`SELECT boot, sequence, time, quality, received, happened, plugin, workflow, level, text
+	rows, err := tx.Query(`SELECT boot, sequence, time, quality, received, happened, plugin, workflow, level,
+		text
 		FROM log_line
 		WHERE agent = ? AND level >= ? ORDER BY epoch DESC, boot DESC, sequence DESC LIMIT ?`, agent, level, limit)
 	return store.Collect(rows, err, func(row store.Scanner) (LogLine, error) {
 		var l LogLine
 		var boot, sequence int64
-		err := row.Scan(&boot, &sequence, &l.Time.UnixMS, &l.Time.Quality, &l.Received, &l.Happened, &l.Plugin, &l.Workflow,
-			&l.Level, &l.Text)
+		err := row.Scan(&boot, &sequence, &l.Time.UnixMS, &l.Time.Quality, &l.Received, &l.Happened,
+			&l.Plugin, &l.Workflow, &l.Level, &l.Text)
 		l.Mark = protocol.Mark{Boot: store.Unsigned(boot), Sequence: store.Unsigned(sequence)}
 		return l, err
 	})
@@ -142,9 +144,8 @@ func Audits(tx *store.Tx, agent protocol.AgentName, limit int) ([]Audit, error) 
 	return store.Collect(rows, err, func(row store.Scanner) (Audit, error) {
 		var a Audit
 		var boot, sequence, allowed, denied int64
-		err := row.Scan(&a.Agent, &boot, &sequence, &a.Time.UnixMS, &a.Time.Quality, &a.Received, &a.Happened, &a.Plugin,
-			&a.Workflow,
-			&a.Capability, &allowed, &denied, &a.Subject)
+		err := row.Scan(&a.Agent, &boot, &sequence, &a.Time.UnixMS, &a.Time.Quality, &a.Received, &a.Happened,
+			&a.Plugin, &a.Workflow, &a.Capability, &allowed, &denied, &a.Subject)
 		a.Mark = protocol.Mark{Boot: store.Unsigned(boot), Sequence: store.Unsigned(sequence)}
 		a.Allowed, a.Denied = store.Unsigned(allowed), store.Unsigned(denied)
 		return a, err

@@ -246,8 +246,8 @@ func parsePer(text string) (time.Duration, error) {
 func parsePPM(text string) (float64, error) {
 	bare, ok := strings.CutSuffix(text, "ppm")
 	num, err := parseNumber(bare)
-	if err != nil || !ok || math.Abs(num) > 100_000 {
-		return 0, fmt.Errorf("%q is no drift; want such as 50ppm, at most 100000ppm either way", strict.Clip(text))
+	if err != nil || !ok || math.Abs(num) > 250_000 {
+		return 0, fmt.Errorf("%q is no drift; want such as 50ppm, at most 250000ppm either way", strict.Clip(text))
 	}
 	return num / 1e6, nil
 }
