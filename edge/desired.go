@@ -185,6 +185,9 @@ func (a *Agent) gather(c *candidate) (done bool, err error) {
 	if err := c.gen.fit(); err != nil {
 		return false, err
 	}
+	if err := a.afford(c.gen); err != nil && !a.repairs(c) {
+		return false, err
+	}
 	for _, f := range c.gen.artifacts() {
 		if here, err := a.need(f); err != nil || !here {
 			return false, err

@@ -190,12 +190,18 @@ type Status struct {
 	Dropped     uint64                      `json:"dropped"` // records let go, ever
 	DiskRefuses bool                        `json:"disk_refuses"`
 	Data        *protocol.DataUse           `json:"data,omitempty"`
+	// Sums are what all that runs here asks of the device, beside what it has; empty: nothing.
+	Sums string `json:"sums,omitempty"`
 }
 
 // Status returns the agent's state as of the last input.
 func (a *Agent) Status() Status {
-	r := a.reported()
+	r, sums := a.reported(), ""
+	if a.held != nil {
+		sums = a.held.demands().Text(&a.cfg.Device, a.held.overcommit())
+	}
 	return Status{
+		Sums:    sums,
 		Address: a.cfg.Address, Device: a.cfg.Device, Boot: a.boot, Online: a.up, LastContact: a.contact,
 		Floor: a.clock.floor, Revision: r.Revision, Digest: r.Digest, Assignments: r.Assignments,
 		Refused: r.Refused, Pending: r.Pending, Dropped: r.Dropped, DiskRefuses: a.pen.stuck, Data: r.Data,

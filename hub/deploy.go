@@ -142,6 +142,7 @@ func (h *Hub) release(digest protocol.Digest) (deploy.Release, error) {
 	for _, a := range r.Artifacts {
 		out.Platforms = append(out.Platforms, a.Platform)
 		out.Sizes = append(out.Sizes, a.Size)
+		out.Files = append(out.Files, a.Files())
 		code := a.Size
 		if a.Engine != nil {
 			code = a.Engine.Module.Size

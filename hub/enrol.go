@@ -153,6 +153,9 @@ func (h *Hub) Label(now time.Time, name protocol.AgentName, labels map[string]st
 				return err
 			}
 		}
+		if err := h.admitOne(tx, name); err != nil {
+			return err
+		}
 		if err := h.replanOne(tx, now, name); err != nil {
 			return err
 		}

@@ -96,10 +96,12 @@ func (h *Hub) costs(tx *store.Tx, held map[protocol.AgentName][]protocol.Release
 		if err != nil {
 			return err
 		}
-		c.Cost = &api.Cost{
-			DownloadB: agent.Desired.Size, MemoryMB: memoryOf(&doc), DeviceMB: int64(agent.Device.MemoryMB),
-		}
 		of := planned([]fleet.Agent{agent})[0]
+		sum := deploy.DemandsOf(&doc, &of, releases)
+		c.Cost = &api.Cost{
+			DownloadB: agent.Desired.Size, MemoryMB: sum.MemoryMB, DeviceMB: int64(agent.Device.MemoryMB),
+			Sums: sum.Text(of.Device(), h.cfg.Overcommit),
+		}
 		for _, ref := range doc.Releases {
 			r := releases[ref.Digest]
 			if r == nil || slices.Contains(held[c.Agent], ref) {
@@ -113,18 +115,6 @@ func (h *Hub) costs(tx *store.Tx, held map[protocol.AgentName][]protocol.Release
 	return nil
 }
 
-// memoryOf sums the limits of all that a document runs, in MiB.
-func memoryOf(doc *protocol.Desired) (sum int64) {
-	for i := range doc.Assignments {
-		a := &doc.Assignments[i]
-		sum += int64(a.Trigger.Limits.MemoryMB)
-		for _, s := range slices.Concat(a.Actions, a.Outputs) {
-			sum += int64(s.Limits.MemoryMB)
-		}
-	}
-	return sum
-}
-
 // releases returns what is deployed, by digest.
 func (h *Hub) releases(tx *store.Tx) (map[protocol.Digest]*deploy.Release, error) {
 	deployments, err := h.deployments(tx)
@@ -133,7 +123,7 @@ func (h *Hub) releases(tx *store.Tx) (map[protocol.Digest]*deploy.Release, error
 	}
 	out := map[protocol.Digest]*deploy.Release{}
 	for i := range deployments {
-		for d := &deployments[i]; d != nil; d = d.Base {
+		for _, d := range append(deployments[i].Versions(), &deployments[i]) {
 			for k := range d.Releases {
 				out[d.Releases[k].Ref.Digest] = &d.Releases[k]
 			}
@@ -170,11 +160,37 @@ func (h *Hub) Explain(tx *store.Tx, name protocol.WorkflowName, of protocol.Agen
 		rules := deploy.Explain(d, &a, before)
 		out := &api.Explained{Workflow: name, Agent: of, Placed: rules[len(rules)-1].OK, Rules: rules}
 		if out.Placed {
-			out.Rules = append(out.Rules, progress(&agent, name)...)
+			sums, err := h.sums(tx, &agent)
+			if err != nil {
+				return nil, err
+			}
+			out.Rules = append(append(out.Rules, sums...), progress(&agent, name)...)
 		}
 		return out, nil
 	}
 	return nil, protocol.Errorf(protocol.CodeNotFound, "workflow %q: not deployed", name)
+}
+
+// sums says whether the device has what the agent's newest document asks of it.
+func (h *Hub) sums(tx *store.Tx, agent *fleet.Agent) ([]deploy.Rule, error) {
+	if agent.Desired.Revision == 0 {
+		return nil, nil
+	}
+	doc, err := h.document(tx, agent.Address.Agent)
+	if err != nil {
+		return nil, err
+	}
+	releases, err := h.releases(tx)
+	if err != nil {
+		return nil, err
+	}
+	of := planned([]fleet.Agent{*agent})[0]
+	sum := deploy.DemandsOf(&doc, &of, releases)
+	rule := deploy.Rule{Name: "admission", OK: true, Text: sum.Text(of.Device(), h.cfg.Overcommit)}
+	if text := sum.Beyond(of.Device(), h.cfg.Overcommit); text != "" {
+		rule.OK, rule.Text = false, text
+	}
+	return []deploy.Rule{rule}, nil
 }
 
 // progress says how far an agent is with a workflow that it is to run.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stavily/stavily/hub/api"
@@ -112,6 +113,41 @@ func (h *Hub) replanOne(tx *store.Tx, now time.Time, name protocol.AgentName) er
 	return err
 }
 
+// admitOne refuses what an operator changes on an agent when that would overfill it, or others
+// whose steps it runs or has run.
+func (h *Hub) admitOne(tx *store.Tx, name protocol.AgentName) error {
+	agent, err := fleet.Get(tx, name)
+	if err != nil {
+		return err
+	}
+	agents, contents, err := h.contents(tx, []fleet.Agent{agent}, "")
+	if err != nil {
+		return err
+	}
+	plans := planned(agents)
+	if deploy.AdmitAll(contents, plans, h.cfg.Overcommit) == nil {
+		return nil
+	}
+	releases, err := h.releases(tx)
+	if err != nil {
+		return err
+	}
+	for i := range agents {
+		if agents[i].Desired.Revision == 0 {
+			continue
+		}
+		doc, err := h.document(tx, agents[i].Address.Agent)
+		if err != nil {
+			return err
+		}
+		was := deploy.DemandsOf(&doc, &plans[i], releases)
+		contents = slices.DeleteFunc(contents, func(c deploy.Content) bool { // who is overfull may get less
+			return c.Address == agents[i].Address && c.Demands().Within(was)
+		})
+	}
+	return deploy.AdmitAll(contents, plans, h.cfg.Overcommit)
+}
+
 func (h *Hub) plan(tx *store.Tx, now time.Time, agents []fleet.Agent, name protocol.WorkflowName,
 ) ([]api.AgentChange, error) {
 	agents, contents, err := h.contents(tx, agents, "")
@@ -153,10 +189,11 @@ func (h *Hub) contents(tx *store.Tx, agents []fleet.Agent, whole protocol.Workfl
 	for i := range plans {
 		plans[i].DataBytesPerDay = budgetOf(budgets, &agents[i])
 	}
-	return agents, deploy.Plan(deploy.Input{
-		Deployments: deployments, Agents: plans, Approve: h.cfg.Approve,
-		Revoked: revoked,
-	}), nil
+	in := deploy.Input{Deployments: deployments, Agents: plans, Approve: h.cfg.Approve, Revoked: revoked}
+	if h.cfg.Overcommit != deploy.DefaultOvercommit() {
+		in.Settings.Overcommit = &h.cfg.Overcommit
+	}
+	return agents, deploy.Plan(in), nil
 }
 
 // revision is what a plan asks of agents.
@@ -193,7 +230,7 @@ func planned(known []fleet.Agent) []deploy.Agent {
 	out := make([]deploy.Agent, len(known))
 	for i := range known {
 		out[i] = deploy.Agent{
-			Cores:   known[i].Device.Cores,
+			Cores: known[i].Device.Cores, StorageMB: known[i].Device.StorageMB,
 			Address: known[i].Address, Labels: known[i].AllLabels(), Platform: known[i].Device.Platform,
 			Kernel: known[i].Device.Kernel, MemoryMB: known[i].Device.MemoryMB, Native: known[i].Device.Native,
 		}

@@ -35,6 +35,8 @@ type Settings struct {
 	// DataBytesPerDay bounds the bytes on the line to the hub, both ways; 0: none. What
 	// controls the agent goes all the same.
 	DataBytesPerDay uint64 `cbor:"3,keyasint,omitempty" json:"data_bytes_per_day,omitempty"`
+	// Overcommit is by what the agent holds the sums of limits; nil is DefaultOvercommit.
+	Overcommit *Overcommit `cbor:"4,keyasint,omitempty" json:"overcommit,omitempty"`
 }
 
 // Assignment is the part of one workflow that one agent does. Its digest (of its

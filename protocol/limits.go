@@ -41,6 +41,9 @@ const (
 	ConfigMax = 16 << 10
 	// StateMax bounds a trigger's state in bytes.
 	StateMax = 16 << 10
+	// KVBytesMax bounds what one plugin may put by in one step, in bytes: 64 keys of at most 128
+	// bytes, with at most 16 kB each.
+	KVBytesMax = 64 * (128 + 16<<10)
 	// EventsMax bounds the events that one wake may answer.
 	EventsMax = 64
 	// TextMax bounds an error's or a log line's text in bytes.

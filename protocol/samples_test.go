@@ -88,6 +88,7 @@ func sampleElsewhere() Desired {
 		1: []string{"above"}, 2: map[int]any{1: []any{map[int]any{1: 2, 3: "event"}}, 2: "${{ event }}"},
 	}}})
 	filled.Schema = MustMarshal(map[int]any{2: 64, 13: []string{"above"}})
+	d.Settings.Overcommit = &Overcommit{Memory: 4, CPU: 2.5}
 	d.Hosts = []Host{{
 		Workflow: "other", Type: Output, Step: filled, Once: &Once{WithinMS: 60_000}, Edition: 0xe0000002,
 		Origins: []AgentName{"gw-2", "gw-3"},

@@ -15,6 +15,9 @@ const (
 	KVValueMax = 16 << 10
 )
 
+// What protocol promises of a device's disk is what a plugin may have.
+const _ uint = protocol.KVBytesMax - KVKeysMax*(KVKeyMax+KVValueMax)
+
 // KV is where a plugin puts things by. The host checks the bounds of keys and values
 // before it calls; an implementation holds KVKeysMax.
 type KV interface {

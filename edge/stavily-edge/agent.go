@@ -272,6 +272,7 @@ func (h *house) config() (edge.Config, error) {
 	}
 	c.Address, c.Epoch, c.Keyring = h.enrolment.Address, h.enrolment.Epoch, ring
 	c.Device = sysinfo.Device(version, h.enrolment.Labels)
+	c.Device.StorageMB = storageMB(h.state, &c)
 	c.Build = time.UnixMilli(h.clock.floor.Load())
 	c.Native, c.Device.Native = h.native != nil, h.native.machine()
 	c.Policy, err = policy(h.enrolment.Allow)

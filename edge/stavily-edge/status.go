@@ -128,7 +128,7 @@ func statusJSON(s *edge.Status) []byte {
 		},
 		"boot": s.Boot, "online": s.Online, "time_floor": s.Floor.UTC().Format(time.RFC3339),
 		"revision": s.Revision, "digest": s.Digest.String(), "pending": s.Pending, "dropped": s.Dropped,
-		"disk_refuses": s.DiskRefuses,
+		"disk_refuses": s.DiskRefuses, "sums": s.Sums,
 	}
 	if !s.LastContact.IsZero() {
 		v["last_contact"] = s.LastContact.UTC().Format(time.RFC3339)
@@ -175,6 +175,9 @@ func printStatus(out io.Writer, s *edge.Status) error {
 	fmt.Fprintf(w, "records\t%d wait for the hub, %d dropped ever\n", s.Pending, s.Dropped)
 	if s.DiskRefuses {
 		fmt.Fprintf(w, "disk\trefuses: nothing moves until it takes changes again\n")
+	}
+	if s.Sums != "" {
+		fmt.Fprintf(w, "limits\t%s\n", s.Sums)
 	}
 	for _, a := range s.Assignments {
 		fmt.Fprintf(w, "workflow\t%s\t%s\tfired %d, failed %d, filtered %d\t%s\n",

@@ -148,9 +148,10 @@ type AgentChange struct {
 
 // Cost is what a new desired document asks of an agent.
 type Cost struct {
-	DownloadB int64 `json:"download_b"` // documents, releases and artifacts that it was not sent before
-	MemoryMB  int64 `json:"memory_mb"`  // the limits of all its steps together
-	DeviceMB  int64 `json:"device_mb"`  // the memory that it says it has; 0: not known
+	DownloadB int64  `json:"download_b"` // documents, releases and artifacts that it was not sent before
+	MemoryMB  int64  `json:"memory_mb"`  // the limits of all its steps together
+	DeviceMB  int64  `json:"device_mb"`  // the memory that it says it has; 0: not known
+	Sums      string `json:"sums"`       // of memory, cores and storage, beside what it has
 }
 
 // Explained answers why an agent runs a workflow or does not. The last rule that is not

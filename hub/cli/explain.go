@@ -23,7 +23,7 @@ func showDryRun(w io.Writer, d api.Deployed) {
 		row(w, "no agent", "is named by it now")
 		return
 	}
-	row(w, "AGENT", "STATE", "DOWNLOAD", "MEMORY LIMITS")
+	row(w, "AGENT", "STATE", "DOWNLOAD", "ALL THAT IT RUNS")
 	for _, a := range d.Agents {
 		switch {
 		case a.Excluded != nil:
@@ -31,12 +31,8 @@ func showDryRun(w io.Writer, d api.Deployed) {
 		case a.Cost == nil:
 			row(w, a.Agent, "unchanged")
 		default:
-			memory := fmt.Sprintf("%d MB", a.Cost.MemoryMB)
-			if a.Cost.DeviceMB > 0 {
-				memory += fmt.Sprintf(" of %d MB", a.Cost.DeviceMB)
-			}
 			row(w, a.Agent, fmt.Sprintf("revision %d", a.Revision), fmt.Sprintf("%d kB", (a.Cost.DownloadB+999)/1000),
-				memory)
+				a.Cost.Sums)
 		}
 		for _, l := range a.Loads {
 			row(w, "", l.Text())

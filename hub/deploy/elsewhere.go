@@ -78,7 +78,7 @@ const editionBit = 1 << 31
 // Elsewhere reports whether a step may run on another agent than the one on which the
 // workflow fired, so that a plan for one agent follows from the others too.
 func (d *Deployment) Elsewhere(fleet []Agent) bool {
-	for _, v := range append(d.standing(), d) {
+	for _, v := range append(d.Versions(), d) {
 		for _, s := range v.Workflow.StepsInOrder()[1:] {
 			if !v.affected(s) {
 				return true
@@ -293,7 +293,7 @@ func timeoutOf(s *protocol.Step) int64 {
 // word.
 func (d *Deployment) Connects(origin, member *Agent, step protocol.StepName) bool {
 	connects := func(v *Deployment) bool { return v.connects(origin, member, step) }
-	return slices.ContainsFunc(d.standing(), connects)
+	return slices.ContainsFunc(d.Versions(), connects)
 }
 
 // Hosts reports whether a runs steps of d, as it is itself and not as it was, for other agents.

@@ -39,8 +39,8 @@ func (d *Deployment) For(name protocol.AgentName) *Deployment {
 	return d.Base
 }
 
-// standing returns the versions whose steps agents run for others.
-func (d *Deployment) standing() (out []*Deployment) {
+// Versions returns the versions whose steps agents run for others.
+func (d *Deployment) Versions() (out []*Deployment) {
 	if !d.Back {
 		out = append(out, d)
 	}
@@ -53,7 +53,7 @@ func (d *Deployment) standing() (out []*Deployment) {
 // Fires reports whether a version of d is one for a to begin runs of, or was: those who run its
 // steps wait until all of them have the newest.
 func (d *Deployment) Fires(a *Agent) bool {
-	return slices.ContainsFunc(append(d.standing(), d),
+	return slices.ContainsFunc(append(d.Versions(), d),
 		func(v *Deployment) bool { return watches(a, v.Workflow.Trigger.Target) })
 }
 
@@ -84,9 +84,12 @@ type Release struct {
 	Manifest protocol.Manifest
 	// Platforms are those of its artifacts; protocol.PlatformWASM runs anywhere.
 	Platforms []string
-	Sizes     []int64 // of those artifacts, bytes
-	Modules   []int64 // of the code that an agent compiles for them, bytes: their engine's where there is one
-	Schema    []byte  // JSON Schema of the configuration, nil for none
+	Sizes     []int64           // of those artifacts, bytes
+	Files     [][]protocol.File // of each: its own, and those of its engine
+	// Modules are the bytes of the code that an agent compiles for them: their engine's where
+	// there is one.
+	Modules []int64
+	Schema  []byte // JSON Schema of the configuration, nil for none
 	// DeviceSchema is what devices hold the configuration to; see the function of that name.
 	DeviceSchema []byte
 }
@@ -99,15 +102,24 @@ func (r *Release) SizeFor(platform string) int64 {
 	return 0
 }
 
+// filesFor returns what an agent keeps of the release that loads the artifact for that platform.
+func (r *Release) filesFor(platform string) []protocol.File {
+	if i := slices.Index(r.Platforms, platform); i >= 0 && i < len(r.Files) {
+		return r.Files[i]
+	}
+	return nil
+}
+
 // Agent is an agent as the plan needs it.
 type Agent struct {
-	Address  protocol.Address
-	Labels   map[string]string
-	Platform string // empty while the agent has not reported
-	Kernel   string
-	MemoryMB uint32           // 0: not known
-	Cores    uint32           // 0: not known
-	Native   *protocol.Native // nil: it runs no native artifacts
+	Address   protocol.Address
+	Labels    map[string]string
+	Platform  string // empty while the agent has not reported
+	Kernel    string
+	MemoryMB  uint32           // 0: not known
+	Cores     uint32           // 0: not known
+	StorageMB uint32           // 0: not known
+	Native    *protocol.Native // nil: it runs no native artifacts
 	// DataBytesPerDay bounds what goes over its line; 0: none.
 	DataBytesPerDay uint64
 }
@@ -133,6 +145,9 @@ type Content struct {
 	Revoked     []protocol.Digest
 	// Excluded says which workflows name this agent and why they do not run on it.
 	Excluded []Exclusion
+
+	agent *Agent
+	of    []*Release // those that Releases names, in any order
 }
 
 // Exclusion is a workflow that an agent is named by and does not get (T-06).
@@ -186,7 +201,7 @@ func (c *Content) Desired(epoch, revision uint64, issued int64) protocol.Desired
 }
 
 func contentFor(a *Agent, deployments []Deployment, in *Input) Content {
-	c := Content{Address: a.Address, Settings: in.Settings, Revoked: in.Revoked}
+	c := Content{Address: a.Address, Settings: in.Settings, Revoked: in.Revoked, agent: a}
 	c.Settings.DataBytesPerDay = a.DataBytesPerDay
 	for i := range deployments {
 		if d := deployments[i].For(a.Address.Agent); d != nil {
@@ -220,7 +235,7 @@ func (c *Content) assign(a *Agent, d *Deployment, approve []protocol.Grant) {
 // the same in several.
 func (c *Content) host(a *Agent, d *Deployment, approve []protocol.Grant) {
 	first := len(c.Hosts)
-	for _, v := range d.standing() {
+	for _, v := range d.Versions() {
 		hosts, of := v.hosts(a, approve)
 		for i := range hosts {
 			same := func(h protocol.Host) bool {
@@ -239,7 +254,7 @@ func (c *Content) host(a *Agent, d *Deployment, approve []protocol.Grant) {
 // refer lists a release once.
 func (c *Content) refer(r *Release) {
 	if !slices.Contains(c.Releases, r.Ref) {
-		c.Releases = append(c.Releases, r.Ref)
+		c.Releases, c.of = append(c.Releases, r.Ref), append(c.of, r)
 	}
 }
 
