@@ -90,6 +90,7 @@ type Agent struct {
 	last     CallID
 
 	results []protocol.Result // of the run that moves; used again
+	asking  asks
 }
 
 // pen is what the input under way has written and what waits for the disk.
@@ -361,7 +362,7 @@ func (a *Agent) afterStart(c Call) {
 		e.start = append(e.start, c)
 		return
 	}
-	a.pen.effects = append(a.pen.effects, effect{start: []Call{c}})
+	a.pen.effects = append(a.pen.effects, effect{start: append(make([]Call, 0, max(a.asking.most, 1)), c)})
 }
 
 // settle ends an input: what is due is begun, everything that changed goes to the

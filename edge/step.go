@@ -105,11 +105,14 @@ func (a *Agent) step(w *work) {
 	if w.asked > 0 || len(w.runs) == 0 {
 		return
 	}
-	together := slices.Clone(w.runs[:min(len(w.runs), max(a.cfg.RunsAtOnce, 1))])
-	for i, r := range together {
-		if r.Next != together[0].Next || a.now.Before(r.at) {
-			return
+	n := 0
+	for most := min(len(w.runs), max(a.cfg.RunsAtOnce, 1)); n < most; n++ {
+		if r := w.runs[n]; r.Next != w.runs[0].Next || a.now.Before(r.at) {
+			break
 		}
+	}
+	a.asking = asks{most: n}
+	for i, r := range slices.Clone(w.runs[:n]) {
 		switch res := a.judge(w, r); {
 		case res == nil:
 			a.askStep(w, r)
@@ -122,18 +125,43 @@ func (a *Agent) step(w *work) {
 	}
 }
 
+// asks is room for what is asked together: one piece of memory for all of it.
+type asks struct {
+	most     int // as many as can come
+	requests []wasmhost.Request
+	calls    []call
+}
+
+// request keeps a request.
+func (s *asks) request(r wasmhost.Request) *wasmhost.Request {
+	if len(s.requests) == cap(s.requests) {
+		s.requests = make([]wasmhost.Request, 0, max(s.most, 1))
+	}
+	s.requests = append(s.requests, r)
+	return &s.requests[len(s.requests)-1]
+}
+
+// call keeps a call.
+func (s *asks) call(c call) *call {
+	if len(s.calls) == cap(s.calls) {
+		s.calls = make([]call, 0, max(s.most, 1))
+	}
+	s.calls = append(s.calls, c)
+	return &s.calls[len(s.calls)-1]
+}
+
 // askStep asks the next step of a run.
 func (a *Agent) askStep(w *work, r *run) {
 	n := int(r.Next) + 1
-	s := w.steps[n]
+	s := &w.steps[n]
 	if s.Place != nil {
 		a.sendAway(w, r)
 		return
 	}
-	req := &wasmhost.Request{
+	req := a.asking.request(wasmhost.Request{
 		Kind: wasmhost.Run, Now: a.stamp(), Event: &r.Event, Results: r.Results[:len(r.Results):len(r.Results)],
 		Key: r.Event.Run.String() + "/" + string(s.Name), TimeoutMS: s.Timeout, Config: r.config,
-	}
+	})
 	if slotOf(&w.of, n) == protocol.Output {
 		req.Kind = wasmhost.Deliver
 	}
@@ -148,7 +176,7 @@ func (a *Agent) askStep(w *work, r *run) {
 // together. A retryable error has the step asked again, as often as it says.
 func (a *Agent) ended(w *work, r *run, ans wasmhost.Answer) {
 	w.asked--
-	s := w.steps[r.Next+1]
+	s := &w.steps[r.Next+1]
 	r.call = 0
 	if ans.Error != nil && ans.Error.Code == protocol.CodeUnavailable {
 		r.at = a.now.Add(a.pause(r.off)) // it was not asked: no try

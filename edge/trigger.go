@@ -390,6 +390,7 @@ func (a *Agent) wake(w *work) {
 		return
 	}
 	w.held = false
+	a.asking = asks{}
 	req := &wasmhost.Request{
 		Kind: wasmhost.Wake, Now: a.stamp(), SteadyMS: a.steady(), Why: t.why, State: t.state,
 		TimeoutMS: w.of.Trigger.Timeout,
@@ -405,7 +406,7 @@ func (a *Agent) wake(w *work) {
 
 // ask puts a request to the n-th step of w.
 func (a *Agent) ask(w *work, n int, kind callKind, req *wasmhost.Request) CallID {
-	c := &call{kind: kind, work: w, instance: w.instance(n)}
+	c := a.asking.call(call{kind: kind, work: w, instance: w.instance(n)})
 	c.deadline = a.now.Add(w.timeout(n, req) + a.cfg.CallGrace)
 	return a.start(c, Call{Instance: c.instance, Request: req, Depth: w.depth(kind, req)})
 }

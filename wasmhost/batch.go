@@ -31,7 +31,7 @@ const (
 // A batch has the shortest TimeoutMS of its requests for all of them together. Its fuel and
 // time are divided evenly among its answers, its host calls stand with the first.
 func (p *Plugin) CallBatch(ctx context.Context, rs []Request) []Answer {
-	out := make([]Answer, 0, len(rs))
+	var out []Answer
 	select {
 	case p.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -47,7 +47,12 @@ func (p *Plugin) CallBatch(ctx context.Context, rs []Request) []Answer {
 			return refuseAll(out, len(rs), protocol.Errorf(protocol.CodeUnavailable,
 				"not asked: the plugin was ended %d times in this batch", b.strikes))
 		case n > 1:
-			out = append(out, b.ask(rs[len(out):len(out)+n])...)
+			answers := b.ask(rs[len(out) : len(out)+n])
+			if out == nil {
+				out = answers // nearly always all there are
+			} else {
+				out = append(out, answers...)
+			}
 		default:
 			out = append(out, b.one(rs[len(out)]))
 		}
@@ -275,6 +280,7 @@ func readBatch(kind RequestKind, body protocol.Raw, n int) (out []Answer, err er
 			err = contractf("items: want an array of 1 to %d", n)
 			return false
 		}
+		out = make([]Answer, 0, len(items))
 		for i, item := range items {
 			a, bad := readItem(kind, item)
 			if bad != nil {
