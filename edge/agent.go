@@ -316,12 +316,19 @@ func (a *Agent) take(m protocol.Message) {
 }
 
 // keepHint remembers the newest hint while the disk refuses: the broker may not send
-// it again on this connection. All else comes again by itself.
+// it again on this connection. All else comes again by itself, and is done with: what a
+// connection has under way without an acknowledgement is bounded, and at that bound nothing
+// more would come, even when the disk is well again.
 func (a *Agent) keepHint(m protocol.Message) {
-	if to, kind, err := protocol.ParseTopic(m.Topic); err == nil &&
-		to == a.cfg.Address && kind == protocol.DownHint && len(m.Payload) <= protocol.MessageMax {
-		a.pen.hint = &m
+	if to, kind, err := protocol.ParseTopic(m.Topic); err != nil ||
+		to != a.cfg.Address || kind != protocol.DownHint || len(m.Payload) > protocol.MessageMax {
+		m.Done()
+		return
 	}
+	if old := a.pen.hint; old != nil {
+		old.Done()
+	}
+	a.pen.hint = &m
 }
 
 // keepAnswer remembers an answer while the disk refuses: it comes only once. There

@@ -86,10 +86,11 @@ func (a *Agent) relieves(m protocol.Message) bool {
 	}
 	before := len(a.pen.changes)
 	a.take(m)
-	a.after(m.Done)
 	if len(a.pen.changes) == before {
+		m.Done()
 		return true // nothing was let go
 	}
+	a.after(m.Done)
 	a.saveAgain()
 	a.pen.at = a.now
 	if a.unstick() {

@@ -229,3 +229,46 @@ func TestFullDiskDrains(t *testing.T) {
 		t.Errorf("%d dropped, %d pending; hub has %d events, %d results", s.Dropped, s.Pending, len(w.hub.events), len(w.hub.results))
 	}
 }
+
+// What comes while the disk refuses is done with at once, but for the newest hint: a connection
+// bears only so many messages without an acknowledgement, and an agent that leaves them would be
+// deaf when its disk is well again.
+func TestStuckDiskLeavesNothingUnacknowledged(t *testing.T) {
+	w := newWorld(t)
+	w.hub.standard()
+	w.hub.deploy(w.hub.desired(1, w.hub.workflow("w")))
+	w.boot()
+	w.online()
+	w.pass(time.Minute)
+	small := &quota{Store: w.disk, left: 0, sizes: map[string]int{}}
+	w.store = small
+	w.plugins.answers["w/when"] = fires(20)
+	small.left = 1 << 20
+	w.boot()
+	w.online()
+	small.left = -1 << 20
+	w.pass(time.Second)
+	if !w.agent.Status().DiskRefuses {
+		t.Fatal("the disk took it")
+	}
+	open := 0
+	for i := range 100 {
+		w.hub.sayHint()
+		w.hub.say(protocol.DownAck, protocol.LaneAck{Epoch: 1, Lane: protocol.LaneMetric, Mark: protocol.Mark{Boot: 9}})
+		w.hub.say(protocol.DownHop, protocol.Hop{})
+		for _, m := range w.hub.out {
+			open++
+			m.Ack = func() { open-- }
+			w.agent.Handle(w.now, m)
+		}
+		w.hub.out = nil
+		if open > 1 {
+			t.Fatalf("%d messages without an acknowledgement after %d rounds, want the newest hint alone", open, i+1)
+		}
+	}
+	small.left = 1 << 20
+	w.pass(time.Hour)
+	if s := w.agent.Status(); open != 0 || s.DiskRefuses || s.Pending != 0 {
+		t.Errorf("in the end %d messages without an acknowledgement, disk refuses %v, %d records pend", open, s.DiskRefuses, s.Pending)
+	}
+}
