@@ -95,14 +95,20 @@ rust: ## run the tests of the Rust SDK and its samples
 	cd plugins/sdk/rust && CARGO_TARGET_DIR="$(CURDIR)/dist/rust" cargo test --quiet --locked --offline --workspace --lib --bins
 
 .PHONY: wasm
+# Cargo names what it builds by the absolute path of a crate outside of its workspace, and what is named
+# otherwise is laid out otherwise: so the guests are built at one path, wherever the checkout is.
+WASM_AT = /tmp/stavily-wasm
+
 wasm: ## build the Rust guests anew: wasmhost/testdata/rust/{trigger,action,output,threshold,counter}.wasm
-	@for dir in wasmhost/testdata/rust plugins/sdk/rust; do (cd $$dir && \
-		CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/src" CARGO_TARGET_DIR="$(CURDIR)/dist/rust" \
-		cargo build --locked --offline --release --target wasm32-wasip1 --bins --workspace); done
+	@rm -rf $(WASM_AT) && mkdir $(WASM_AT)
+	@git ls-files -co --exclude-standard plugins/sdk/rust wasmhost/testdata/rust | tar -cT - | tar -xC $(WASM_AT)
+	@for dir in wasmhost/testdata/rust plugins/sdk/rust; do (cd $(WASM_AT)/$$dir && \
+		CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$(WASM_AT)=/src" CARGO_TARGET_DIR="$(CURDIR)/dist/rust" \
+		cargo build --locked --offline --release --target wasm32-wasip1 --bins --workspace) || exit 1; done
 	@for name in trigger action output threshold counter; do \
 		install -m 644 dist/rust/wasm32-wasip1/release/$$name.wasm wasmhost/testdata/rust/; done
+	@rm -rf $(WASM_AT)
 
-.PHONY: hostile
 hostile: ## build the corpus of hostile modules from its text (needs wabt)
 	@for text in wasmhost/testdata/hostile/*.wat; do wat2wasm -o "$${text%.wat}.wasm" "$$text"; done
 

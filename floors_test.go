@@ -80,6 +80,16 @@ var floors = []floor{
 		"a table of platforms needs nothing",
 	},
 	{
+		"text/nearest", nil,
+		[]string{"go.yaml.in/yaml", wazero, paho, mochi, goGit},
+		"a misspelt word needs nothing but the words that were meant",
+	},
+	{
+		"text/strict", nil,
+		[]string{wazero, paho, mochi, goGit, anyHub, anySim},
+		"how a file is read is the same for all who write one",
+	},
+	{
 		"wasmhost/meter", nil,
 		[]string{wazero},
 		"what rewrites modules does not trust the engine that runs them",
@@ -186,18 +196,8 @@ var floors = []floor{
 		"a build takes a tree and gives artifacts, with nobody listening",
 	},
 	{
-		"internal/nearest", nil,
-		[]string{"go.yaml.in/yaml", wazero, paho, mochi, goGit},
-		"a misspelt word needs nothing but the words that were meant",
-	},
-	{
-		"internal/strict", nil,
-		[]string{wazero, paho, mochi, goGit, anyHub, anySim},
-		"how a file is read is the same for all who write one",
-	},
-	{
 		"hub/document",
-		[]string{"internal/nearest", "internal/strict"},
+		[]string{"text/nearest", "text/strict"},
 		[]string{mochi, goGit},
 		"how people's files are read has nothing to do with what they say",
 	},
@@ -298,13 +298,13 @@ var floors = []floor{
 	},
 	{
 		"sim/expr",
-		[]string{"internal/nearest"},
+		[]string{"text/nearest"},
 		[]string{wazero, mochi, goGit, paho, "go.yaml.in/yaml"},
 		"a condition is text and numbers",
 	},
 	{
 		"sim/scenario",
-		[]string{"protocol", "firmware-targets", "internal/nearest", "internal/strict", "sim/expr"},
+		[]string{"protocol", "firmware-targets", "text/nearest", "text/strict", "sim/expr"},
 		[]string{wazero, mochi, goGit, anyHub},
 		"a scenario can be checked without a simulator",
 	},

@@ -8,8 +8,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/stavily/stavily/internal/nearest"
-	"github.com/stavily/stavily/internal/strict"
+	"github.com/stavily/stavily/text/nearest"
+	"github.com/stavily/stavily/text/strict"
 )
 
 // errorsMax bounds the errors that one document is told of.

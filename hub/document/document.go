@@ -12,7 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/stavily/stavily/internal/strict"
+	"github.com/stavily/stavily/text/strict"
 )
 
 const (

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/stavily/stavily/internal/nearest"
+	"github.com/stavily/stavily/text/nearest"
 )
 
 // A parser reads one text, from left to right.

@@ -8,9 +8,9 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/stavily/stavily/internal/nearest"
-	"github.com/stavily/stavily/internal/strict"
 	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/text/nearest"
+	"github.com/stavily/stavily/text/strict"
 )
 
 var models = []Model{ModelTimer, ModelThreshold, ModelCounter, ModelPass, ModelSink}

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stavily/stavily/internal/nearest"
-	"github.com/stavily/stavily/internal/strict"
 	"github.com/stavily/stavily/sim/expr"
+	"github.com/stavily/stavily/text/nearest"
+	"github.com/stavily/stavily/text/strict"
 )
 
 var expectKeys = []key[Expect]{

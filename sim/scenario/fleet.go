@@ -10,9 +10,9 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	platform "github.com/stavily/stavily/firmware-targets"
-	"github.com/stavily/stavily/internal/nearest"
-	"github.com/stavily/stavily/internal/strict"
 	"github.com/stavily/stavily/protocol"
+	"github.com/stavily/stavily/text/nearest"
+	"github.com/stavily/stavily/text/strict"
 )
 
 // AgentsMax bounds a scenario's fleet.

@@ -3,7 +3,7 @@ package scenario
 import (
 	"time"
 
-	"github.com/stavily/stavily/internal/strict"
+	"github.com/stavily/stavily/text/strict"
 )
 
 // realMax bounds what runs with certificates: an agent's lasts 90 days, and nobody renews

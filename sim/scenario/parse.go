@@ -13,7 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/stavily/stavily/internal/strict"
+	"github.com/stavily/stavily/text/strict"
 )
 
 // Files are what a scenario refers to. Paths are relative to the scenario's folder.

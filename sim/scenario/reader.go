@@ -6,8 +6,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/stavily/stavily/internal/nearest"
-	"github.com/stavily/stavily/internal/strict"
+	"github.com/stavily/stavily/text/nearest"
+	"github.com/stavily/stavily/text/strict"
 )
 
 const (

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stavily/stavily/internal/strict"
+	"github.com/stavily/stavily/text/strict"
 )
 
 const (

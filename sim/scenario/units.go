@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stavily/stavily/internal/strict"
+	"github.com/stavily/stavily/text/strict"
 )
 
 const day = 24 * time.Hour
