@@ -427,8 +427,8 @@ func (o *outbox) save(a *Agent) {
 	}
 }
 
-// stored notes that every record there is is on the disk. Not so many stay in memory; none
-// while the hub does not hear.
+// stored notes that all records are on the disk. Not so many stay in memory; none while the
+// hub does not hear.
 func (o *outbox) stored(heard bool) {
 	most := 0
 	if heard {

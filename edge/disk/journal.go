@@ -26,7 +26,7 @@ const segmentSize = 1 << 20
 const snapshotPart = 8
 
 // bufferKept is the largest buffer in bytes that is kept for the next frame.
-const bufferKept = 128 << 10
+const bufferKept = 256 << 10
 
 // changedKept is how many changes of small keys there is room for at all times.
 const changedKept = 1024
@@ -143,7 +143,11 @@ func (j *journal) applyLanes(changes []edge.LaneChange, now bool) error {
 	}
 	p := j.plan(changes)
 	before := len(j.pending)
-	j.pending = append(j.pending, p.frame...)
+	if before == 0 {
+		j.pending, j.scratch = p.frame, j.pending
+	} else {
+		j.pending = append(j.pending, p.frame...)
+	}
 	if now {
 		if err := j.flush(); err != nil {
 			j.pending = j.pending[:before]
@@ -188,6 +192,9 @@ func (j *journal) flush() error {
 	j.last().size = j.synced
 	if j.pending = j.pending[:0]; cap(j.pending) > bufferKept {
 		j.pending = nil
+	}
+	if cap(j.scratch) > bufferKept {
+		j.scratch = nil
 	}
 	return nil
 }
@@ -253,9 +260,6 @@ func (j *journal) plan(changes []edge.LaneChange) *plan {
 	}
 	seal(b, p.at)
 	p.frame, j.scratch = b, b
-	if cap(b) > bufferKept {
-		j.scratch = nil
-	}
 	return p
 }
 

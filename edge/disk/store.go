@@ -118,8 +118,9 @@ func (s *Store) ApplyLanes(changes []edge.LaneChange) error {
 	return s.applied(s.journal.applyLanes(changes, true))
 }
 
-// ApplyLater is Apply, but the changes survive a power cut only when the next Apply or
-// Sync has returned: both come after all that ApplyLater took before, never before a part.
+// ApplyLater is Apply for who fills a disk with much in a row: the changes survive a power cut
+// only when the next Apply or Sync has returned, and never without those before them. An agent
+// holds back what may wait itself.
 func (s *Store) ApplyLater(changes []edge.Change) error {
 	return s.applied(s.journal.apply(changes, false))
 }

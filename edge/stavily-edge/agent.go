@@ -226,7 +226,8 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 		return err
 	}
 	h.agent, err = edge.New(config, edge.Deps{
-		Link: link, Store: h.store, Plugins: h.plugins, Random: bufio.NewReader(rand.Reader), Log: h.log, Vault: h.vault,
+		Link: link, Store: h.store, Plugins: h.plugins, Random: bufio.NewReader(rand.Reader), Log: h.log,
+		Vault: h.vault,
 		Traffic: traffic.Bytes,
 		Measure: func() {
 			select {

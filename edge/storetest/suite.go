@@ -323,7 +323,8 @@ func testLanes(t *testing.T, open func() edge.Store) {
 		}
 		switch round % 4 {
 		case 1: // also what is not there yet, and what is not there any more
-			changes = append(changes, edge.LaneChange{Lane: protocol.LaneEvent, Mark: mark(n + 5 - 3*(round%5)), Through: true})
+			through := mark(n + 5 - 3*(round%5))
+			changes = append(changes, edge.LaneChange{Lane: protocol.LaneEvent, Mark: through, Through: true})
 		case 2:
 			changes = append(changes, edge.LaneChange{Lane: protocol.LaneResult, Mark: mark(n - 1)})
 		case 3:

@@ -82,7 +82,9 @@ func Open(ctx context.Context, dir string, hub *Hub) (s *Station, err error) {
 	}
 	c.LaneBytes[protocol.LaneEvent] = 1 << 30 // a backlog is to stay
 	c.Device = protocol.Device{Platform: "linux-amd64", Engine: "compiler", Version: "bench"}
-	s.agent, err = edge.New(c, edge.Deps{Link: s, Store: s.store, Plugins: s, Random: bufio.NewReader(rand.Reader), Log: log})
+	s.agent, err = edge.New(c, edge.Deps{
+		Link: s, Store: s.store, Plugins: s, Random: bufio.NewReader(rand.Reader), Log: log,
+	})
 	if err != nil {
 		return nil, err
 	}
