@@ -129,6 +129,7 @@ type ran struct {
 	Log       []logged          `json:"log"`
 	Usage     used              `json:"usage"`
 	Cut       string            `json:"cut,omitempty"` // why host calls are missing
+	Recorded  *recorded         `json:"recorded,omitempty"`
 
 	kind protocol.PluginType
 }
@@ -244,6 +245,9 @@ func (r ran) show(w io.Writer) {
 	row(w, "time", fmt.Sprintf("%.2f ms; a start %.1f ms, the first %.0f ms", u.TookMS, u.StartMS, u.LoadMS))
 	if u.Denied > 0 {
 		row(w, "denied", fmt.Sprintf("%d of %d host calls", u.Denied, u.HostCalls))
+	}
+	if r.Recorded != nil {
+		row(w, "recorded", r.Recorded.File, fmt.Sprint(r.Recorded.SizeB, " bytes"), r.Recorded.Cut)
 	}
 }
 

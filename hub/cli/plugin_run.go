@@ -23,6 +23,7 @@ import (
 type running struct {
 	deskFlags
 	config, event, state, why, data string
+	out                             string // for the recording; empty for none
 	grants                          []string
 	interpreter, watch              bool
 }
@@ -44,8 +45,8 @@ func pluginRun(c *connection) *cobra.Command {
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: folderOrFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if c.output != "table" && c.output != "json" {
-				return usage(cmd, fmt.Errorf("--output %q: want table or json", c.output))
+			if err := tableOrJSON(cmd, c); err != nil {
+				return err
 			}
 			if f.watch {
 				return f.again(cmd, c, here(args))
@@ -56,6 +57,14 @@ func pluginRun(c *connection) *cobra.Command {
 	f.flags(cmd)
 	cmd.Flags().BoolVarP(&f.watch, "watch", "w", false, "build and run again whenever a source changes")
 	return cmd
+}
+
+// tableOrJSON refuses other forms of output than these.
+func tableOrJSON(cmd *cobra.Command, c *connection) error {
+	if c.output != "table" && c.output != "json" {
+		return usage(cmd, fmt.Errorf("--output %q: want table or json", c.output))
+	}
+	return nil
 }
 
 // flags are those of every command that asks a plugin once.
@@ -98,6 +107,11 @@ func (f *running) once(cmd *cobra.Command, c *connection, at string) error {
 	}
 	shown := d.ran(out)
 	shown.Config = a.configFrom
+	if f.out != "" {
+		if shown.Recorded, err = record(f.out, out.recording); err != nil {
+			return err
+		}
+	}
 	if err := c.print(cmd.OutOrStdout(), shown, shown.show); err != nil {
 		return err
 	}

@@ -14,20 +14,15 @@ import (
 	"github.com/stavily/stavily/wasmhost"
 )
 
-// recording are the flags of plugin record.
-type recording struct {
-	running
-	out string
-}
-
+// pluginRecord is plugin run with a file for the recording.
 func pluginRecord(c *connection) *cobra.Command {
-	var f recording
+	var f running
 	cmd := &cobra.Command{
 		Use:   "record [FOLDER|FILE] --out RECORDING",
 		Short: "Ask a plugin once and keep all that it saw, to replay it; no hub is asked",
-		Long: "Do what \"stavily plugin run\" does and write a recording: what the plugin was asked and told,\n" +
-			"the clock and the randomness that it saw, and what it answered. A recording is cut before the first\n" +
-			"secret.",
+		Long: "Do what \"stavily plugin run\" does, show what that shows and write a recording: what the plugin was\n" +
+			"asked and told, the clock and the randomness that it saw, and what it answered. A recording is cut\n" +
+			"before the first secret.",
 		Example: "  stavily plugin record plugin.wasm --manifest stavily-plugin.yaml --event event.json " +
 			"--out call.rec",
 		Args:              cobra.MaximumNArgs(1),
@@ -36,7 +31,10 @@ func pluginRecord(c *connection) *cobra.Command {
 			if f.out == "" {
 				return usage(cmd, errors.New("want --out, the file to write the recording to"))
 			}
-			return f.record(cmd, c, here(args))
+			if err := tableOrJSON(cmd, c); err != nil {
+				return err
+			}
+			return f.once(cmd, c, here(args))
 		},
 	}
 	f.flags(cmd)
@@ -44,30 +42,20 @@ func pluginRecord(c *connection) *cobra.Command {
 	return cmd
 }
 
-func (f *recording) record(cmd *cobra.Command, c *connection, at string) error {
-	d, err := f.open(cmd, at)
-	if err != nil {
-		return err
-	}
-	a, err := f.asking(cmd, d)
-	if err != nil {
-		return err
-	}
-	out, err := a.ask(cmd.Context())
-	if err != nil {
-		return err
-	}
-	b, err := out.recording.Encode()
+// recorded is where a recording was written, and what it holds.
+type recorded struct {
+	File  string `json:"file"`
+	SizeB int    `json:"size_bytes"`
+	Cut   string `json:"cut"` // whole, or where it ends
+}
+
+// record writes the recording of a call.
+func record(file string, r *wasmhost.Recording) (*recorded, error) {
+	b, err := r.Encode()
 	if err == nil {
-		err = os.WriteFile(f.out, b, 0o600)
+		err = os.WriteFile(file, b, 0o600)
 	}
-	if err != nil {
-		return err
-	}
-	return c.print(cmd.OutOrStdout(), out.answer, func(w io.Writer) {
-		row(w, "recorded", f.out, fmt.Sprint(len(b), " bytes"), cutText(out.recording))
-		showAnswer(w, &out.answer)
-	})
+	return &recorded{file, len(b), cutText(r)}, err
 }
 
 // readModule reads a module as it runs: metered.

@@ -45,6 +45,7 @@ permissions: {}
 		{[]string{"replay", rec}, ExitUsage, "", "want --module"},
 		{[]string{"replay", event, "--module", guests + "action.wasm"}, ExitFailed, "", "recording"},
 		{[]string{"record", guests + "action.wasm"}, ExitUsage, "", "--out"},
+		{[]string{"record", guests + "action.wasm", "--out", rec, "-o", "name"}, ExitUsage, "", "want table or json"},
 		{[]string{"record", guests + "action.wasm", "--out", rec + "3"}, ExitFailed, "", "hint: say where the plugin's manifest is"},
 		{[]string{"record", event, "--manifest", manifest, "--out", rec + "2"}, ExitFailed, "", "neither a WebAssembly module nor"},
 	} {
