@@ -201,8 +201,8 @@ func (l *lane) landed() {
 // ack lets go of what the hub has in its store. An acknowledgement of more than was
 // sent counts only for what was sent; one of less, or from another life, for nothing.
 func (a *Agent) ack(payload []byte) error {
-	var in protocol.LaneAck
-	if err := protocol.Unmarshal(payload, &in); err != nil {
+	in, err := protocol.DecodeLaneAck(payload)
+	if err != nil {
 		return err
 	}
 	if in.Lane == 0 || in.Lane >= protocol.LaneEnd {
@@ -417,11 +417,19 @@ func (o *outbox) due() time.Time {
 	return t
 }
 
+// encode returns what Marshal returns for c: it is written with each record.
+func (c *account) encode() []byte {
+	b := protocol.AppendMap(make([]byte, 0, 20), 3)
+	b = protocol.AppendUint(append(b, 1), c.Count)
+	b = protocol.AppendUint(append(b, 2), uint64(max(0, c.Bytes)))
+	return protocol.AppendUint(append(b, 3), c.Dropped)
+}
+
 // save writes the accounts that changed along with the records.
 func (o *outbox) save(a *Agent) {
 	for of := protocol.LaneEvent; of < protocol.LaneEnd; of++ {
 		if l := &o.lanes[of]; l.touched {
-			a.put(laneKey(of), l.account)
+			a.change(Change{Key: laneKey(of), Value: l.encode()})
 			l.touched = false
 		}
 	}

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"math"
 	"testing"
 
 	"github.com/stavily/stavily/protocol"
@@ -31,6 +32,15 @@ func TestSavedRunEncoding(t *testing.T) {
 		var again savedRun
 		if err := protocol.UnmarshalExact(got, &again); err != nil {
 			t.Errorf("%+v: %v", r, err)
+		}
+	}
+}
+
+// A lane's account on the disk is what Marshal makes of it.
+func TestSavedAccountEncoding(t *testing.T) {
+	for _, c := range []account{{}, {23, 24, 255}, {256, math.MaxInt64, math.MaxUint64}} {
+		if got, want := c.encode(), protocol.MustMarshal(c); !bytes.Equal(got, want) {
+			t.Errorf("%+v: got %x, want %x", c, got, want)
 		}
 	}
 }

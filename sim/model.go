@@ -159,16 +159,14 @@ func (m *modelWorker) pass(r *wasmhost.Request) wasmhost.Answer {
 	return wasmhost.Answer{Data: r.Event.Data}
 }
 
-// modelEvent is what a model's trigger fires.
-type modelEvent struct {
-	N     int64   `cbor:"n"`
-	Value float64 `cbor:"value"`
-}
-
 func (m *modelWorker) wake(now int64, r *wasmhost.Request, rng *stream) wasmhost.Answer {
 	var n int64
-	if len(r.State) > 0 && protocol.Unmarshal(r.State, &n) != nil {
-		return failure(protocol.CodePlugin, "state is not mine")
+	if len(r.State) > 0 {
+		major, state, rest, ok := protocol.ReadHead(r.State)
+		if !ok || major != protocol.MajorUint || len(rest) > 0 {
+			return failure(protocol.CodePlugin, "state is not mine")
+		}
+		n = int64(state)
 	}
 	next := wasmhost.Next{AfterMS: max(1, m.config.every.Milliseconds())}
 	if r.Why == wasmhost.WhyStart { // not all devices of a fleet at once
@@ -183,14 +181,18 @@ func (m *modelWorker) wake(now int64, r *wasmhost.Request, rng *stream) wasmhost
 	default:
 		if r.Why == wasmhost.WhyTimer {
 			m.fire(&ans, n+1, float64(n+1))
-			ans.State = protocol.MustMarshal(n + 1)
+			ans.State = protocol.AppendUint(nil, uint64(n+1))
 		}
 	}
 	return ans
 }
 
+// fire adds an event: its number, and a value.
 func (m *modelWorker) fire(ans *wasmhost.Answer, n int64, value float64) {
-	ans.Events = append(ans.Events, protocol.MustMarshal(modelEvent{n, value}))
+	b := protocol.AppendMap(make([]byte, 0, 24), 2)
+	b = protocol.AppendUint(protocol.AppendText(b, "n"), uint64(n))
+	b = append(protocol.AppendText(b, "value"), protocol.MustMarshal(value)...)
+	ans.Events = append(ans.Events, b)
 }
 
 // threshold fires when the signal goes over its bound. Its state is 1 while it is.
@@ -207,7 +209,7 @@ func (m *modelWorker) threshold(now, was int64, ans *wasmhost.Answer) {
 		m.fire(ans, 1, v)
 	}
 	if over != was {
-		ans.State = protocol.MustMarshal(over)
+		ans.State = protocol.AppendUint(nil, uint64(over))
 	}
 }
 
@@ -223,7 +225,7 @@ func (m *modelWorker) counter(now, was int64, ans *wasmhost.Answer) {
 		m.fire(ans, n, v)
 	}
 	if len(ans.Events) > 0 {
-		ans.State = protocol.MustMarshal(was + int64(len(ans.Events)))
+		ans.State = protocol.AppendUint(nil, uint64(was)+uint64(len(ans.Events)))
 	}
 }
 

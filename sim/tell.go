@@ -52,12 +52,34 @@ type deviceTell struct {
 	repeated uint64
 }
 
+// reportedPart is how a report begins.
 type reportedPart struct {
-	Epoch    uint64          `cbor:"1,keyasint"`
-	Revision uint64          `cbor:"2,keyasint"`
-	Digest   protocol.Digest `cbor:"3,keyasint"`
-	Boot     uint64          `cbor:"4,keyasint"`
-	Sequence uint64          `cbor:"5,keyasint"`
+	Epoch    uint64
+	Revision uint64
+	Digest   protocol.Digest
+	Boot     uint64
+	Sequence uint64
+}
+
+// readReported reads the beginning of a report; false for bytes that are none.
+func readReported(payload []byte) (r reportedPart, ok bool) {
+	p := newPeek(payload)
+	for p.key < 5 && p.next() {
+		switch p.key {
+		case 1:
+			r.Epoch = p.uint()
+		case 2:
+			r.Revision = p.uint()
+		case 3:
+			p.id(r.Digest[:], p.bytes())
+		case 4:
+			r.Boot = p.uint()
+		case 5:
+			r.Sequence = p.uint()
+		default:
+		}
+	}
+	return r, !p.bad
 }
 
 type waiting struct {
@@ -256,8 +278,8 @@ func (t *teller) heard(m *protocol.Message) {
 	if err != nil || d == nil || k != protocol.UpReported {
 		return
 	}
-	var r reportedPart
-	if protocol.Unmarshal(m.Payload, &r) != nil || r.Epoch != d.epoch {
+	r, ok := readReported(m.Payload)
+	if !ok || r.Epoch != d.epoch {
 		return
 	}
 	of := t.of(d)
