@@ -44,3 +44,14 @@ func TestSavedAccountEncoding(t *testing.T) {
 		}
 	}
 }
+
+// The clock on the disk is what Marshal makes of it.
+func TestSavedClockEncoding(t *testing.T) {
+	for _, n := range []int64{0, 23, 24, -1, -300, math.MaxInt64, math.MinInt64} {
+		for _, c := range []savedClock{{FloorMS: n, SteadyMS: 1, SealedMS: n}, {SteadyMS: n, Off: &n}} {
+			if got, want := c.encode(), protocol.MustMarshal(c); !bytes.Equal(got, want) {
+				t.Errorf("%+v: got %x, want %x", c, got, want)
+			}
+		}
+	}
+}

@@ -180,6 +180,18 @@ func (a *Agent) saveClock() {
 		now.Off = &off
 	}
 	now.FloorMS, now.SealedMS = c.floor.UnixMilli(), c.sealed
-	a.put(keyClock, now)
+	a.change(Change{Key: keyClock, Value: now.encode()})
 	c.saved = now
+}
+
+// encode returns what Marshal returns for c: it is written with each record that has a time.
+func (c *savedClock) encode() []byte {
+	b := protocol.AppendArray(make([]byte, 0, 40), 4)
+	for _, ms := range [...]int64{c.FloorMS, c.SteadyMS, c.SealedMS} {
+		b = protocol.AppendInt(b, ms)
+	}
+	if c.Off == nil {
+		return append(b, protocol.SimpleNull)
+	}
+	return protocol.AppendInt(b, *c.Off)
 }

@@ -91,7 +91,7 @@ func (m Mark) AppendCBOR(b []byte) []byte {
 
 // AppendCBOR appends what Marshal returns for s.
 func (s Stamp) AppendCBOR(b []byte) []byte {
-	b = appendInt(append(b, MajorMap|2, 1), s.UnixMS)
+	b = AppendInt(append(b, MajorMap|2, 1), s.UnixMS)
 	return AppendUint(append(b, 2), uint64(s.Quality))
 }
 
@@ -108,8 +108,8 @@ func (e *Event) AppendCBOR(b []byte) []byte {
 	if len(e.Data) > 0 {
 		n++
 	}
-	b = appendBytes(append(b, MajorMap|n, 1), e.Run[:])
-	b = appendText(append(b, 2), string(e.Workflow))
+	b = AppendBytes(append(b, MajorMap|n, 1), e.Run[:])
+	b = AppendText(append(b, 2), string(e.Workflow))
 	b = AppendUint(append(b, 3), e.Revision)
 	b = e.Time.AppendCBOR(append(b, 4))
 	if len(e.Data) > 0 {
@@ -126,17 +126,17 @@ func (r *Result) AppendCBOR(b []byte) []byte {
 			n++
 		}
 	}
-	b = appendBytes(append(b, MajorMap|n, 1), r.Run[:])
-	b = appendText(append(b, 2), string(r.Workflow))
-	b = appendText(append(b, 3), string(r.Step))
-	b = appendText(append(b, 4), string(r.Type))
+	b = AppendBytes(append(b, MajorMap|n, 1), r.Run[:])
+	b = AppendText(append(b, 2), string(r.Workflow))
+	b = AppendText(append(b, 3), string(r.Step))
+	b = AppendText(append(b, 4), string(r.Type))
 	b = AppendUint(append(b, 5), uint64(r.Status))
 	if r.Error != nil {
 		b = AppendUint(append(b, 6, MajorMap|2, 1), uint64(r.Error.Code))
-		b = appendText(append(b, 2), r.Error.Text)
+		b = AppendText(append(b, 2), r.Error.Text)
 	}
 	b = r.Time.AppendCBOR(append(b, 7))
-	b = appendInt(append(b, 8), r.TookUS)
+	b = AppendInt(append(b, 8), r.TookUS)
 	b = AppendUint(append(b, 9), uint64(r.Tries))
 	if len(r.Data) > 0 {
 		b = append(append(b, 10), r.Data...)
@@ -145,14 +145,14 @@ func (r *Result) AppendCBOR(b []byte) []byte {
 		b = append(b, 11, SimpleTrue)
 	}
 	if r.By != (Address{}) {
-		b = appendText(append(b, 12, MajorMap|2, 1), string(r.By.Site))
-		b = appendText(append(b, 2), string(r.By.Agent))
+		b = AppendText(append(b, 12, MajorMap|2, 1), string(r.By.Site))
+		b = AppendText(append(b, 2), string(r.By.Agent))
 	}
 	return b
 }
 
 // AppendCBOR appends what Marshal returns for d.
-func (d Digest) AppendCBOR(b []byte) []byte { return appendBytes(b, d[:]) }
+func (d Digest) AppendCBOR(b []byte) []byte { return AppendBytes(b, d[:]) }
 
 // AppendUint appends a number that is not negative.
 func AppendUint(b []byte, n uint64) []byte { return AppendHead(b, MajorUint, n) }
@@ -163,23 +163,20 @@ func AppendArray(b []byte, n int) []byte { return AppendHead(b, MajorArray, uint
 // AppendMap appends the head of a map of n pairs.
 func AppendMap(b []byte, n int) []byte { return AppendHead(b, MajorMap, uint64(n)) }
 
-// AppendText appends a text, which must be UTF-8.
-func AppendText(b []byte, s string) []byte { return appendText(b, s) }
-
-// AppendBytes appends a byte string.
-func AppendBytes(b, s []byte) []byte { return appendBytes(b, s) }
-
-func appendInt(b []byte, n int64) []byte {
+// AppendInt appends a number.
+func AppendInt(b []byte, n int64) []byte {
 	if n < 0 {
 		return AppendHead(b, MajorNint, uint64(^n))
 	}
 	return AppendHead(b, MajorUint, uint64(n))
 }
 
-func appendText(b []byte, s string) []byte {
+// AppendText appends a text, which must be UTF-8.
+func AppendText(b []byte, s string) []byte {
 	return append(AppendHead(b, MajorText, uint64(len(s))), s...)
 }
 
-func appendBytes(b, s []byte) []byte {
+// AppendBytes appends a byte string.
+func AppendBytes(b, s []byte) []byte {
 	return append(AppendHead(b, MajorBytes, uint64(len(s))), s...)
 }
