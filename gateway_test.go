@@ -295,6 +295,31 @@ func TestSiteBehindGateways(t *testing.T) {
 	s.allBy("gw-2")
 	delete(s.agents, "gw-1") // what it alone said goes with it
 	s.settleSite()
+	s.turnsAway("pump-4", s.agents["gw-2"])
+}
+
+// turnsAway removes an agent at the hub: its gateway cuts it, and lets it in no more without the
+// hub, also after a restart.
+func (s *site) turnsAway(name string, gateway *part) {
+	s.t.Helper()
+	logged := func(what string) bool {
+		text, err := os.ReadFile(gateway.log)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return bytes.Contains(text, []byte(what))
+	}
+	s.must("agent", "remove", name)
+	s.until(name+" to be cut", func() bool {
+		return logged(`msg="agent disconnected" agent=lab/` + name + ` reason=gone`)
+	})
+	s.lines["gw-2"].set(true)
+	gateway.kill()
+	if err := os.Remove(gateway.log); err != nil {
+		s.t.Fatal(err)
+	}
+	_ = gateway.start(s.t)
+	s.until(name+" to be refused", func() bool { return logged("agent lab/" + name + ": not allowed") })
 }
 
 // settleSite ends both workflows and holds the hub's runs to what was delivered.

@@ -24,6 +24,9 @@ type Deps struct {
 	Vault Vault
 	// Site takes what plugins publish on local topics beyond this device. Nil: nobody does.
 	Site Site
+	// Gone is told, when the agent boots and when it takes a document, whom a gateway lets in no
+	// more. It must not wait. Nil: this is no gateway.
+	Gone func([]protocol.Gone)
 	// Traffic counts the bytes on the line to the hub since the process began, both ways. Nil:
 	// the agent counts its messages.
 	Traffic func() uint64
@@ -60,8 +63,9 @@ type Agent struct {
 	out     outbox
 	report  report
 	figures figures
-	vault   Vault // may be nil
-	site    Site  // may be nil
+	vault   Vault                 // may be nil
+	site    Site                  // may be nil
+	gone    func([]protocol.Gone) // may be nil
 	tape    recorded
 	secrets secrets
 	replays []uint64 // the newest orders to run something again
@@ -123,7 +127,7 @@ func New(c Config, d Deps) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg: c, link: d.Link, store: d.Store, plugins: d.Plugins, random: d.Random, machine: d.Measure,
-		wall: d.Wall, log: d.Log, calls: map[CallID]*call{}, vault: d.Vault, site: d.Site,
+		wall: d.Wall, log: d.Log, calls: map[CallID]*call{}, vault: d.Vault, site: d.Site, gone: d.Gone,
 		traffic: d.Traffic,
 	}
 	a.clock.floor, a.clock.sealed = c.Build, c.Build.UnixMilli()

@@ -157,6 +157,9 @@ func checkDesired(d *protocol.Desired) error {
 		return protocol.Errorf(protocol.CodeLimit, "desired: %d assignments, limit AssignmentsMax %d",
 			len(d.Assignments), protocol.AssignmentsMax)
 	}
+	if err := protocol.CheckGone(d.Gone); err != nil {
+		return err
+	}
 	if len(d.Revoked) > protocol.RevokedMax {
 		return protocol.Errorf(protocol.CodeLimit, "desired: %d revoked releases, limit RevokedMax %d",
 			len(d.Revoked), protocol.RevokedMax)

@@ -14,17 +14,35 @@ import (
 // keyRevoked holds the digests that the newest document ever taken revoked.
 const keyRevoked = "gen/revoked"
 
-// readRevoked takes up what was revoked before the restart.
+// keyGone holds the agents that the newest document ever taken says are gone.
+const keyGone = "gen/gone"
+
+// readRevoked takes up what was revoked before the restart, and who was gone.
 func (a *Agent) readRevoked() {
 	var list []protocol.Digest
 	a.readKey(keyRevoked, &list)
 	a.revoked = digestSet(list)
+	if a.gone != nil {
+		var gone []protocol.Gone
+		a.readKey(keyGone, &gone)
+		a.gone(gone)
+	}
+}
+
+// turnsAway makes what a document says of agents that are gone hold from now on.
+func (a *Agent) turnsAway(gone []protocol.Gone) {
+	if a.gone == nil {
+		return
+	}
+	a.put(keyGone, gone)
+	a.after(func() { a.gone(gone) })
 }
 
 // revoke makes what a document says of revoked releases hold from now on.
 func (a *Agent) revoke(gen *generation) {
 	before := len(a.revoked)
 	a.revoked = gen.revoked
+	a.turnsAway(gen.desired.Gone)
 	if a.previous != nil {
 		a.previous.revoked = a.revoked
 	}

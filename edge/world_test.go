@@ -40,6 +40,7 @@ type world struct {
 	machine map[string]float64        // figures; nil: nobody to ask
 	vault   *edge.DeviceVault         // nil: no secrets
 	site    edge.Site                 // may be nil
+	gone    func([]protocol.Gone)     // may be nil
 	wall    func(time.Time) time.Time // what the clock shows; nil: the time
 	asked   int                       // times that the machine was to be measured and was not yet
 }
@@ -73,7 +74,7 @@ func (w *world) tryBoot() error {
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	deps := edge.Deps{Link: w.link, Store: w.store, Plugins: w.plugins, Random: &counter{seed: w.seed}, Log: log, Wall: w.wall}
+	deps := edge.Deps{Link: w.link, Store: w.store, Plugins: w.plugins, Random: &counter{seed: w.seed}, Log: log, Wall: w.wall, Gone: w.gone}
 	if w.vault != nil {
 		deps.Vault = w.vault
 	}

@@ -119,6 +119,9 @@ func (h *Hub) SetGateway(now time.Time, name protocol.AgentName, on bool) (out f
 			return err
 		}
 		delete(h.carries.gateways, out.Address)
+		if err := h.replanOne(tx, now, name); err != nil { // whom it is to turn away
+			return err
+		}
 		if on {
 			return nil
 		}

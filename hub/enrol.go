@@ -66,12 +66,21 @@ func (h *Hub) enrol(tx *store.Tx, now time.Time, req protocol.JoinRequest) (prot
 	if err != nil {
 		return none, err
 	}
+	back, err := fleet.IsGone(tx, a, fingerprint(cert))
+	if err != nil {
+		return none, err
+	}
 	epoch, err := fleet.Enrol(tx, fleet.Enrolment{
 		Address: a, Device: req.Device, Identity: identityOf(cert),
 		Time: now, Gateway: token.Gateway,
 	})
 	if err != nil {
 		return none, err
+	}
+	if back {
+		if err := h.replanGateways(tx, now, a.Site); err != nil {
+			return none, err
+		}
 	}
 	if err := h.replanOne(tx, now, a.Agent); err != nil {
 		return none, err
@@ -181,10 +190,19 @@ func (h *Hub) Remove(now time.Time, name protocol.AgentName) (gone fleet.Agent, 
 			forgetRecording(tx, name)); err != nil {
 			return err
 		}
-		_, err := h.plan(tx, now, nil, "") // others may have counted on it
-		return err
+		return h.replanGateways(tx, now, gone.Address.Site) // and others who may have counted on it
 	})
 	return gone, err
+}
+
+// replanGateways plans for those who turn away agents of a site that are gone, and for whom else
+// a change there means something.
+func (h *Hub) replanGateways(tx *store.Tx, now time.Time, site protocol.Site) error {
+	gateways, err := fleet.Gateways(tx, site)
+	if err == nil {
+		_, err = h.plan(tx, now, gateways, "")
+	}
+	return err
 }
 
 // forget takes the hint back that the broker keeps for an agent.

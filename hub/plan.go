@@ -188,6 +188,12 @@ func (h *Hub) contents(tx *store.Tx, agents []fleet.Agent, whole protocol.Workfl
 	plans := planned(agents)
 	for i := range plans {
 		plans[i].DataBytesPerDay = budgetOf(budgets, &agents[i])
+		if !agents[i].Gateway {
+			continue
+		}
+		if plans[i].Gone, err = fleet.Gone(tx, agents[i].Address.Site); err != nil {
+			return nil, nil, err
+		}
 	}
 	in := deploy.Input{Deployments: deployments, Agents: plans, Approve: h.cfg.Approve, Revoked: revoked}
 	if h.cfg.Overcommit != deploy.DefaultOvercommit() {

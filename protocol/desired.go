@@ -18,6 +18,9 @@ type Desired struct {
 	// RevokedMax. They hold until a newer document is taken. A step may name one: then its
 	// assignment stands and does not run.
 	Revoked []Digest `cbor:"9,keyasint,omitempty" json:"revoked,omitempty"`
+	// Gone are, for a gateway, the agents of its site that it lets in no more, ascending, at most
+	// GoneMax. As the revoked releases they hold until a newer document is taken.
+	Gone []Gone `cbor:"10,keyasint,omitempty" json:"gone,omitempty"`
 }
 
 // ReleaseRef names a sealed release.

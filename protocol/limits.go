@@ -59,6 +59,8 @@ const (
 	OriginsMax = 256
 	// RevokedMax bounds the revoked releases of one desired document: 35 kB of digests.
 	RevokedMax = 1024
+	// GoneMax bounds the agents of one desired document that are no part of its site any more.
+	GoneMax = 1024
 	// LabelsMax bounds the labels of one agent.
 	LabelsMax = 64
 	// FetchAheadMax bounds the chunks that one fetch request may ask for.

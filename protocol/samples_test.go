@@ -89,6 +89,7 @@ func sampleElsewhere() Desired {
 	}}})
 	filled.Schema = MustMarshal(map[int]any{2: 64, 13: []string{"above"}})
 	d.Settings.Overcommit = &Overcommit{Memory: 4, CPU: 2.5}
+	d.Gone = []Gone{{Agent: "pump-9", Key: DigestOf([]byte("its key"))}}
 	d.Hosts = []Host{{
 		Workflow: "other", Type: Output, Step: filled, Once: &Once{WithinMS: 60_000}, Edition: 0xe0000002,
 		Origins: []AgentName{"gw-2", "gw-3"},

@@ -227,7 +227,7 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 	}
 	h.agent, err = edge.New(config, edge.Deps{
 		Link: link, Store: h.store, Plugins: h.plugins, Random: bufio.NewReader(rand.Reader), Log: h.log,
-		Vault: h.vault,
+		Vault: h.vault, Gone: h.gone(),
 		Traffic: traffic.Bytes,
 		Measure: func() {
 			select {
@@ -237,6 +237,14 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 		},
 	})
 	return err
+}
+
+// gone returns who hears, in a gateway, whom it is to turn away.
+func (h *house) gone() func([]protocol.Gone) {
+	if h.carrier == nil {
+		return nil
+	}
+	return h.carrier.Gone
 }
 
 // openVault returns the device's vault, with keys that never leave this device.
@@ -296,6 +304,7 @@ type carrier interface {
 	protocol.Link
 	OnState(up bool, session uint64)
 	Hear(m protocol.Message)
+	Gone(all []protocol.Gone)
 	Run(ctx context.Context)
 }
 

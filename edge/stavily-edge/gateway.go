@@ -12,6 +12,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stavily/stavily/broker"
@@ -36,6 +37,7 @@ type siteGateway struct {
 	relay  *gateway.Relay
 	broker *broker.Broker
 	listen net.Listener
+	gone   atomic.Pointer[map[protocol.Gone]bool]
 }
 
 // openGateway listens at addr for neighbours.
@@ -91,10 +93,32 @@ func siteCaps() broker.Caps {
 	return c
 }
 
-// allowed lets in agents of this site, whose certificates the hub's CA signed.
-func (g *siteGateway) allowed(a protocol.Address, _ *x509.Certificate) bool {
+// allowed lets in agents of this site, whose certificates the hub's CA signed, but for those of
+// whom the hub has said that they are gone.
+func (g *siteGateway) allowed(a protocol.Address, cert *x509.Certificate) bool {
 	own := g.h.enrolment.Address
-	return a.Site == own.Site && a != own
+	if a.Site != own.Site || a == own {
+		return false
+	}
+	gone := g.gone.Load()
+	return gone == nil || !(*gone)[protocol.Gone{
+		Agent: a.Agent, Key: protocol.DigestOf(cert.RawSubjectPublicKeyInfo),
+	}]
+}
+
+// Gone takes who is no part of the site any more. Those of them who are connected are cut; one who
+// is there with a new enrolment comes back.
+func (g *siteGateway) Gone(all []protocol.Gone) {
+	now := make(map[protocol.Gone]bool, len(all))
+	for _, one := range all {
+		now[one] = true
+	}
+	before := g.gone.Swap(&now)
+	for _, one := range all {
+		if before == nil || !(*before)[one] {
+			g.broker.Disconnect(protocol.Address{Site: g.h.enrolment.Address.Site, Agent: one.Agent}, "gone")
+		}
+	}
 }
 
 // certificate is this agent's own, once it says that it is a gateway.

@@ -122,6 +122,8 @@ type Agent struct {
 	Native    *protocol.Native // nil: it runs no native artifacts
 	// DataBytesPerDay bounds what goes over its line; 0: none.
 	DataBytesPerDay uint64
+	// Gone are, for a gateway, whom it lets in no more, ascending.
+	Gone []protocol.Gone
 }
 
 // Input is all that a plan follows from.
@@ -143,6 +145,7 @@ type Content struct {
 	Hosts       []protocol.Host
 	Settings    protocol.Settings
 	Revoked     []protocol.Digest
+	Gone        []protocol.Gone
 	// Excluded says which workflows name this agent and why they do not run on it.
 	Excluded []Exclusion
 
@@ -196,12 +199,14 @@ func (c *Content) Desired(epoch, revision uint64, issued int64) protocol.Desired
 	return protocol.Desired{
 		Address: c.Address, Epoch: epoch, Revision: revision, Issued: issued,
 		Releases: c.Releases, Assignments: c.Assignments, Settings: c.Settings, Hosts: c.Hosts,
-		Revoked: c.Revoked,
+		Revoked: c.Revoked, Gone: c.Gone,
 	}
 }
 
 func contentFor(a *Agent, deployments []Deployment, in *Input) Content {
-	c := Content{Address: a.Address, Settings: in.Settings, Revoked: in.Revoked, agent: a}
+	c := Content{
+		Address: a.Address, Settings: in.Settings, Revoked: in.Revoked, Gone: a.Gone, agent: a,
+	}
 	c.Settings.DataBytesPerDay = a.DataBytesPerDay
 	for i := range deployments {
 		if d := deployments[i].For(a.Address.Agent); d != nil {

@@ -53,6 +53,9 @@ func Enrol(tx *store.Tx, e Enrolment) (epoch uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := comes(tx, e.Address, e.Identity.KeyFingerprint); err != nil {
+		return 0, err
+	}
 	if err := putLabels(tx, name, originOperator, e.Labels); err != nil {
 		return 0, err
 	}
@@ -84,6 +87,9 @@ func NextEpoch(tx *store.Tx, name protocol.AgentName) (uint64, error) {
 // Remove forgets an agent and all that was desired of it; CodeNotFound when there is
 // none. Its name is free again; its epoch is never used again.
 func Remove(tx *store.Tx, name protocol.AgentName) error {
+	if err := goes(tx, name); err != nil {
+		return err
+	}
 	n, err := store.Changed(tx.Exec("DELETE FROM agent WHERE name = ?", name))
 	return changed(n, err, name)
 }

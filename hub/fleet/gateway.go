@@ -25,6 +25,23 @@ func IsGateway(tx *store.Tx, at protocol.Address) (bool, error) {
 	return gateway, err
 }
 
+// Gateways returns the agents that may carry for a site, by name.
+func Gateways(tx *store.Tx, site protocol.Site) ([]Agent, error) {
+	rows, err := tx.Query("SELECT name FROM agent WHERE gateway = 1 AND revoked = 0 AND site = ? ORDER BY name", site)
+	names, err := store.Collect(rows, err, func(row store.Scanner) (name protocol.AgentName, err error) {
+		return name, row.Scan(&name)
+	})
+	out := make([]Agent, 0, len(names))
+	for _, name := range names {
+		a, err := Get(tx, name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, a)
+	}
+	return out, err
+}
+
 // OfflineBy says that no agent is connected by a gateway any more, which is gone.
 func OfflineBy(tx *store.Tx, gateway protocol.Address, now time.Time) error {
 	_, err := tx.Exec("UPDATE agent SET online = 0, since = ? WHERE online = 1 AND via = ? AND site = ?",
