@@ -27,7 +27,8 @@ func IsGateway(tx *store.Tx, at protocol.Address) (bool, error) {
 
 // Gateways returns the agents that may carry for a site, by name.
 func Gateways(tx *store.Tx, site protocol.Site) ([]Agent, error) {
-	rows, err := tx.Query("SELECT name FROM agent WHERE gateway = 1 AND revoked = 0 AND site = ? ORDER BY name", site)
+	rows, err := tx.Query(`SELECT name FROM agent WHERE gateway = 1 AND revoked = 0 AND site = ?
+		ORDER BY name`, site)
 	names, err := store.Collect(rows, err, func(row store.Scanner) (name protocol.AgentName, err error) {
 		return name, row.Scan(&name)
 	})
