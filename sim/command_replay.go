@@ -28,10 +28,10 @@ func replayCommand() *cobra.Command {
 	var to, agent, module string
 	lines := linesKept
 	cmd := &cobra.Command{
-		Use:   "replay SCENARIO.yaml | RESULT.json | CALL.rec",
+		Use:   "replay SCENARIO.yaml | RESULT.json | TRACE.cbor | CALL.rec",
 		Short: "Run to a moment and show one agent in detail, or replay a recorded call",
 		Long: "Run a scenario to a moment and show what one agent is, holds, says and did last. A run is its\n" +
-			"scenario, seed and build: there is nothing to record. Given the JSON of a run,\n" +
+			"scenario, seed and build: there is nothing to record. Given the JSON or the trace of a run,\n" +
 			"its scenario and seed are used. Given a plugin call that was recorded in the field, it is\n" +
 			"replayed as stavily plugin replay does.",
 		Example: "  stavily sim replay cold-chain.yaml --seed 7 --to 9h14m7s --agent store-3-4\n" +
@@ -92,7 +92,15 @@ type moment struct {
 	lines int
 }
 
-// recorded reads a scenario, or the one that a result tells of.
+// sameBuild warns of a run that another program recorded.
+func (*runFlags) sameBuild(cmd *cobra.Command, build string) {
+	if build != buildName() {
+		fmt.Fprintf(cmd.ErrOrStderr(), "stavily: recorded by build %s, this is %s: it may go another way\n", build,
+			buildName())
+	}
+}
+
+// recorded reads a scenario, or the one that a result or a trace tells of.
 func (f *runFlags) recorded(cmd *cobra.Command, path string) (*scenario.Scenario, error) {
 	if filepath.Ext(path) == ".json" {
 		text, err := os.ReadFile(path)
@@ -103,18 +111,22 @@ func (f *runFlags) recorded(cmd *cobra.Command, path string) (*scenario.Scenario
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		if r.Build != buildName() {
-			fmt.Fprintf(
-				cmd.ErrOrStderr(),
-				"stavily: recorded by build %s, this is %s: it may go another way\n",
-				r.Build,
-				buildName(),
-			)
-		}
+		f.sameBuild(cmd, r.Build)
 		if !cmd.Flags().Changed("seed") {
 			f.seed = r.Seed
 		}
 		path = r.File
+	}
+	if filepath.Ext(path) == ".cbor" {
+		head, err := readTraceHead(path)
+		if err != nil {
+			return nil, err
+		}
+		f.sameBuild(cmd, head.Build)
+		if !cmd.Flags().Changed("seed") {
+			f.seed = head.Seed
+		}
+		path = head.File
 	}
 	s, err := load(cmd, path)
 	if err == nil && f.seed == 0 {

@@ -56,7 +56,7 @@ func runCommand(bubble Bubble) *cobra.Command {
 	flags.StringVar(&f.files.JSON, "json", "", "write everything to this file, for programs")
 	flags.StringVar(&f.files.JUnit, "junit", "", "write JUnit XML to this file")
 	flags.StringVar(&f.files.HTML, "html", "", "write a page with pictures to this file")
-	flags.StringVar(&f.files.Trace, "trace", "", "write all that happens to this file, line by line; slow")
+	flags.StringVar(&f.files.Trace, "trace", "", "write all that happens to this file: as CBOR if it ends in .cbor, else line by line; slow")
 	return cmd
 }
 
@@ -182,7 +182,11 @@ func (f *runFlags) one(ctx context.Context, s *scenario.Scenario, seed uint64) (
 	}
 	var r *report.Result
 	err := writeTo(f.files.Trace, func(w io.Writer) (err error) {
-		o.Log = w
+		if filepath.Ext(f.files.Trace) == ".cbor" {
+			o.Trace = w
+		} else {
+			o.Log = w
+		}
 		r, err = f.simulate(ctx, s, o)
 		return err
 	})

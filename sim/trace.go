@@ -21,8 +21,9 @@ type trace struct {
 	sum   hash.Hash
 	out   *bufio.Writer // into sum
 	count uint64
-	log   io.Writer // the same as text; nil: nobody reads it
-	err   error     // of log
+	log   io.Writer     // the same as text; nil: nobody reads it
+	file  *bufio.Writer // the same as CBOR; nil: nobody does
+	err   error         // of log and file
 	buf   []byte
 }
 
@@ -46,6 +47,11 @@ func (t *trace) note(now int64, d *device, what string, payload []byte) {
 	t.buf = binary.AppendUvarint(t.buf, uint64(len(payload)))
 	t.buf = append(t.buf, payload[:min(len(payload), traceHead)]...)
 	_, _ = t.out.Write(t.buf) // a hash takes everything
+	if t.file != nil {
+		t.item(TraceItem{
+			At: now, Who: who, What: what, Size: uint64(len(payload)), Head: payload[:min(len(payload), traceHead)],
+		})
+	}
 	if t.log != nil {
 		t.write(now, d, what, payload)
 	}

@@ -42,6 +42,9 @@ type Options struct {
 	Repeat string
 	// Log gets everything that happens as lines of text. It is slow. Nil: nobody reads it.
 	Log io.Writer
+	// Trace gets everything that happens as CBOR: a TraceHead, and TraceItems. Nil: nobody
+	// keeps it.
+	Trace io.Writer
 	// Modules are the bytes of the scenario's plugins that are no models, by name.
 	Modules map[string]hub.Built
 	// Stop ends the run at the first violation.
@@ -140,7 +143,12 @@ func newWorld(ctx context.Context, s *scenario.Scenario, o Options) (*World, err
 	if err := w.found(ctx); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
-	w.alone(w.plan)
+	w.alone(func() {
+		if o.Trace != nil {
+			w.trace.record(o.Trace, w)
+		}
+		w.plan()
+	})
 	return w, nil
 }
 
@@ -302,6 +310,7 @@ func (w *World) logs(d *device) slog.Handler {
 }
 
 func (w *World) close() (err error) {
+	defer func() { err = errors.Join(err, w.trace.ended()) }()
 	switch {
 	case w.real != nil:
 		err = w.real.close()

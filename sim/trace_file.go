@@ -1,0 +1,87 @@
+package sim
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// traceVersion is what a recorded trace begins with.
+const traceVersion = "stavily sim-trace/v1"
+
+// traceHeadMax bounds the first item of a recorded trace, in bytes.
+const traceHeadMax = 64 << 20
+
+// TraceHead is the first item of a recorded trace, which is a sequence of CBOR items.
+type TraceHead struct {
+	Version string   `cbor:"1,keyasint"`
+	File    string   `cbor:"2,keyasint"` // of the scenario
+	Seed    uint64   `cbor:"3,keyasint"`
+	Build   string   `cbor:"4,keyasint"`
+	Agents  []string `cbor:"5,keyasint"` // addresses, in the order of their numbers
+}
+
+// TraceItem is each item behind it: one thing that happened.
+type TraceItem struct {
+	_    struct{} `cbor:",toarray"`
+	At   int64    // ns since the start
+	Who  uint64   // 0 for nobody's, else an agent's number from 1
+	What string
+	Size uint64 // of the payload
+	Head []byte // its beginning, 512 bytes at most
+}
+
+// record begins a trace in w.
+func (t *trace) record(w io.Writer, of *World) {
+	t.file = bufio.NewWriterSize(w, 64<<10)
+	head := TraceHead{Version: traceVersion, File: of.scenario.File, Seed: of.seed, Build: of.opts.Build}
+	for _, d := range of.devices {
+		head.Agents = append(head.Agents, d.addr.String())
+	}
+	t.item(head)
+}
+
+// item adds one item to the file.
+func (t *trace) item(v any) {
+	if _, err := t.file.Write(protocol.MustMarshal(v)); t.err == nil {
+		t.err = err
+	}
+}
+
+// ended writes what waits, and returns what went wrong with the file or the text.
+func (t *trace) ended() error {
+	if t.file == nil {
+		return t.err
+	}
+	if err := t.file.Flush(); t.err == nil {
+		t.err = err
+	}
+	return t.err
+}
+
+// readTraceHead returns the first item of a recorded trace.
+func readTraceHead(path string) (head TraceHead, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return head, err
+	}
+	defer f.Close()
+	if err = head.read(f); err != nil {
+		return head, fmt.Errorf("%s: %w", path, err)
+	}
+	return head, nil
+}
+
+// read takes the head from the beginning of a trace.
+func (h *TraceHead) read(r io.Reader) error {
+	err := cbor.NewDecoder(io.LimitReader(r, traceHeadMax)).Decode(h)
+	if err == nil && h.Version != traceVersion {
+		err = protocol.Errorf(protocol.CodeBadMessage, "begins with %q, want %q", h.Version, traceVersion)
+	}
+	return err
+}
