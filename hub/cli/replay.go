@@ -20,9 +20,9 @@ func pluginRecord(c *connection) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "record [FOLDER|FILE] --out RECORDING",
 		Short: "Ask a plugin once and keep all that it saw, to replay it; no hub is asked",
-		Long: "Do what \"stavily plugin run\" does, show what that shows and write a recording: what the plugin was\n" +
-			"asked and told, the clock and the randomness that it saw, and what it answered. A recording is cut\n" +
-			"before the first secret.",
+		Long: "Do what \"stavily plugin run\" does, show what that shows and write a recording: what the\n" +
+			"plugin was asked and told, the clock and the randomness that it saw, and what it answered. A\n" +
+			"recording is cut before the first secret.",
 		Example: "  stavily plugin record plugin.wasm --manifest stavily-plugin.yaml --event event.json " +
 			"--out call.rec",
 		Args:              cobra.MaximumNArgs(1),
