@@ -49,7 +49,7 @@ func (e *ending) key() string {
 // replace puts w in old's place.
 func (a *Agent) replace(w, old *work, gen *generation) {
 	a.inherit(w, old)
-	if w.lingers(old, gen) {
+	if back := a.migrate(w, old); !back && w.lingers(old, gen) {
 		a.linger(old, gen)
 		return
 	}

@@ -136,13 +136,8 @@ func (a *Agent) erase(w *work) {
 	a.eraseStorm(w)
 	a.abandon(w, w.runs, "workflow is no longer assigned here")
 	a.dropEndings(w.of.Workflow)
-	err := a.store.Scan(KeyKV(w.of.Workflow), "", func(key string, _ []byte) bool {
-		a.remove(key)
-		return true
-	})
-	if err != nil {
-		a.log.Warn("what plugins put by not removed", slog.String("error", err.Error()))
-	}
+	a.copyAll(KeyKV(w.of.Workflow), "")
+	a.copyAll(keyShot+string(w.of.Workflow)+"/", "")
 }
 
 // newWork prepares an assignment: what its steps load, under this device's policy.

@@ -242,6 +242,7 @@ func (s *script) answer(c edge.Call) wasmhost.Answer {
 // hubSide is what an agent sees of a hub: it has files, a newest revision, and a
 // store of records.
 type hubSide struct {
+	state    protocol.StateFormat // of what is published
 	t        testing.TB
 	at       protocol.Address   // of its one agent
 	hop      func(protocol.Hop) // relays to other agents
@@ -302,7 +303,7 @@ func (h *hubSide) publish(name string, of protocol.PluginType, version string, b
 	r := protocol.Release{
 		Manifest: protocol.Manifest{
 			Plugin:  protocol.PluginInfo{Name: protocol.PluginName(name), Version: version, Type: of, Description: "x"},
-			Runtime: protocol.Runtime{Language: "go"},
+			Runtime: protocol.Runtime{Language: "go"}, State: h.state,
 		},
 		Artifacts: []protocol.Artifact{art},
 	}
