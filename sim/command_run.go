@@ -56,7 +56,8 @@ func runCommand(bubble Bubble) *cobra.Command {
 	flags.StringVar(&f.files.JSON, "json", "", "write everything to this file, for programs")
 	flags.StringVar(&f.files.JUnit, "junit", "", "write JUnit XML to this file")
 	flags.StringVar(&f.files.HTML, "html", "", "write a page with pictures to this file")
-	flags.StringVar(&f.files.Trace, "trace", "", "write all that happens to this file: as CBOR if it ends in .cbor, else line by line; slow")
+	flags.StringVar(&f.files.Trace, "trace", "",
+		"write all that happens to this file: as CBOR if it ends in .cbor, else line by line; slow")
 	return cmd
 }
 
