@@ -74,8 +74,8 @@ func (e *editions) wants(want string) {
 	e.t.Helper()
 	var got []string
 	for _, from := range []string{"a1", "a3"} {
-		key := string(protocol.MustMarshal(from))
-		got = append(got, strings.Trim(fmt.Sprint(e.did[key]), "[]"))
+		did := e.did[string(protocol.MustMarshal(from))]
+		got = append(got, strings.Trim(fmt.Sprint(did), "[]"))
 	}
 	if strings.Join(got, "; ") != want {
 		e.t.Errorf("done by %q, want %q", got, want)
