@@ -280,7 +280,7 @@ func (h *Hub) begin() (*store.Tx, error) {
 
 // waitingMax is how much of what agents tell waits for the next write to books that are
 // in memory: it is safe there already.
-const waitingMax = 4096
+const waitingMax = 1024
 
 // Flush makes everything handled so far durable and then lets out what follows from
 // it. When the books refuse, nothing leaves: the agents send again.
