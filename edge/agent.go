@@ -218,6 +218,7 @@ func (a *Agent) reach(up bool, session uint64) {
 	a.contact = a.now
 	a.report.connected()
 	a.out.resend()
+	a.out.ahead.connected(a)
 	a.refetch()
 	a.secrets.ask()
 	a.tape.again()

@@ -23,7 +23,8 @@ type outbox struct {
 	lanes  [protocol.LaneEnd]lane
 	leaves time.Time // when the records leave that are gathered now
 	packed []byte    // of the batch that is being made; used again
-	page   []byte    // in which records are encoded, one behind the other
+	ahead  ahead
+	page   []byte // in which records are encoded, one behind the other
 }
 
 // account is what is known of a lane without reading its records: opening an outbox
@@ -83,8 +84,12 @@ func (a *Agent) record(of protocol.Lane, body any) (protocol.Mark, error) {
 		a.collect(l)
 	}
 	l.touched, l.waiting = true, true
+	a.goesAhead(of)
 	return mark, nil
 }
+
+// paceMax bounds the pace that a hub can ask for, in milliseconds.
+const paceMax = 3_600_000
 
 const (
 	// keySize is the length of a record's key, which counts with it.
@@ -224,6 +229,9 @@ func (a *Agent) ack(payload []byte) error {
 	a.discardSome(in.Lane, l.flying[:n])
 	if all || n > 0 { // perhaps by a part: the rest goes in a new batch
 		l.landed()
+		if in.WaitMS > 0 {
+			l.at = a.now.Add(min(time.Duration(min(in.WaitMS, paceMax))*time.Millisecond, a.cfg.PauseMax))
+		}
 	}
 	return nil
 }
@@ -261,6 +269,7 @@ func (a *Agent) letGo(of protocol.Lane, upTo protocol.Mark) error {
 // sayRecords sends the next batch of each lane that has none under way, lower lanes
 // first, and the same batch again when its acknowledgement stays away.
 func (a *Agent) sayRecords() {
+	a.sayAhead()
 	for of := protocol.LaneEvent; of < protocol.LaneEnd; of++ {
 		l := &a.out.lanes[of]
 		if !l.waiting || a.now.Before(l.at) {
@@ -408,7 +417,7 @@ func (o *outbox) resend() {
 
 // due returns when a batch goes again.
 func (o *outbox) due() time.Time {
-	var t time.Time
+	t := o.ahead.at
 	for i := range o.lanes {
 		if l := &o.lanes[i]; l.waiting {
 			t = sooner(t, l.at)

@@ -449,7 +449,7 @@ func (h *hubSide) serve(req protocol.FetchRequest) {
 // keep stores what is new of a batch and acknowledges what is stored.
 func (h *hubSide) keep(b protocol.Batch) {
 	h.batches = append(h.batches, b)
-	if h.deaf {
+	if _, ahead := b.Lane.Ahead(); ahead || h.deaf {
 		return
 	}
 	for _, rec := range b.Records {

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/stavily/stavily/hub/fleet"
@@ -31,6 +32,8 @@ type Hub struct {
 	link  protocol.Link
 
 	moment moment
+
+	drained time.Time // until when the places of backlogs are taken; see pace
 
 	// tx holds what Handle changed since the last Flush, after what may leave the hub
 	// once that is on disk: nothing is acknowledged before.
@@ -212,8 +215,30 @@ func (h *Hub) records(now time.Time, from protocol.Address, b protocol.Batch) er
 		h.log.Debug("records", slog.String("agent", from.String()), slog.String("lane", b.Lane.String()),
 			slog.Int("sent", len(b.Records)), slog.Int("new", fresh))
 	}
+	if _, ahead := b.Lane.Ahead(); ahead {
+		return nil
+	}
+	ack.WaitMS = h.pace(now, len(b.Records))
 	h.sendBytes(from, protocol.DownAck, ack.AppendCBOR(make([]byte, 0, ackBytes)))
 	return nil
+}
+
+// drainPerSecond is how many full batches of backlogs a hub takes in a second, of all agents
+// together: room stays for what others tell now.
+const drainPerSecond = 200
+
+// pace returns how many milliseconds an agent waits before the next batch of a lane. Only a
+// batch that is full, as those of a backlog are, takes a place.
+func (h *Hub) pace(now time.Time, records int) uint32 {
+	if records < protocol.BatchMax {
+		return 0
+	}
+	if h.drained.Before(now) {
+		h.drained = now
+	}
+	h.drained = h.drained.Add(time.Second / drainPerSecond)
+	wait := h.drained.Sub(now) - time.Second // a second's worth at once
+	return uint32(min(max(wait.Milliseconds(), 0), math.MaxInt32))
 }
 
 // ackBytes is what an acknowledgement needs, and seldom more.

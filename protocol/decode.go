@@ -116,6 +116,8 @@ func (p *plain) laneAck() (v LaneAck) {
 			v.Lane = Lane(p.uint(math.MaxUint8))
 		case 3:
 			v.Mark = p.mark()
+		case 4:
+			v.WaitMS = uint32(p.uint(math.MaxUint32))
 		default:
 			p.odd = true
 		}

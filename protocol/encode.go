@@ -97,9 +97,17 @@ func (s Stamp) AppendCBOR(b []byte) []byte {
 
 // AppendCBOR appends what Marshal returns for v.
 func (v *LaneAck) AppendCBOR(b []byte) []byte {
-	b = AppendUint(append(b, MajorMap|3, 1), v.Epoch)
+	n := byte(3)
+	if v.WaitMS > 0 {
+		n++
+	}
+	b = AppendUint(append(b, MajorMap|n, 1), v.Epoch)
 	b = AppendUint(append(b, 2), uint64(v.Lane))
-	return v.Mark.AppendCBOR(append(b, 3))
+	b = v.Mark.AppendCBOR(append(b, 3))
+	if v.WaitMS > 0 {
+		b = AppendUint(append(b, 4), uint64(v.WaitMS))
+	}
+	return b
 }
 
 // AppendCBOR appends what Marshal returns for e, whose data must be one item or none.

@@ -12,9 +12,19 @@ const (
 	LaneMetric Lane = 4 // body: Metrics
 	LaneLog    Lane = 5 // body: LogLine
 	LaneEnd    Lane = 6
+	// LaneAhead is added to the lane of a batch of copies of events or results that go before
+	// their turn, past a backlog. They move no mark and are not acknowledged; each comes again in
+	// its turn. A hub that does not know it refuses the batch, which is no loss.
+	LaneAhead Lane = 16
 )
 
 var laneNames = [LaneEnd]string{"unknown", "event", "result", "audit", "metric", "log"}
+
+// Ahead reports whether a batch is of copies, and returns the lane of their records.
+func (l Lane) Ahead() (Lane, bool) {
+	of := l - LaneAhead
+	return of, l >= LaneAhead && (of == LaneEvent || of == LaneResult)
+}
 
 // String returns the lane's name.
 func (l Lane) String() string {
@@ -110,6 +120,8 @@ type LaneAck struct {
 	Epoch uint64 `cbor:"1,keyasint" json:"epoch"`
 	Lane  Lane   `cbor:"2,keyasint" json:"lane"`
 	Mark  Mark   `cbor:"3,keyasint" json:"mark"`
+	// WaitMS is the hub's pace: the next batch of the lane is not sent before. At most an hour.
+	WaitMS uint32 `cbor:"4,keyasint,omitempty" json:"wait_ms,omitempty"`
 }
 
 // Acks are acknowledgements that are carried by hand. They travel sealed with ContextAcks,

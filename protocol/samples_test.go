@@ -182,6 +182,12 @@ func samples() []sample {
 			Boot:     7,
 			Sequence: 12,
 		}}},
+		{"lane-ack-wait", "and a pace", LaneAck{Epoch: 2, Lane: LaneEvent, Mark: Mark{Boot: 7, Sequence: 12}, WaitMS: 1500}},
+		{"batch-ahead", "one event before its turn", Batch{
+			Epoch: 2, Lane: LaneAhead + LaneEvent, Steady: 901, Records: []Record{
+				{Mark: Mark{Boot: 7, Sequence: 12}, Time: sampleTime, Body: MustMarshal(event), Steady: 900},
+			},
+		}},
 		{"hint", "the newest desired document", Hint{
 			Epoch: 2, Revision: 41, Digest: DigestOf([]byte("desired")), Size: 812, Time: sampleTime.UnixMS,
 		}},

@@ -40,6 +40,9 @@ func Accept(tx *store.Tx, from protocol.Address, batch protocol.Batch, received 
 func (in *Intake) Accept(begin Begin, from protocol.Address, batch protocol.Batch, received time.Time) (
 	ack protocol.LaneAck, fresh int, err error,
 ) {
+	if of, ahead := batch.Lane.Ahead(); ahead && len(batch.Records) <= protocol.BatchMax {
+		return ack, 0, in.preview(begin, laneKey{from.Agent, batch.Epoch, of}, &batch, store.Millis(received))
+	}
 	if batch.Lane < protocol.LaneEvent || batch.Lane >= protocol.LaneEnd {
 		return ack, 0, protocol.Errorf(protocol.CodeBadMessage, "records of %s: lane %d: not known", from,
 			batch.Lane)
@@ -70,6 +73,36 @@ func (in *Intake) Accept(begin Begin, from protocol.Address, batch protocol.Batc
 	}
 	ack = protocol.LaneAck{Epoch: batch.Epoch, Lane: batch.Lane, Mark: l.mark}
 	return ack, fresh, in.spill(begin)
+}
+
+// preview takes copies of events and results that came before their turn. The lane's mark stays
+// where it is, and they come again; what is wrong with one is said then. Whether a run went
+// wrong for good is said in its turn too: an operator may have had it run again meanwhile.
+func (in *Intake) preview(begin Begin, of laneKey, batch *protocol.Batch, received int64) error {
+	l, err := in.lane(begin, of)
+	if err != nil {
+		return err
+	}
+	for i := range batch.Records {
+		r := &batch.Records[i]
+		at := arrival{received: received}
+		if age := batch.Age(r); age >= 0 {
+			at.happened = received - age
+		}
+		if r.Mark.After(l.mark) && !faulty(of.lane, r) {
+			_ = in.keep(l, r, at) // it comes again, and is refused then
+		}
+	}
+	return in.spill(begin)
+}
+
+// faulty reports whether a record is a result that did not end well.
+func faulty(of protocol.Lane, r *protocol.Record) bool {
+	if of != protocol.LaneResult {
+		return false
+	}
+	res, err := protocol.DecodeResult(r.Body)
+	return err != nil || weight(res.Status) > worstOK
 }
 
 // arrival is when a record came and when the hub takes it that it was made, both by its own

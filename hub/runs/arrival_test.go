@@ -68,3 +68,57 @@ func TestHappened(t *testing.T) {
 		})
 	}
 }
+
+// D-19: copies of what happens now are taken before their turn, past a backlog; the lane's mark
+// stays, and in its turn each is taken once. How a run went wrong is said in its turn only.
+func TestAhead(t *testing.T) {
+	s := openBooks(t)
+	event := func(n uint64) protocol.Record {
+		return protocol.Record{Mark: protocol.Mark{Boot: 1, Sequence: n}, Body: protocol.MustMarshal(protocol.Event{Run: runID(n), Workflow: "w"})}
+	}
+	result := func(n uint64, status protocol.Status) protocol.Record {
+		return protocol.Record{Mark: protocol.Mark{Boot: 1, Sequence: n}, Body: protocol.MustMarshal(protocol.Result{
+			Run: runID(n), Workflow: "w", Step: "do", Type: protocol.Action, Status: status, Last: true,
+		})}
+	}
+	ahead := func(of protocol.Lane, all ...protocol.Record) {
+		update(t, s, func(tx *store.Tx) error {
+			_, _, err := Accept(tx, gate, protocol.Batch{Epoch: 1, Lane: protocol.LaneAhead + of, Records: all}, epochTime)
+			return err
+		})
+	}
+	statuses := func() (all []Status) {
+		update(t, s, func(tx *store.Tx) error {
+			listed, err := List(tx, Filter{})
+			for _, r := range listed {
+				all = append(all, r.Status)
+			}
+			return err
+		})
+		return all
+	}
+	ahead(protocol.LaneEvent, event(8), event(9))
+	ahead(protocol.LaneResult, result(8, protocol.StatusOK), result(9, protocol.StatusError))
+	if got := statuses(); len(got) != 2 || got[0] != Running || got[1] != OK {
+		t.Fatalf("ahead: %v, want one running and one ok", got)
+	}
+	for n := uint64(1); n <= 9; n++ {
+		if mark, fresh := accept(t, s, protocol.Batch{Epoch: 1, Lane: protocol.LaneEvent, Records: []protocol.Record{event(n)}}); fresh != 1 || mark.Sequence != n {
+			t.Fatalf("event %d in its turn: %d new, mark %v", n, fresh, mark)
+		}
+		accept(t, s, protocol.Batch{Epoch: 1, Lane: protocol.LaneResult, Records: []protocol.Record{result(n, protocol.StatusError)}})
+	}
+	ahead(protocol.LaneEvent, event(3)) // a copy that was long on its way
+	if got := statuses(); len(got) != 9 {
+		t.Errorf("in their turn: %v, want 9 runs", got)
+	}
+	update(t, s, func(tx *store.Tx) error {
+		lanes, err := Lanes(tx, gate.Agent)
+		for _, l := range lanes {
+			if l.Stored != 9 || l.Missed != 0 || l.Refused != 0 {
+				t.Errorf("lane %s: %+v, want 9 stored", l.Name, l)
+			}
+		}
+		return err
+	})
+}
