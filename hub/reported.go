@@ -57,7 +57,10 @@ func (h *Hub) reported(now time.Time, from protocol.Address, payload []byte, r *
 		return err
 	}
 	same := sameDevice(&before, &agent)
-	if err := h.follow(tx, now, r, &before, &agent); err != nil {
+	h.saidSecrets(tx, &before, &agent, r.Secrets)
+	if same {
+		h.compare(now, r, &before, &agent)
+	} else if err := h.changed(tx, now, &agent); err != nil {
 		return err
 	}
 	switch {
@@ -71,14 +74,10 @@ func (h *Hub) reported(now time.Time, from protocol.Address, payload []byte, r *
 	return nil
 }
 
-// follow does what follows from a report: the agent as it was before, and as it is now.
-func (h *Hub) follow(tx *store.Tx, now time.Time, r *protocol.Reported, before, agent *fleet.Agent) error {
-	h.saidSecrets(tx, before, agent, r.Secrets)
-	if !sameDevice(before, agent) {
-		return h.changed(tx, now, agent)
-	}
-	// Whole documents are compared, never differences: an agent that holds
-	// another one is told again, whatever it was told before.
+// compare holds what the agent says that it holds against what it is to hold. Whole documents
+// are compared, never differences: an agent that holds another one is told again, whatever it
+// was told before.
+func (h *Hub) compare(now time.Time, r *protocol.Reported, before, agent *fleet.Agent) {
 	switch {
 	case r.Digest == agent.Desired.Digest:
 	case agent.Ahead():
@@ -88,7 +87,6 @@ func (h *Hub) follow(tx *store.Tx, now time.Time, r *protocol.Reported, before, 
 	default:
 		h.hint(now, agent)
 	}
-	return nil
 }
 
 // sameDevice reports whether nothing changed of what a plan follows from.
