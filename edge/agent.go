@@ -394,6 +394,18 @@ func (a *Agent) settle() {
 	}
 	a.perform()
 	a.speak()
+	a.rest()
+}
+
+// rest gives back what an agent that asks nothing and has nothing to tell kept to use again:
+// it may rest for hours, and a simulation has thousands of them.
+func (a *Agent) rest() {
+	if len(a.calls) > 0 || len(a.pen.changes) > 0 || a.out.waits() {
+		return
+	}
+	a.pen.changes, a.pen.runs, a.results = nil, nil, nil
+	a.asking = asks{most: a.asking.most}
+	a.out.rest()
 }
 
 // blank forgets the changes, which are on the disk.

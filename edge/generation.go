@@ -135,8 +135,8 @@ func (gen *generation) fit() error {
 
 // stepsOf returns all steps of an assignment: the trigger, the actions, the outputs.
 func stepsOf(of *protocol.Assignment) []protocol.Step {
-	steps := append([]protocol.Step{of.Trigger}, of.Actions...)
-	return append(steps, of.Outputs...)
+	steps := make([]protocol.Step, 0, 1+len(of.Actions)+len(of.Outputs))
+	return append(append(append(steps, of.Trigger), of.Actions...), of.Outputs...)
 }
 
 // slotOf returns the type that the n-th of stepsOf must have.

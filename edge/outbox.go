@@ -104,8 +104,8 @@ func sizeOf(value []byte) int64 { return int64(keySize + len(value)) }
 
 // encode returns an encoded record.
 func (o *outbox) encode(head *protocol.Record, body any) ([]byte, error) {
-	if cap(o.page)-len(o.page) < pageSize/8 {
-		o.page = make([]byte, 0, pageSize)
+	if cap(o.page)-len(o.page) < max(cap(o.page)/8, pageSize/16) {
+		o.page = make([]byte, 0, min(max(2*cap(o.page), pageSize/4), pageSize))
 	}
 	from := len(o.page)
 	b, err := protocol.AppendRecord(o.page, *head, body)
@@ -404,6 +404,30 @@ func (a *Agent) readable(of protocol.Lane, m protocol.Mark, value []byte) bool {
 			slog.String("error", err.Error()))
 	}
 	return err == nil
+}
+
+// waits reports whether there may be records to send.
+func (o *outbox) waits() bool {
+	for i := range o.lanes {
+		if o.lanes[i].waiting {
+			return true
+		}
+	}
+	return false
+}
+
+// rest gives back memory, while no record waits.
+func (o *outbox) rest() {
+	o.page, o.packed = nil, nil
+	for i := range o.lanes {
+		l := &o.lanes[i]
+		if len(l.flying) == 0 {
+			l.flying = nil
+		}
+		if len(l.recent.all) == 0 {
+			l.recent = recent{}
+		}
+	}
 }
 
 // resend has every lane begin at its oldest record at once: the line is new.

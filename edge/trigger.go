@@ -145,6 +145,7 @@ func (a *Agent) newWork(gen *generation, of protocol.Assignment, digest protocol
 	w := &work{of: of, digest: digest, steps: stepsOf(&of), trial: trialSoFar{revision: gen.desired.Revision}}
 	w.barred = gen.barred(w.steps...)
 	w.conditions, _ = readConditions(&of) // opening the document has read them once
+	w.loads, w.fillings = make([]Load, 0, len(w.steps)), make([]*filling, 0, len(w.steps))
 	for _, s := range w.steps {
 		f, _ := readFilling(&s) // as the conditions
 		w.fillings = append(w.fillings, f)
