@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"fmt"
+	"io"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -74,6 +75,16 @@ func UnmarshalExact(b []byte, v any) error {
 	}
 	if !bytes.Equal(b, again) {
 		return Errorf(CodeBadMessage, "decode %T: not in deterministic encoding, or with keys unknown here", v)
+	}
+	return nil
+}
+
+// ReadItem reads the first item of a sequence of CBOR items (RFC 8742) into v, by the rules of
+// Unmarshal but for its bound, which is r's. It may take more from r than the item. The error
+// has CodeBadMessage.
+func ReadItem(r io.Reader, v any) error {
+	if err := decMode.NewDecoder(r).Decode(v); err != nil {
+		return Errorf(CodeBadMessage, "decode %T: %w", v, err)
 	}
 	return nil
 }

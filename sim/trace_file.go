@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-
-	"github.com/fxamacker/cbor/v2"
+	"strings"
 
 	"github.com/stavily/stavily/protocol"
 )
@@ -19,11 +18,11 @@ const traceHeadMax = 64 << 20
 
 // TraceHead is the first item of a recorded trace, which is a sequence of CBOR items.
 type TraceHead struct {
-	Version string   `cbor:"1,keyasint"`
-	File    string   `cbor:"2,keyasint"` // of the scenario
-	Seed    uint64   `cbor:"3,keyasint"`
-	Build   string   `cbor:"4,keyasint"`
-	Agents  []string `cbor:"5,keyasint"` // addresses, in the order of their numbers
+	Version string `cbor:"1,keyasint"`
+	File    string `cbor:"2,keyasint"` // of the scenario
+	Seed    uint64 `cbor:"3,keyasint"`
+	Build   string `cbor:"4,keyasint"`
+	Agents  string `cbor:"5,keyasint"` // addresses, a line each, in the order of their numbers
 }
 
 // TraceItem is each item behind it: one thing that happened.
@@ -40,9 +39,11 @@ type TraceItem struct {
 func (t *trace) record(w io.Writer, of *World) {
 	t.file = bufio.NewWriterSize(w, 64<<10)
 	head := TraceHead{Version: traceVersion, File: of.scenario.File, Seed: of.seed, Build: of.opts.Build}
+	var agents strings.Builder // an array of CBOR may have fewer elements than a fleet has agents
 	for _, d := range of.devices {
-		head.Agents = append(head.Agents, d.addr.String())
+		agents.WriteString(d.addr.String() + "\n")
 	}
+	head.Agents = agents.String()
 	t.item(head)
 }
 
@@ -79,7 +80,7 @@ func readTraceHead(path string) (head TraceHead, err error) {
 
 // read takes the head from the beginning of a trace.
 func (h *TraceHead) read(r io.Reader) error {
-	err := cbor.NewDecoder(io.LimitReader(r, traceHeadMax)).Decode(h)
+	err := protocol.ReadItem(io.LimitReader(r, traceHeadMax), h)
 	if err == nil && h.Version != traceVersion {
 		err = protocol.Errorf(protocol.CodeBadMessage, "begins with %q, want %q", h.Version, traceVersion)
 	}

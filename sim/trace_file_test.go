@@ -27,12 +27,12 @@ func TestTraceFile(t *testing.T) {
 	if err := dec.Decode(&head); err != nil {
 		t.Fatal(err)
 	}
-	if head.Version != traceVersion || head.File != "small.yaml" || head.Seed != 7 || len(head.Agents) != 5 {
+	if head.Version != traceVersion || head.File != "small.yaml" || head.Seed != 7 || strings.Count(head.Agents, "\n") != 5 {
 		t.Fatalf("head %+v", head)
 	}
 	again := newTrace(nil)
-	who := make([]*device, len(head.Agents)+1)
-	for i := range head.Agents {
+	who := make([]*device, strings.Count(head.Agents, "\n")+1)
+	for i := range who[1:] {
 		who[i+1] = &device{id: i}
 	}
 	for {

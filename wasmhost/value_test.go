@@ -59,11 +59,11 @@ func TestNoValues(t *testing.T) {
 	}
 }
 
-// TestHalves holds every half-precision float to the CBOR library.
+// TestHalves holds every half-precision float that is a number to the CBOR library.
 func TestHalves(t *testing.T) {
 	for h := range 1 << 16 {
 		f := protocol.OfFloat16(uint16(h))
-		if math.IsNaN(f) {
+		if math.IsNaN(f) || math.IsInf(f, 0) {
 			continue
 		}
 		var w writer

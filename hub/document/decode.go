@@ -1,8 +1,10 @@
 package document
 
 import (
+	"cmp"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,28 +34,50 @@ func (d *Document) Decode(v any) error {
 	return Value{doc: d, node: d.root}.Decode(v)
 }
 
-// found gathers what is wrong with the parts of a value.
-type found struct {
+// Found gathers what is wrong with the parts of a document.
+type Found struct {
 	all Errors
 	end error // one without a place: nothing more is looked at
 }
 
-// add takes in what a part says, and reports whether to go on.
-func (f *found) add(err error) bool {
+// Add takes in what a part says, and reports whether to go on. Of what is wrong with one
+// place, and with what it holds, only the first is kept: the rest follows from it.
+func (f *Found) Add(err error) bool {
 	switch e := err.(type) { //nolint:errorlint // what is wrapped has more to say than its place
 	case nil:
 	case *Error:
-		f.all = append(f.all, e)
+		f.add(e)
 	case Errors:
-		f.all = append(f.all, e...)
+		for _, one := range e {
+			f.add(one)
+		}
 	default:
-		f.end = err
+		if f.end == nil {
+			f.end = err
+		}
 	}
 	return f.end == nil && len(f.all) < errorsMax
 }
 
-// err returns what was found: nil, an *Error, Errors, or the one without a place.
-func (f *found) err() error {
+func (f *Found) add(e *Error) {
+	follows := func(known *Error) bool { return holds(known.Path, e.Path) || holds(e.Path, known.Path) }
+	if !slices.ContainsFunc(f.all, follows) && len(f.all) < errorsMax {
+		f.all = append(f.all, e)
+	}
+}
+
+// holds reports whether a place is another one or holds it. The whole holds none.
+func holds(path, other string) bool {
+	rest, within := strings.CutPrefix(other, path)
+	return within && path != "" && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// Err returns what was found: nil, an *Error, Errors in the order of the document, or the
+// one without a place.
+func (f *Found) Err() error {
+	slices.SortStableFunc(f.all, func(a, b *Error) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
 	switch {
 	case f.end != nil:
 		return f.end
@@ -141,16 +165,16 @@ func (v Value) intoSlice(to reflect.Value) error {
 	if v.node.Kind != yaml.SequenceNode {
 		return v.Errorf("want a list, got %s", strict.KindOf(v.node))
 	}
-	var wrong found
+	var wrong Found
 	list := reflect.MakeSlice(to.Type(), len(v.node.Content), len(v.node.Content))
 	for i, n := range v.node.Content {
 		child := Value{doc: v.doc, node: n, path: strict.Item(v.path, i)}
-		if !wrong.add(child.into(list.Index(i))) {
+		if !wrong.Add(child.into(list.Index(i))) {
 			break
 		}
 	}
 	to.Set(list)
-	return wrong.err()
+	return wrong.Err()
 }
 
 func (v Value) intoMap(to reflect.Value) error {
@@ -195,15 +219,15 @@ func (v Value) intoScalar(to reflect.Value) error {
 
 // each calls f for every key of a mapping, in the order written.
 func (v Value) each(f func(key *yaml.Node, value Value) error) error {
-	var wrong found
+	var wrong Found
 	for i := 0; i+1 < len(v.node.Content); i += 2 {
 		key := v.node.Content[i]
 		child := Value{doc: v.doc, node: v.node.Content[i+1], path: strict.Join(v.path, key.Value)}
-		if !wrong.add(f(key, child)) {
+		if !wrong.Add(f(key, child)) {
 			break
 		}
 	}
-	return wrong.err()
+	return wrong.Err()
 }
 
 // free reads a value whose shape is not ours to know.

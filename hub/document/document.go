@@ -57,19 +57,20 @@ func (d *Document) failed() error {
 	}
 }
 
-// Require returns an error for the first of paths that is not in the document. A path
-// is keys joined by dots.
+// Require returns what of paths is not in the document, of a place and what it holds only
+// the place. A path is keys joined by dots.
 func (d *Document) Require(paths ...string) error {
+	var missing Found
 	for _, path := range paths {
 		if d.find(path) == nil {
 			parent := d.root
 			if i := strings.LastIndexByte(path, '.'); i >= 0 && d.find(path[:i]) != nil {
 				parent = d.find(path[:i])
 			}
-			return d.at(parent, path, "missing")
+			missing.Add(d.at(parent, path, "missing"))
 		}
 	}
-	return nil
+	return missing.Err()
 }
 
 // Has reports whether path is in the document.

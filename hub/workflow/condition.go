@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/stavily/stavily/hub/condition"
+	"github.com/stavily/stavily/hub/document"
 	"github.com/stavily/stavily/protocol"
 )
 
@@ -14,28 +15,25 @@ var compiler = sync.OnceValues(condition.NewCompiler)
 
 // conditions compiles what stands under "if", of the workflow and of its steps. A step
 // may look at the results of the actions before it, an output at those of all actions.
-func (w *Workflow) conditions(in *written) (err error) {
-	if w.If, err = w.condition("if", in.If, nil); err != nil {
-		return err
-	}
+func (w *Workflow) conditions(in *written, wrong *document.Found) {
+	var err error
+	w.If, err = w.condition("if", in.If, nil)
+	wrong.Add(err)
 	if in.Trigger.If != "" {
-		return w.Errorf("trigger.if", "there is no event yet; a condition on the event stands beside trigger")
+		wrong.Add(w.Errorf("trigger.if", "there is no event yet; a condition on the event stands beside trigger"))
 	}
 	var earlier []protocol.StepName
 	for i := range w.Actions {
 		s := &w.Actions[i]
-		if s.If, err = w.condition(s.Path+".if", in.Actions[i].If, earlier); err != nil {
-			return err
-		}
+		s.If, err = w.condition(s.Path+".if", in.Actions[i].If, earlier)
+		wrong.Add(err)
 		earlier = append(earlier, s.Name)
 	}
 	for i := range w.Outputs {
 		s := &w.Outputs[i]
-		if s.If, err = w.condition(s.Path+".if", in.Outputs[i].If, earlier); err != nil {
-			return err
-		}
+		s.If, err = w.condition(s.Path+".if", in.Outputs[i].If, earlier)
+		wrong.Add(err)
 	}
-	return nil
 }
 
 func (w *Workflow) condition(path, text string, earlier []protocol.StepName) (protocol.Raw, error) {

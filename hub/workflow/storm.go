@@ -25,18 +25,16 @@ type writtenOnce struct {
 var overs = []string{"drop", "latest", "queue"}
 
 // storm reads what keeps the workflow from running too often, and in a circle.
-func (w *Workflow) storm(in *written) (err error) {
-	if w.Limit, err = w.limit(in.Limit); err != nil {
-		return err
-	}
-	if w.Once, err = w.once(in.Once); err != nil {
-		return err
-	}
+func (w *Workflow) storm(in *written, wrong *document.Found) {
+	var err error
+	w.Limit, err = w.limit(in.Limit)
+	wrong.Add(err)
+	w.Once, err = w.once(in.Once)
+	wrong.Add(err)
 	w.Circle = in.Circle
-	if w.Circle && w.Limit == nil {
-		return w.Errorf("allow-circle", "a circle is allowed only at a pace: say it with limit")
+	if w.Circle && in.Limit == nil {
+		wrong.Add(w.Errorf("allow-circle", "a circle is allowed only at a pace: say it with limit"))
 	}
-	return nil
 }
 
 func (w *Workflow) limit(in *writtenLimit) (*protocol.RunLimit, error) {

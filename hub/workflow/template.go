@@ -24,32 +24,25 @@ type Template struct {
 
 // templates compiles the templates in the configurations of all steps, and puts nil in their
 // places.
-func (w *Workflow) templates() error {
-	if err := w.templatesOf(&w.Trigger, condition.Scope{}); err != nil {
-		return err
-	}
+func (w *Workflow) templates(wrong *document.Found) {
+	wrong.Add(w.templatesOf(&w.Trigger, condition.Scope{}))
 	scope := condition.Scope{Event: true}
 	for i := range w.Actions {
-		if err := w.templatesOf(&w.Actions[i], scope); err != nil {
-			return err
-		}
+		wrong.Add(w.templatesOf(&w.Actions[i], scope))
 		scope.Earlier = append(scope.Earlier, w.Actions[i].Name)
 	}
 	for i := range w.Outputs {
-		if err := w.templatesOf(&w.Outputs[i], scope); err != nil {
-			return err
-		}
+		wrong.Add(w.templatesOf(&w.Outputs[i], scope))
 	}
-	return nil
 }
 
-func (w *Workflow) templatesOf(s *Step, scope condition.Scope) (err error) {
+func (w *Workflow) templatesOf(s *Step, scope condition.Scope) error {
 	f := finding{of: w, step: s, scope: scope}
-	s.With, err = f.in(s.With, nil, s.Path+".with")
-	if err == nil && len(s.Templates) > device.HolesMax {
-		return w.Errorf(s.Path+".with", "%d templates, limit %d", len(s.Templates), device.HolesMax)
+	s.With = f.in(s.With, nil, s.Path+".with")
+	if len(s.Templates) > device.HolesMax {
+		f.wrong.Add(w.Errorf(s.Path+".with", "%d templates, limit %d", len(s.Templates), device.HolesMax))
 	}
-	return err
+	return f.wrong.Err()
 }
 
 // finding is a walk through one configuration.
@@ -57,35 +50,33 @@ type finding struct {
 	of    *Workflow
 	step  *Step
 	scope condition.Scope
+	wrong document.Found
 }
 
 // in returns v, which stands at keys, with nil in the places of its templates.
-func (f *finding) in(v any, keys []string, path string) (any, error) {
+func (f *finding) in(v any, keys []string, path string) any {
 	below := func(key string) []string { return append(keys[:len(keys):len(keys)], key) }
-	var err error
 	switch v := v.(type) {
 	case string:
 		if !condition.IsTemplate(v) {
-			return v, nil
+			return v
 		}
-		return nil, f.template(v, keys, path)
+		f.wrong.Add(f.template(v, keys, path))
+		return nil
 	case []any:
 		for i := range v {
-			if v[i], err = f.in(v[i], below(strconv.Itoa(i)), fmt.Sprintf("%s[%d]", path, i)); err != nil {
-				return nil, err
-			}
+			v[i] = f.in(v[i], below(strconv.Itoa(i)), fmt.Sprintf("%s[%d]", path, i))
 		}
 	case map[string]any:
 		for _, k := range slices.Sorted(maps.Keys(v)) {
 			if condition.IsTemplate(k) {
-				return nil, f.of.Errorf(path+"."+k, "a key is no template; only values are")
+				f.wrong.Add(f.of.Errorf(path+"."+k, "a key is no template; only values are"))
+				continue
 			}
-			if v[k], err = f.in(v[k], below(k), path+"."+k); err != nil {
-				return nil, err
-			}
+			v[k] = f.in(v[k], below(k), path+"."+k)
 		}
 	}
-	return v, nil
+	return v
 }
 
 func (f *finding) template(text string, keys []string, path string) error {

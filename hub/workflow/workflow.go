@@ -139,35 +139,34 @@ func Parse(name string, text []byte) (*Workflow, error) {
 		return nil, err
 	}
 	var in written
-	if err := doc.Decode(&in); err != nil {
-		return nil, err
-	}
-	if err := doc.Require("workflow", "trigger", "trigger.plugin", "actions", "outputs"); err != nil {
-		return nil, err
-	}
+	var wrong document.Found
+	wrong.Add(doc.Decode(&in))
+	wrong.Add(doc.Require("workflow", "trigger", "trigger.plugin", "actions", "outputs"))
 	w := &Workflow{Name: protocol.WorkflowName(in.Workflow), Text: text, doc: doc}
-	if err := w.Name.Check(); err != nil {
-		return nil, w.Errorf("workflow", "%v", err)
-	}
-	if w.CatchUp, err = w.catchUp(in.CatchUp); err != nil {
+	w.read(&in, &wrong)
+	if err := wrong.Err(); err != nil {
 		return nil, err
 	}
-	if w.Rollout, err = w.rollout(in.Rollout); err != nil {
-		return nil, err
+	return w, nil
+}
+
+// read takes over what was written, and gathers what is wrong with it.
+func (w *Workflow) read(in *written, wrong *document.Found) {
+	err := w.Name.Check()
+	if err != nil {
+		wrong.Add(w.Errorf("workflow", "%v", err))
 	}
+	w.CatchUp, err = w.catchUp(in.CatchUp)
+	wrong.Add(err)
+	w.Rollout, err = w.rollout(in.Rollout)
+	wrong.Add(err)
 	if w.Automatic = in.Update == "automatic"; !w.Automatic && in.Update != "" && in.Update != "manual" {
-		return nil, w.Errorf("update", "%q: want manual or automatic", in.Update)
+		wrong.Add(w.Errorf("update", "%q: want manual or automatic", in.Update))
 	}
-	if err := w.storm(&in); err != nil {
-		return nil, err
-	}
-	if err := w.steps(&in); err != nil {
-		return nil, err
-	}
-	if err := w.conditions(&in); err != nil {
-		return w, err
-	}
-	return w, w.templates()
+	w.storm(in, wrong)
+	w.steps(in, wrong)
+	w.conditions(in, wrong)
+	w.templates(wrong)
 }
 
 func (w *Workflow) catchUp(text string) (protocol.CatchUp, error) {
@@ -182,12 +181,8 @@ func (w *Workflow) catchUp(text string) (protocol.CatchUp, error) {
 	return 0, w.Errorf("catch-up", "%q: want none, latest or all", text)
 }
 
-func (w *Workflow) steps(in *written) error {
-	trigger, err := w.step(protocol.Trigger, "trigger", &in.Trigger)
-	if err != nil {
-		return err
-	}
-	w.Trigger = trigger
+func (w *Workflow) steps(in *written, wrong *document.Found) {
+	w.Trigger = w.step(protocol.Trigger, "trigger", &in.Trigger, wrong)
 	seen := map[protocol.StepName]string{w.Trigger.Name: w.Trigger.Path}
 	for _, part := range []struct {
 		kind  protocol.PluginType
@@ -199,50 +194,43 @@ func (w *Workflow) steps(in *written) error {
 		&w.Outputs,
 	}} {
 		if n := len(part.steps); n == 0 || n > protocol.StepsMax {
-			return w.Errorf(part.path, "%d of them, want 1 to %d", n, protocol.StepsMax)
+			wrong.Add(w.Errorf(part.path, "%d of them, want 1 to %d", n, protocol.StepsMax))
+			continue
 		}
 		for i := range part.steps {
 			path := fmt.Sprintf("%s[%d]", part.path, i)
-			step, err := w.step(part.kind, path, &part.steps[i])
-			if err != nil {
-				return err
-			}
-			if first, twice := seen[step.Name]; twice {
-				return w.Errorf(path+".name", "step name %q is taken by %s; give one of them a name", step.Name, first)
+			step := w.step(part.kind, path, &part.steps[i], wrong)
+			if first, twice := seen[step.Name]; twice && step.Name != "" {
+				wrong.Add(w.Errorf(path+".name", "step name %q is taken by %s; give one of them a name", step.Name,
+					first))
 			}
 			seen[step.Name] = path
 			*part.into = append(*part.into, step)
 		}
 	}
-	return nil
 }
 
-func (w *Workflow) step(kind protocol.PluginType, path string, in *writtenStep) (Step, error) {
-	s := Step{Type: kind, With: in.With, Timeout: in.Timeout, Path: path}
-	if in.Plugin == "" {
-		return s, w.Errorf(path+".plugin", "missing")
-	}
+func (w *Workflow) step(kind protocol.PluginType, path string, in *writtenStep, wrong *document.Found) Step {
+	s := Step{Type: kind, Name: protocol.StepName(in.Name), With: in.With, Timeout: in.Timeout, Path: path}
 	var err error
-	if s.Plugin, err = ParsePluginRef(in.Plugin); err != nil {
-		return s, w.Errorf(path+".plugin", "%v", err)
+	if in.Plugin == "" {
+		wrong.Add(w.Errorf(path+".plugin", "missing"))
+	} else if s.Plugin, err = ParsePluginRef(in.Plugin); err != nil {
+		wrong.Add(w.Errorf(path+".plugin", "%v", err))
+	} else if s.Name, err = w.stepName(kind, path, in, s.Plugin); err != nil {
+		wrong.Add(err)
 	}
-	if s.Name, err = w.stepName(kind, path, in, s.Plugin); err != nil {
-		return s, err
-	}
-	if s.Target, err = w.target(kind, path, in); err != nil {
-		return s, err
-	}
-	if s.When, err = w.when(kind, path, in.When); err != nil {
-		return s, err
-	}
+	s.Target, err = w.target(kind, path, in)
+	wrong.Add(err)
+	s.When, err = w.when(kind, path, in.When)
+	wrong.Add(err)
 	if in.Retry != nil {
 		s.Retry = protocol.Retry{Times: in.Retry.Times, WaitMS: in.Retry.Wait.Milliseconds()}
 	}
-	if err := w.checkBounds(kind, path, &s); err != nil {
-		return s, err
-	}
+	wrong.Add(w.checkBounds(kind, path, &s))
 	s.Allow, err = w.allow(path, in.Allow)
-	return s, err
+	wrong.Add(err)
+	return s
 }
 
 const (

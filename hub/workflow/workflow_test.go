@@ -1,10 +1,14 @@
 package workflow
 
 import (
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stavily/stavily/hub/document"
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/protocol/condition"
 )
@@ -159,4 +163,35 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("accepted %q", text)
 		}
 	})
+}
+
+// Everything that is wrong with a workflow comes at once, in its order; what only follows from
+// something else that is wrong does not.
+func TestAllErrorsAtOnce(t *testing.T) {
+	_, err := Parse("w.yaml", []byte(`workflow: Wrong Name
+trigger: { plugin: t@1, at: { agent: a }, every: 5s }
+if: event.value <
+outputs:
+  - { plugin: c@1, when: sometimes, with: { text: "${{ agent.nmae }", more: "${{ event." } }
+  - { plugin: D@1, if: results.none.status == 1 }
+limit: { runs: five, per: 1m }
+once: { within: 0s }
+rollout: { waves: [{ count: 1, percent: 2 }] }
+`))
+	var all document.Errors
+	if !errors.As(err, &all) {
+		t.Fatalf("one error: %v", err)
+	}
+	var got []string
+	for _, e := range all {
+		got = append(got, fmt.Sprintf("%d:%s", e.Line, e.Path))
+	}
+	want := []string{
+		"1:actions", "1:workflow", "2:trigger.every", "3:if", "5:outputs[0].when", "5:outputs[0].with.text",
+		"5:outputs[0].with.more", "6:outputs[1].plugin", "6:outputs[1].if", "7:limit.runs", "8:once.within",
+		"9:rollout.waves[0]",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\n%v", got, err)
+	}
 }
