@@ -60,7 +60,9 @@ func (f *Found) Add(err error) bool {
 }
 
 func (f *Found) add(e *Error) {
-	follows := func(known *Error) bool { return holds(known.Path, e.Path) || holds(e.Path, known.Path) }
+	follows := func(known *Error) bool {
+		return holds(known.Path, e.Path) || holds(e.Path, known.Path) || holds(known.Meant, e.Path)
+	}
 	if !slices.ContainsFunc(f.all, follows) && len(f.all) < errorsMax {
 		f.all = append(f.all, e)
 	}
@@ -155,7 +157,11 @@ func (v Value) intoStruct(to reflect.Value) error {
 	return v.each(func(key *yaml.Node, value Value) error {
 		i, ok := fields[key.Value]
 		if !ok {
-			return v.doc.at(key, value.path, "unknown key %q%s", key.Value, nearest.Suggest(key.Value, known))
+			wrong := v.doc.at(key, value.path, "unknown key %q%s", key.Value, nearest.Suggest(key.Value, known))
+			if meant := nearest.Word(key.Value, known); meant != "" {
+				wrong.Meant = strict.Join(v.path, meant)
+			}
+			return wrong
 		}
 		return value.into(to.Field(i))
 	})

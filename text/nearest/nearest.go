@@ -10,19 +10,25 @@ import (
 // Suggest names the known word nearest to the one written, or all when none is near. What
 // follows a parenthesis in a known word does not count. It begins with a semicolon.
 func Suggest(word string, known []string) string {
-	best, near := "", 3
+	if best := Word(word, known); best != "" {
+		return fmt.Sprintf("; did you mean %q?", best)
+	}
+	known = slices.Clone(known)
+	slices.Sort(known)
+	return "; known are " + strings.Join(known, ", ")
+}
+
+// Word returns the known word nearest to the one written, by less than three letters; empty
+// for none.
+func Word(word string, known []string) (best string) {
+	near := 3
 	for _, k := range known {
 		bare, _, _ := strings.Cut(k, "(")
 		if d := distance(word, bare); d < near && d < len(word) {
 			best, near = k, d
 		}
 	}
-	if best != "" {
-		return fmt.Sprintf("; did you mean %q?", best)
-	}
-	known = slices.Clone(known)
-	slices.Sort(known)
-	return "; known are " + strings.Join(known, ", ")
+	return best
 }
 
 // distance is the edit distance of Levenshtein.

@@ -22,6 +22,10 @@ type Error struct {
 	// From is the line and column of what led to an error in another file, zero for none:
 	// errors are told in its order.
 	From [2]int `json:"-"`
+
+	// Meant is the place that was meant instead, as far as one can tell: that nothing stands
+	// there follows.
+	Meant string `json:"-"`
 }
 
 // Error returns file:line:column: path: text.
