@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +20,7 @@ func hubCommand() *cobra.Command {
 	var allow []string
 	var listen, apiAddress, logFormat, cache string
 	var verbose bool
+	var heartbeat, metrics time.Duration
 	var builds hub.BuildPolicy
 	times := hub.DefaultConfig("").Overcommit
 	cmd := &cobra.Command{
@@ -40,7 +42,7 @@ func hubCommand() *cobra.Command {
 			if cfg.Approve, err = hub.ParseApprovals(allow); err != nil {
 				return fmt.Errorf("--allow: %w", err)
 			}
-			cfg.Builds, cfg.Overcommit = builds, times
+			cfg.Builds, cfg.Overcommit, cfg.Heartbeat, cfg.Metrics = builds, times, heartbeat, metrics
 			if cfg, err = cfg.WithFile(); err != nil {
 				return err
 			}
@@ -65,6 +67,9 @@ func hubCommand() *cobra.Command {
 		"how often the memory limits of all that an agent runs may have its memory; 0 does not look")
 	f.Float64Var(&times.CPU, "overcommit-cpu", times.CPU,
 		"how often their processor limits may have its processors; 0 does not look")
+	f.DurationVar(&heartbeat, "heartbeat", 0,
+		"how often agents report though nothing has changed, by which waves go on too; 0: theirs, 5m")
+	f.DurationVar(&metrics, "metrics", 0, "how often agents measure their device; 0: theirs, 5m")
 	f.StringVar(&logFormat, "log-format", "text", "text or json")
 	f.BoolVar(&verbose, "verbose", false, "log every message")
 	return cmd

@@ -42,6 +42,7 @@ type world struct {
 	dir    string
 	edge   []string // the agent's program, perhaps behind an emulator
 	listen string   // host:port, the same over restarts
+	flags  []string // of the hub, besides
 	around []string // what starts the hub in a net of its own; none: this one
 	hub    *part
 	agents map[string]*part
@@ -96,6 +97,7 @@ func (w *world) startHub() {
 	}
 	w.hub.args = append(slices.Clone(w.around),
 		os.Args[0], "hub", "--home", w.path("home"), "--listen", w.listen, "--cache", filepath.Join(cache, "stavily"))
+	w.hub.args = append(w.hub.args, w.flags...)
 	out := w.hub.start(w.t)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {

@@ -40,6 +40,10 @@ type Config struct {
 	Builds BuildPolicy
 	// Overcommit is how often the limits of all that an agent runs may have what its device has.
 	Overcommit deploy.Overcommit
+	// Heartbeat is how often agents report though nothing has changed, Metrics how often they
+	// measure their device; in whole seconds, 0 for the agents' own. How a change in waves fares
+	// is seen by heartbeats.
+	Heartbeat, Metrics time.Duration
 	// RunsKept bounds how long a run is kept.
 	RunsKept time.Duration
 	// BuildTimeout bounds one build.
@@ -82,6 +86,14 @@ func (c Config) Validate() error {
 	}{{"runs kept", c.RunsKept}, {"build timeout", c.BuildTimeout}, {"fetch timeout", c.FetchTimeout}} {
 		if d.Duration <= 0 {
 			return fmt.Errorf("hub config: %s: %v, want more than 0", d.name, d.Duration)
+		}
+	}
+	for _, d := range []struct {
+		name string
+		time.Duration
+	}{{"heartbeat", c.Heartbeat}, {"metrics", c.Metrics}} {
+		if d.Duration != 0 && (d.Duration < time.Second || d.Duration > 24*time.Hour) {
+			return fmt.Errorf("hub config: %s: %v, want 1s to 24h, or 0", d.name, d.Duration)
 		}
 	}
 	return nil

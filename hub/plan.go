@@ -196,6 +196,8 @@ func (h *Hub) contents(tx *store.Tx, agents []fleet.Agent, whole protocol.Workfl
 		}
 	}
 	in := deploy.Input{Deployments: deployments, Agents: plans, Approve: h.cfg.Approve, Revoked: revoked}
+	in.Settings.HeartbeatSeconds = uint32(h.cfg.Heartbeat / time.Second)
+	in.Settings.MetricsSeconds = uint32(h.cfg.Metrics / time.Second)
 	if h.cfg.Overcommit != deploy.DefaultOvercommit() {
 		in.Settings.Overcommit = &h.cfg.Overcommit
 	}
