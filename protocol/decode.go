@@ -14,49 +14,31 @@ import (
 // DecodeBatch is Unmarshal of a Batch. Its records are not b's bytes.
 func DecodeBatch(b []byte) (Batch, error) {
 	if len(b) <= MessageMax {
-		p := plain{b: bytes.Clone(b)}
-		if v := p.batch(); p.ended() {
-			return v, nil
-		}
+		b = bytes.Clone(b)
 	}
-	var v Batch
-	return v, Unmarshal(b, &v)
+	return decode(b, (*plain).batch)
 }
 
 // DecodeLaneAck is Unmarshal of a LaneAck.
-func DecodeLaneAck(b []byte) (LaneAck, error) {
-	if len(b) <= MessageMax {
-		p := plain{b: b}
-		if v := p.laneAck(); p.ended() {
-			return v, nil
-		}
-	}
-	var v LaneAck
-	return v, Unmarshal(b, &v)
-}
+func DecodeLaneAck(b []byte) (LaneAck, error) { return decode(b, (*plain).laneAck) }
 
 // DecodeEvent is Unmarshal of an Event. Its data may be b's bytes.
-func DecodeEvent(b []byte) (Event, error) {
-	if len(b) <= MessageMax {
-		p := plain{b: b}
-		if v := p.event(); p.ended() {
-			return v, nil
-		}
-	}
-	var v Event
-	return v, Unmarshal(b, &v)
-}
+func DecodeEvent(b []byte) (Event, error) { return decode(b, (*plain).event) }
 
 // DecodeResult is Unmarshal of a Result. Its data may be b's bytes.
-func DecodeResult(b []byte) (Result, error) {
+func DecodeResult(b []byte) (Result, error) { return decode(b, (*plain).result) }
+
+// decode reads what stands as Marshal writes it, and leaves all else to Unmarshal.
+func decode[T any](b []byte, read func(*plain) T) (T, error) {
 	if len(b) <= MessageMax {
 		p := plain{b: b}
-		if v := p.result(); p.ended() {
+		if v := read(&p); p.ended() {
 			return v, nil
 		}
 	}
-	var v Result
-	return v, Unmarshal(b, &v)
+	var v T
+	err := Unmarshal(b, &v)
+	return v, err
 }
 
 func (p *plain) batch() (v Batch) {
