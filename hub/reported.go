@@ -60,8 +60,8 @@ func (h *Hub) reported(now time.Time, from protocol.Address, payload []byte, r *
 	h.saidSecrets(tx, &before, &agent, r.Secrets)
 	if same {
 		h.compare(now, r, &before, &agent)
-	} else if err := h.changed(tx, now, &agent); err != nil {
-		return err
+	} else {
+		h.changed(tx, now, &agent)
 	}
 	switch {
 	case !same || len(h.after) > effects:
@@ -97,7 +97,7 @@ func sameDevice(a, b *fleet.Agent) bool {
 
 // changed plans again after an agent said that it is another than before. When that
 // goes wrong it is not the fault of the report, which is kept all the same.
-func (h *Hub) changed(tx *store.Tx, now time.Time, agent *fleet.Agent) error {
+func (h *Hub) changed(tx *store.Tx, now time.Time, agent *fleet.Agent) {
 	changes, err := h.plan(tx, now, []fleet.Agent{*agent}, "")
 	if err != nil {
 		h.log.Error("not planned again", slog.String("agent", agent.Address.String()),
@@ -106,7 +106,6 @@ func (h *Hub) changed(tx *store.Tx, now time.Time, agent *fleet.Agent) error {
 	if len(changes) == 0 {
 		h.hint(now, agent) // a change was hinted at already
 	}
-	return nil
 }
 
 // told returns the transaction that the next Flush commits, in which is what agents said.
