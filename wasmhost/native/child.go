@@ -79,9 +79,8 @@ func (o *order) obey(s *status) error {
 		}
 	}
 	for _, l := range o.Rlimits {
-		lim := unix.Rlimit{Cur: l.Value, Max: l.Value}
-		if err := unix.Prlimit(0, l.Resource, &lim, nil); err != nil {
-			return fmt.Errorf("rlimit %d: %w", l.Resource, err)
+		if err := l.set(); err != nil {
+			return err
 		}
 	}
 	if err := o.drop(); err != nil {
@@ -93,16 +92,42 @@ func (o *order) obey(s *status) error {
 			s.Notes = append(s.Notes, "landlock: "+err.Error())
 		}
 	}
+	return o.leave(*s)
+}
+
+// leave bounds memory, puts the filter on, says how it went and becomes the plugin. What
+// that needs is made before memory is bounded: the bound is the plugin's, and the agent's
+// own program can be above it.
+func (o *order) leave(s status) error {
+	calls, said := filter(o.Calls), framed(s)
+	then, err := o.image()
+	if err != nil {
+		return err
+	}
+	if o.Data != 0 {
+		if err := (rlimit{unix.RLIMIT_DATA, o.Data}).set(); err != nil {
+			return err
+		}
+	}
 	if o.Seccomp {
-		if err := filter(o.Calls).install(); err != nil {
+		if err := calls.install(); err != nil {
 			return fmt.Errorf("seccomp: %w", err)
 		}
 	}
-	sayStatus(*s)
+	_, _ = unix.Write(statusFD, said)
 	if o.Program == "" {
 		return nil
 	}
-	return o.become()
+	return fmt.Errorf("exec %s: %w", o.Exec, then.become())
+}
+
+// set bounds the resource for this process and what it becomes.
+func (l rlimit) set() error {
+	lim := unix.Rlimit{Cur: l.Value, Max: l.Value}
+	if err := unix.Prlimit(0, l.Resource, &lim, nil); err != nil {
+		return fmt.Errorf("rlimit %d: %w", l.Resource, err)
+	}
+	return nil
 }
 
 // openProgram opens what is executed at a descriptor that nothing else can have.
@@ -174,21 +199,24 @@ func raw(nr, a, b, c uintptr) error {
 	return nil
 }
 
-// become becomes the plugin.
-func (o *order) become() error {
+// image is what a program is executed with.
+type image struct{ args, env []*byte }
+
+func (o *order) image() (i image, err error) {
+	if i.args, err = syscall.SlicePtrFromStrings(o.Args); err != nil {
+		return i, err
+	}
+	i.env, err = syscall.SlicePtrFromStrings(o.Env)
+	return i, err
+}
+
+// become becomes the plugin; it returns only when that fails.
+func (i image) become() error {
 	empty := [1]byte{}
-	args, err := syscall.SlicePtrFromStrings(o.Args)
-	if err != nil {
-		return err
-	}
-	env, err := syscall.SlicePtrFromStrings(o.Env)
-	if err != nil {
-		return err
-	}
 	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, execFD,
-		uintptr(unsafe.Pointer(&empty[0])), //nolint:gosec // the kernel's own face
-		uintptr(unsafe.Pointer(&args[0])),  //nolint:gosec // the kernel's own face
-		uintptr(unsafe.Pointer(&env[0])),   //nolint:gosec // the kernel's own face
+		uintptr(unsafe.Pointer(&empty[0])),  //nolint:gosec // the kernel's own face
+		uintptr(unsafe.Pointer(&i.args[0])), //nolint:gosec // the kernel's own face
+		uintptr(unsafe.Pointer(&i.env[0])),  //nolint:gosec // the kernel's own face
 		unix.AT_EMPTY_PATH, 0)
-	return fmt.Errorf("exec %s: %w", o.Exec, errno)
+	return errno
 }

@@ -46,6 +46,7 @@ type order struct {
 	Landlock bool     `cbor:"12,keyasint"`
 	Seccomp  bool     `cbor:"13,keyasint"`
 	Calls    callSet  `cbor:"14,keyasint"`
+	Data     uint64   `cbor:"15,keyasint,omitempty"` // RLIMIT_DATA of the plugin alone; 0: none
 }
 
 // bind is a file or folder of the machine that is seen in the jail, read-only, at the

@@ -79,7 +79,7 @@ func (h *Host) plan(w planned) (*plan, error) {
 	}
 	if h.groups.dirs["memory"].path == "" {
 		p.memory = p.group.memory
-		p.order.Rlimits = append(p.order.Rlimits, rlimit{unix.RLIMIT_DATA, uint64(p.memory + dataSlack)})
+		p.order.Data = uint64(p.memory + dataSlack)
 	}
 	if h.groups.dirs["cpu"].path == "" {
 		p.cores = w.limits.CPUCores
