@@ -26,7 +26,7 @@ type Config struct {
 	// not woken until they drain.
 	RunsMax int
 	// RunsAtOnce is how many runs of one workflow are asked the same step together, when
-	// that many wait. 0 means one.
+	// that many wait; four times as many of a step that is quick. 0 and 1 mean one at a time.
 	RunsAtOnce int
 	// LaneBytes bounds each lane's records on disk, in bytes; the oldest go first.
 	LaneBytes [protocol.LaneEnd]int64

@@ -11,9 +11,9 @@ import (
 	"github.com/stavily/stavily/wasmhost"
 )
 
-// callsMax bounds the calls that wait for one instance. The agent has Config.RunsAtOnce
-// under way, and a load.
-const callsMax = 80
+// callsMax bounds the calls that wait for one instance. The agent has as many under way as
+// one request holds, and a load.
+const callsMax = wasmhost.BatchMax + 16
 
 // HostConfig is what a Host is made of.
 type HostConfig struct {

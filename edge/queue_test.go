@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,5 +60,44 @@ func TestQueueTogether(t *testing.T) {
 			t.Errorf("%d together: asked %q, want %q", c.together, got, c.want)
 		}
 		checkEachRun(t, w.hub, 5)
+	}
+}
+
+// More of a queue is asked together of a step that is quick, and never more than one request
+// holds; each run keeps its own end.
+func TestQuickQueueTogether(t *testing.T) {
+	for took, want := range map[int64]string{
+		0:     "do 4, do 4, do 4, do 4, do 4, do 4, do 4, do 4", // not known: as a slow one
+		399:   "do 4, do 16, do 12",
+		401:   "do 4, do 4, do 4, do 4, do 4, do 4, do 4, do 4",
+		90000: "do 4, do 4, do 4, do 4, do 4, do 4, do 4, do 4",
+	} {
+		w := newWorld(t)
+		w.cfg.RunsAtOnce = 4
+		w.hub.standard()
+		var asked []string
+		run := 0
+		w.plugins.answers["w/do"] = func(edge.Call) wasmhost.Answer {
+			run++
+			return wasmhost.Answer{Usage: wasmhost.Usage{TookUS: took}}
+		}
+		w.plugins.answers["w/say"] = func(edge.Call) wasmhost.Answer {
+			if run > 0 {
+				asked = append(asked, fmt.Sprintf("do %d", run))
+			}
+			run = 0
+			return wasmhost.Answer{}
+		}
+		w.plugins.answers["w/when"] = func(edge.Call) wasmhost.Answer {
+			return wasmhost.Answer{Events: slices.Repeat([]protocol.Raw{protocol.MustMarshal(1)}, 32)}
+		}
+		w.hub.deploy(w.hub.desired(1, w.hub.workflow("w")))
+		w.boot()
+		w.online()
+		w.pass(time.Hour)
+		if got := strings.Join(asked, ", "); got != want {
+			t.Errorf("a run takes %d µs: asked %q, want %q", took, got, want)
+		}
+		checkEachRun(t, w.hub, 32)
 	}
 }

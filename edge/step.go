@@ -106,12 +106,12 @@ func (a *Agent) step(w *work) {
 		return
 	}
 	n := 0
-	for most := min(len(w.runs), max(a.cfg.RunsAtOnce, 1)); n < most; n++ {
+	for most := min(len(w.runs), w.together(a.cfg.RunsAtOnce)); n < most; n++ {
 		if r := w.runs[n]; r.Next != w.runs[0].Next || a.now.Before(r.at) {
 			break
 		}
 	}
-	a.asking = asks{most: n}
+	a.asking, w.speeds[w.runs[0].Next+1] = asks{most: n}, speed{}
 	for i, r := range slices.Clone(w.runs[:n]) {
 		switch res := a.judge(w, r); {
 		case res == nil:
@@ -123,6 +123,32 @@ func (a *Agent) step(w *work) {
 			return // it is judged again when it comes first
 		}
 	}
+}
+
+const (
+	// quickRun is how long one run may take a step on average for more of them to be asked
+	// together: nobody waits long for the first of them, and a cut repeats little.
+	quickRun = 400 * time.Microsecond
+	// quickTimes is how many times as many then are, as far as one request holds.
+	quickTimes = 4
+)
+
+// speed is how long what a step was asked together last took.
+type speed struct {
+	took time.Duration
+	runs int
+}
+
+func (p speed) quick() bool { return p.took > 0 && p.took <= time.Duration(p.runs)*quickRun }
+
+// together returns how many runs are asked the next step of the first at most, given how
+// many in any case.
+func (w *work) together(always int) int {
+	always = max(always, 1)
+	if always == 1 || !w.speeds[w.runs[0].Next+1].quick() {
+		return always
+	}
+	return max(min(always*quickTimes, wasmhost.BatchMax), always)
 }
 
 // asks is room for what is asked together: one piece of memory for all of it.
@@ -176,7 +202,8 @@ func (a *Agent) askStep(w *work, r *run) {
 // together. A retryable error has the step asked again, as often as it says.
 func (a *Agent) ended(w *work, r *run, ans wasmhost.Answer) {
 	w.asked--
-	s := &w.steps[r.Next+1]
+	s, p := &w.steps[r.Next+1], &w.speeds[r.Next+1]
+	p.took, p.runs = p.took+time.Duration(ans.Usage.TookUS)*time.Microsecond, p.runs+1
 	r.call = 0
 	if ans.Error != nil && ans.Error.Code == protocol.CodeUnavailable {
 		r.at = a.now.Add(a.pause(r.off)) // it was not asked: no try

@@ -40,8 +40,9 @@ type work struct {
 	tries      int       // loads of the whole assignment that went wrong in a row
 	loadAt     time.Time // when to load again; zero: not
 	trigger    trigger
-	runs       []*run // some of the first are under way
-	asked      int    // how many of them
+	runs       []*run  // some of the first are under way
+	asked      int     // how many of them
+	speeds     []speed // of the steps
 	fired      uint64
 	failed     uint64
 	// filtered counts the events that the workflow's condition let go by.
@@ -146,6 +147,7 @@ func (a *Agent) newWork(gen *generation, of protocol.Assignment, digest protocol
 	w.barred = gen.barred(w.steps...)
 	w.conditions, _ = readConditions(&of) // opening the document has read them once
 	w.loads, w.fillings = make([]Load, 0, len(w.steps)), make([]*filling, 0, len(w.steps))
+	w.speeds = make([]speed, len(w.steps))
 	for _, s := range w.steps {
 		f, _ := readFilling(&s) // as the conditions
 		w.fillings = append(w.fillings, f)
