@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stavily/stavily/hub/api"
@@ -148,6 +149,7 @@ func TestReleasesEndToEnd(t *testing.T) {
 	r.phase(rollout.Done)
 	r.all(protocol.PhaseRunning)
 	r.lines(2)
+	r.explained("placed", "running")
 
 	r.badRelease()
 	r.release("1.2.0", false)
@@ -194,6 +196,34 @@ func (r *releases) badRelease() {
 	})
 }
 
+// explained asks hub and device the same question: both answer so, by the same last rule in the
+// same words, and the device also when its agent does not run (T-06).
+func (r *releases) explained(is, last string) {
+	r.t.Helper()
+	name := r.names[0]
+	rule := func(text string) string {
+		lines := strings.Split(strings.TrimSpace(text), "\n")
+		if !strings.HasPrefix(lines[0], is) {
+			r.t.Errorf("%s: want %s:\n%s", name, is, text)
+		}
+		return strings.Join(strings.Fields(lines[len(lines)-1]), " ")
+	}
+	hub := rule(r.must("explain", "changing", name))
+	out, code := r.device(name, "explain", "changing")
+	if device := rule(out); code != 0 || device != hub || !strings.Contains(hub, " "+last+" ") {
+		r.t.Errorf("exit %d: the device says %q, the hub %q, want the rule %s", code, device, hub, last)
+	}
+	r.agents[name].end(syscall.SIGTERM)
+	out, code = r.device(name, "explain", "--output", "json")
+	_ = r.agents[name].start(r.t)
+	if want := fmt.Sprintf(`"placed":%t`, is == "placed"); code != 0 || !strings.Contains(out, want) {
+		r.t.Errorf("without an agent: exit %d, want %s: %s", code, want, out)
+	}
+	if out, code := r.device(name, "explain", "Not-A-Name"); code != 2 || !strings.Contains(out, "Not-A-Name") {
+		r.t.Errorf("a bad name: exit %d, %s", code, out)
+	}
+}
+
 // withdraw takes releases out of use, and gives one back.
 func (r *releases) withdraw() {
 	r.t.Helper()
@@ -210,6 +240,7 @@ func (r *releases) withdraw() {
 	if err := a.Reported.Assignments[0].Error; err == nil || !strings.Contains(err.Text, "revoked") {
 		r.t.Errorf("with a revoked release: %v", err)
 	}
+	r.explained("excluded", "revoked")
 	r.must("plugin", "restore", "system-command@1.2.0")
 	r.all(protocol.PhaseRunning)
 	r.lines(2)

@@ -127,8 +127,7 @@ func (a *Agent) statuses() []protocol.AssignmentStatus {
 			Ending: a.endingRuns(w.of.Workflow),
 		}
 		if s.Error == nil && len(w.cut) > 0 {
-			s.Error = brief(protocol.Errorf(protocol.CodeRefused,
-				"running with less: this device's policy does not allow %s", strings.Join(w.cut, ", ")))
+			s.Error = brief(protocol.Errorf(protocol.CodeRefused, "%s", withLess(w.cut)))
 		}
 		out = append(out, s)
 	}
@@ -142,6 +141,10 @@ func (a *Agent) statuses() []protocol.AssignmentStatus {
 		}
 	}
 	return out
+}
+
+func withLess(cut []string) string {
+	return "running with less: this device's policy does not allow " + strings.Join(cut, ", ")
 }
 
 // statusTextMax bounds an assignment's error text, so that a report of AssignmentsMax
@@ -192,6 +195,8 @@ type Status struct {
 	Data        *protocol.DataUse           `json:"data,omitempty"`
 	// Sums are what all that runs here asks of the device, beside what it has; empty: nothing.
 	Sums string `json:"sums,omitempty"`
+	// Policy is what the device allows plugins.
+	Policy Policy `json:"policy"`
 }
 
 // Status returns the agent's state as of the last input.
@@ -201,7 +206,7 @@ func (a *Agent) Status() Status {
 		sums = a.held.demands().Text(&a.cfg.Device, a.held.overcommit())
 	}
 	return Status{
-		Sums:    sums,
+		Sums: sums, Policy: a.cfg.Policy,
 		Address: a.cfg.Address, Device: a.cfg.Device, Boot: a.boot, Online: a.up, LastContact: a.contact,
 		Floor: a.clock.floor, Revision: r.Revision, Digest: r.Digest, Assignments: r.Assignments,
 		Refused: r.Refused, Pending: r.Pending, Dropped: r.Dropped, DiskRefuses: a.pen.stuck, Data: r.Data,

@@ -66,9 +66,7 @@ func digestSet(list []protocol.Digest) map[protocol.Digest]bool {
 func (gen *generation) barred(steps ...protocol.Step) *protocol.Error {
 	for _, s := range steps {
 		if s.Place == nil && gen.revoked[s.Release] {
-			ref := gen.ref(s.Release)
-			return protocol.Errorf(protocol.CodeRefused, "step %q: release %s@%s was revoked", s.Name, ref.Plugin,
-				ref.Version)
+			return protocol.Errorf(protocol.CodeRefused, "%s", protocol.RuleRevoked(s.Name, gen.ref(s.Release)).Text)
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/stavily/stavily/hub/api"
 	"github.com/stavily/stavily/hub/deploy"
 	"github.com/stavily/stavily/hub/fleet"
+	"github.com/stavily/stavily/hub/registry"
 	"github.com/stavily/stavily/hub/store"
 	"github.com/stavily/stavily/hub/workflow"
 	"github.com/stavily/stavily/protocol"
@@ -158,6 +159,13 @@ func (h *Hub) Explain(tx *store.Tx, name protocol.WorkflowName, of protocol.Agen
 			continue
 		}
 		rules := deploy.Explain(d, &a, before)
+		if rules[len(rules)-1].OK {
+			bad, err := revoked(tx, d, &a)
+			if err != nil {
+				return nil, err
+			}
+			rules = append(rules, bad...)
+		}
 		out := &api.Explained{Workflow: name, Agent: of, Placed: rules[len(rules)-1].OK, Rules: rules}
 		if out.Placed {
 			sums, err := h.sums(tx, &agent)
@@ -169,6 +177,21 @@ func (h *Hub) Explain(tx *store.Tx, name protocol.WorkflowName, of protocol.Agen
 		return out, nil
 	}
 	return nil, protocol.Errorf(protocol.CodeNotFound, "workflow %q: not deployed", name)
+}
+
+// revoked says which release of a deployment is not to run any more, on an agent on which it is
+// placed.
+func revoked(tx *store.Tx, d *deploy.Deployment, a *deploy.Agent) ([]deploy.Rule, error) {
+	list, err := registry.Revocations(tx)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range d.Workflow.StepsInOrder() {
+		if ref := d.Releases[i].Ref; slices.Contains(list, ref.Digest) && d.RunsOn(i, a) {
+			return []deploy.Rule{protocol.RuleRevoked(s.Name, ref)}, nil
+		}
+	}
+	return nil, nil
 }
 
 // sums says whether the device has what the agent's newest document asks of it.
@@ -186,11 +209,7 @@ func (h *Hub) sums(tx *store.Tx, agent *fleet.Agent) ([]deploy.Rule, error) {
 	}
 	of := planned([]fleet.Agent{*agent})[0]
 	sum := deploy.DemandsOf(&doc, &of, releases)
-	rule := deploy.Rule{Name: "admission", OK: true, Text: sum.Text(of.Device(), h.cfg.Overcommit)}
-	if text := sum.Beyond(of.Device(), h.cfg.Overcommit); text != "" {
-		rule.OK, rule.Text = false, text
-	}
-	return []deploy.Rule{rule}, nil
+	return []deploy.Rule{protocol.RuleAdmission(sum, of.Device(), h.cfg.Overcommit)}, nil
 }
 
 // progress says how far an agent is with a workflow that it is to run.
@@ -200,10 +219,7 @@ func progress(agent *fleet.Agent, name protocol.WorkflowName) []deploy.Rule {
 		return []deploy.Rule{{Name: "reported", Text: "the agent has not reported yet"}}
 	}
 	if r.Refused != nil && r.Refused.Revision == agent.Desired.Revision {
-		return []deploy.Rule{{
-			Name: "taken", Text: fmt.Sprintf("the agent refuses revision %d: %s: %s", r.Refused.Revision,
-				r.Refused.Error.Code, r.Refused.Error.Text),
-		}}
+		return []deploy.Rule{protocol.RuleRefused(r.Refused)}
 	}
 	line := "connected"
 	if !agent.Presence.Online {
@@ -214,15 +230,10 @@ func progress(agent *fleet.Agent, name protocol.WorkflowName) []deploy.Rule {
 		Text: fmt.Sprintf("revision %d is wanted, the agent holds %d, %s", agent.Desired.Revision, r.Revision,
 			line),
 	}}
-	for _, s := range r.Assignments {
-		if s.Workflow != name {
-			continue
+	for i := range r.Assignments {
+		if s := &r.Assignments[i]; s.Workflow == name {
+			return append(rules, protocol.RuleRunning(s))
 		}
-		text := s.Phase.String()
-		if s.Error != nil {
-			text += ": " + s.Error.Code.String() + ": " + s.Error.Text
-		}
-		return append(rules, deploy.Rule{Name: "running", OK: s.Phase == protocol.PhaseRunning, Text: text})
 	}
 	return append(rules, deploy.Rule{Name: "running", Text: "the agent does not speak of it yet"})
 }

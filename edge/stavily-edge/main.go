@@ -41,6 +41,7 @@ func commands() []command {
 		{"export", "write what the hub has not acknowledged, to be carried there: export FILE", runExport},
 		{"doctor", "say what is wrong with this box, and what to do", runDoctor},
 		{"status", "say what the agent on this device knows of itself", runStatus},
+		{"explain", "say why workflows run on this device or do not: explain [WORKFLOW]", runExplain},
 		{"version", "print the version", func(_ context.Context, _ *options, out, _ io.Writer) error {
 			_, err := fmt.Fprintln(out, versionLine())
 			return err

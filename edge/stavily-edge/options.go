@@ -42,7 +42,7 @@ type options struct {
 	roots                  string
 	noRecord               bool
 	drain                  time.Duration
-	file                   string // of import and export
+	file                   string // of import and export; of explain the workflow
 	gateway                string
 	mdnsPort               uint
 }
@@ -84,7 +84,7 @@ func (o *options) flags(name string) *flag.FlagSet {
 	f.BoolVar(&o.again, "again", false, "join although this device has joined before")
 	f.StringVar(&o.logFormat, "log-format", "text", "`format` of the log, text or json")
 	f.BoolVar(&o.verbose, "verbose", false, "log more")
-	f.StringVar(&o.output, "output", "text", "`format` of status and doctor, text or json")
+	f.StringVar(&o.output, "output", "text", "`format` of status, explain and doctor, text or json")
 	return f
 }
 
@@ -100,7 +100,8 @@ func parseOptions(name string, args []string) (*options, error) {
 	var o options
 	f := o.flags(name)
 	takesFile := name == "import" || name == "export"
-	if takesFile && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+	takes := takesFile || name == "explain"
+	if takes && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		o.file, args = args[0], args[1:]
 	}
 	if err := f.Parse(args); err != nil {
@@ -109,7 +110,7 @@ func parseOptions(name string, args []string) (*options, error) {
 		}
 		return nil, usageError("%s: %w", name, err)
 	}
-	if takesFile && o.file == "" && f.NArg() == 1 {
+	if takes && o.file == "" && f.NArg() == 1 {
 		o.file = f.Arg(0)
 	}
 	switch {

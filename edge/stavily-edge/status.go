@@ -96,25 +96,34 @@ func sameNews(s, t *edge.Status) bool {
 
 // runStatus is the command status.
 func runStatus(_ context.Context, o *options, out, _ io.Writer) error {
+	s, err := readStatus(o)
+	if err != nil {
+		return err
+	}
+	if o.output == "json" {
+		_, err := out.Write(append(statusJSON(s), '\n'))
+		return err
+	}
+	return printStatus(out, s)
+}
+
+// readStatus reads what the agent that runs here, or ran last, said of itself.
+func readStatus(o *options) (*edge.Status, error) {
 	b, err := os.ReadFile(filepath.Join(o.state, nameStatus))
 	if errors.Is(err, os.ErrNotExist) {
-		return &failure{
+		return nil, &failure{
 			fmt.Errorf("status: no agent has run with state directory %s", o.state),
 			"give the --state that the agent was started with", exitOther,
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("status: %w", err)
+		return nil, fmt.Errorf("status: %w", err)
 	}
 	var s edge.Status
 	if err := protocol.Unmarshal(b, &s); err != nil {
-		return fmt.Errorf("status: %s: %w", nameStatus, err)
+		return nil, fmt.Errorf("status: %s: %w", nameStatus, err)
 	}
-	if o.output == "json" {
-		_, err := out.Write(append(statusJSON(&s), '\n'))
-		return err
-	}
-	return printStatus(out, &s)
+	return &s, nil
 }
 
 // statusJSON writes a status for machines, in one line.

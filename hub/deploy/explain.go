@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/stavily/stavily/hub/workflow"
@@ -9,19 +10,16 @@ import (
 )
 
 // Rule is one question that decides whether an agent gets a workflow, and its answer.
-type Rule struct {
-	Name string `json:"name"` // target, assignments, platform, configuration, artifact, rollout
-	OK   bool   `json:"ok"`
-	Text string `json:"text"` // what was wanted and what is
-}
+type Rule = protocol.Rule
 
 // Explain asks the rules by which a plan places d on a, in the plan's order, up to and
 // with the first that fails (T-06). assigned counts the workflows that the agent gets
 // before this one.
 func Explain(d *Deployment, a *Agent, assigned int) []Rule {
-	rules := []Rule{{"target", watches(a, d.Workflow.Trigger.Target), aim(a, d.Workflow.Trigger.Target)}}
+	at := d.Workflow.Trigger.Target
+	rules := []Rule{{Name: "target", OK: watches(a, at), Text: aim(a, at)}}
 	if hosts, _ := d.hosts(a, nil); len(hosts) > 0 && !rules[0].OK {
-		return []Rule{{"target", true, runsFor(hosts)}}
+		return []Rule{runsFor(hosts)}
 	}
 	if !rules[0].OK {
 		return rules
@@ -35,25 +33,26 @@ func Explain(d *Deployment, a *Agent, assigned int) []Rule {
 			name = "configuration"
 			fallthrough
 		default:
-			rules = append(rules, room(assigned))
+			rules = append(rules, protocol.RuleRoom(assigned))
 		}
-		return append(rules, Rule{name, false, bad.Error.Text})
+		return append(rules, Rule{Name: name, Text: bad.Error.Text})
 	}
 	platform := a.Platform
 	if platform == "" {
 		platform = "not known yet: modules are sent, nothing native"
 	}
-	rules = append(rules, room(assigned), Rule{"platform", true, platform})
+	rules = append(rules, protocol.RuleRoom(assigned), Rule{Name: "platform", OK: true, Text: platform})
 	for _, l := range Loads(d, a) {
-		rules = append(rules, Rule{"artifact", true, l.Text()})
+		rules = append(rules, l.rule())
 	}
 	if d.Takes == nil {
 		return rules
 	}
 	if d.Takes(a.Address.Agent) {
-		return append(rules, Rule{"rollout", true, "a wave has reached it"})
+		return append(rules, Rule{Name: "rollout", OK: true, Text: "a wave has reached it"})
 	}
-	return append(rules, Rule{"rollout", false, "no wave has reached it yet, or the change was taken back"})
+	return append(rules,
+		Rule{Name: "rollout", Text: "no wave has reached it yet, or the change was taken back"})
 }
 
 // Load is the artifact that an agent loads for one step.
@@ -66,9 +65,9 @@ type Load struct {
 }
 
 // Text says it in a line.
-func (l Load) Text() string {
-	return fmt.Sprintf("step %s: %s as %s: %s", l.Step, l.Plugin, l.Platform, l.Why)
-}
+func (l Load) Text() string { return l.rule().Text }
+
+func (l Load) rule() Rule { return protocol.RuleArtifact(l.Step, l.Plugin, l.Platform, l.Why) }
 
 // Loads returns what a loads for each step of d, as Choose has it; none for an agent on
 // which d cannot run.
@@ -86,18 +85,12 @@ func Loads(d *Deployment, a *Agent) (out []Load) {
 }
 
 // runsFor says which steps an agent runs for others.
-func runsFor(hosts []protocol.Host) string {
+func runsFor(hosts []protocol.Host) Rule {
 	names := make([]string, len(hosts))
 	for i := range hosts {
 		names[i] = string(hosts[i].Step.Name)
 	}
-	return "the workflow fires on other agents; here run their steps " + strings.Join(names, ", ")
-}
-
-func room(assigned int) Rule {
-	return Rule{
-		"assignments", true, fmt.Sprintf("%d before this one, limit %d", assigned, protocol.AssignmentsMax),
-	}
+	return protocol.RuleHosts(names)
 }
 
 // aim says what a trigger's target wants of the agent and what it finds.
@@ -125,4 +118,13 @@ func aim(a *Agent, t workflow.Target) string {
 	default:
 		return t.String() + " does not watch"
 	}
+}
+
+// RunsOn reports whether a runs the i-th step of d, for itself or for others.
+func (d *Deployment) RunsOn(i int, a *Agent) bool {
+	if watches(a, d.Workflow.Trigger.Target) && d.placeFor(i, d.Workflow.StepsInOrder()[i], a).place == nil {
+		return true
+	}
+	_, of := d.hosts(a, nil)
+	return slices.Contains(of, &d.Releases[i])
 }
