@@ -35,6 +35,10 @@ type Config struct {
 	// Gather is how long the first record that waits for the hub waits for others, in all
 	// lanes, so that what belongs together leaves together. 0: it leaves at once.
 	Gather time.Duration
+	// Risk is how long what may be told again after a power cut waits for others to go to the
+	// disk with, where the Store is a LaneStore. 0: all goes at once, for a medium whose syncs
+	// cost nothing.
+	Risk time.Duration
 	// FetchAhead is how many chunks are asked for before they arrived.
 	FetchAhead uint32
 
@@ -65,6 +69,7 @@ func DefaultConfig() Config {
 		RunsAtOnce: 64,
 		BatchBytes: 64 << 10,
 		Gather:     50 * time.Millisecond,
+		Risk:       10 * time.Millisecond,
 		FetchAhead: 4,
 		AckWait:    20 * time.Second,
 		FetchWait:  20 * time.Second,
@@ -113,6 +118,8 @@ func (c *Config) Validate() error {
 	switch {
 	case c.Gather < 0 || c.Gather > time.Minute:
 		return protocol.Errorf(protocol.CodeBadInput, "config: Gather %s: want 0 to 1m", c.Gather)
+	case c.Risk < 0 || c.Risk > time.Second:
+		return protocol.Errorf(protocol.CodeBadInput, "config: Risk %s: want 0 to 1s", c.Risk)
 	case c.Metrics < 0:
 		return protocol.Errorf(protocol.CodeBadInput, "config: Metrics %s: below 0", c.Metrics)
 	case c.PauseMax < c.PauseMin:

@@ -25,13 +25,8 @@ type LaneChange struct {
 	Through bool
 }
 
-const (
-	// riskMax is how long changes may wait for others to go to the disk with. What follows
-	// from them is at risk so long.
-	riskMax = 10 * time.Millisecond
-	// waitMax is how many changes wait at most.
-	waitMax = 4096
-)
+// waitMax is how many changes wait at most.
+const waitMax = 4096
 
 // What may be at risk, by the beginnings of the keys: how far a run is, what has ended of
 // it, and what the hub has acknowledged. After a cut the run's last step is asked again
@@ -64,12 +59,12 @@ func (a *Agent) atOnce() { a.pen.atOnce = true }
 func (a *Agent) waits() bool {
 	p := &a.pen
 	due := !a.syncAt.IsZero() && !a.now.Before(a.syncAt)
-	if a.lanes == nil || p.atOnce || due || len(p.changes) > waitMax || !mayWait(p.changes[p.waiting:]) {
+	if a.lanes == nil || a.cfg.Risk == 0 || p.atOnce || due || len(p.changes) > waitMax || !mayWait(p.changes[p.waiting:]) {
 		return false
 	}
 	if len(p.changes) > p.waiting {
 		p.waiting = len(p.changes)
-		a.syncAt = sooner(a.syncAt, a.now.Add(riskMax))
+		a.syncAt = sooner(a.syncAt, a.now.Add(a.cfg.Risk))
 	}
 	return true
 }

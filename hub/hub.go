@@ -331,7 +331,7 @@ func (h *Hub) commit(waiting int) error {
 		h.intake.Hold()
 	} else if tx, err := h.told(); err != nil {
 		return err
-	} else if err := h.intake.Write(tx); err != nil {
+	} else if err := h.keep(tx, waiting); err != nil {
 		return err
 	}
 	if h.tx == nil {
@@ -344,6 +344,15 @@ func (h *Hub) commit(waiting int) error {
 	}
 	h.intake.Kept()
 	return nil
+}
+
+// keep writes what agents told into the books; where some of it may wait, how far their lanes
+// came does.
+func (h *Hub) keep(tx *store.Tx, waiting int) error {
+	if waiting > 0 {
+		return h.intake.WriteRows(tx)
+	}
+	return h.intake.Write(tx)
 }
 
 // drop forgets everything since the last Flush.

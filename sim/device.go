@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/stavily/stavily/edge"
@@ -82,6 +81,7 @@ func (d *device) config() edge.Config {
 	c.Address, c.Epoch, c.Keyring = d.addr, d.epoch, d.w.ring
 	c.Device = d.describe()
 	c.Build = d.w.start.Add(-24 * time.Hour)
+	c.Risk = 0 // the disk is memory, and what a cut leaves of it is a fault's to say
 	return c
 }
 
@@ -406,8 +406,8 @@ func (d *device) run(id protocol.RunID) *openRun {
 }
 
 // applied takes in what is on the disk now.
-func (d *device) applied(changes []edge.Change, was [][]byte) {
-	facts := d.w.factsOf(changes, was)
+func (d *device) applied(changes []written) {
+	facts := d.w.factsOf(changes)
 	if len(facts) == 0 {
 		return
 	}
@@ -435,8 +435,8 @@ func (d *device) applied(changes []edge.Change, was [][]byte) {
 // oldest returns how long the oldest event or result has waited for the hub.
 func (d *device) oldest() time.Duration {
 	var age time.Duration
-	for _, lane := range []string{"out/1/", "out/2/"} {
-		if at, found := d.disk.oldest(lane); found {
+	for of := protocol.LaneEvent; of <= protocol.LaneResult; of++ {
+		if at, found := d.disk.oldest(of); found {
 			age = max(age, time.Duration(d.w.now-at))
 		}
 	}
@@ -444,11 +444,4 @@ func (d *device) oldest() time.Duration {
 }
 
 // outbox returns the bytes of all lanes.
-func (d *device) outbox() (n uint64) {
-	for i := range d.disk.buckets {
-		if b := &d.disk.buckets[i]; strings.HasPrefix(b.name, "out/") {
-			n += b.bytes
-		}
-	}
-	return n
-}
+func (d *device) outbox() uint64 { return d.disk.waiting() }

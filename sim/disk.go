@@ -13,6 +13,7 @@ import (
 type disk struct {
 	blobs   *blobs
 	buckets []bucket // by name, ascending
+	shelves [protocol.LaneEnd]shelf
 	files   []file
 	bytes   int64 // of keys, values and files
 	size    int64 // that fit; 0: no bound
@@ -22,10 +23,8 @@ type disk struct {
 	dead   bool   // the power is gone: nothing is read or written until the next start
 	cut    cut    // the power goes with the next change
 
-	// applied is told of every change that is on the disk; the values before are in was,
-	// which is used again.
-	applied func(changes []edge.Change, was [][]byte)
-	was     [][]byte
+	// applied is told of every change that is on the disk; the slice is used again.
+	applied func(changes []written)
 	// wrote is told how many bytes a change wrote, for what it costs in time.
 	wrote func(n int)
 }
@@ -77,7 +76,10 @@ func (f *file) held() (n int64) {
 }
 
 // blobs are the files that all disks of a world share, by digest.
-type blobs struct{ of map[protocol.Digest][]byte }
+type blobs struct {
+	of   map[protocol.Digest][]byte
+	done []written // of the change under way; used again
+}
 
 func newBlobs() *blobs { return &blobs{of: map[protocol.Digest][]byte{}} }
 
@@ -106,20 +108,8 @@ func (k *disk) time() int64 {
 	return *k.now
 }
 
-// oldest returns when the first value under a bucket's name was written.
-func (k *disk) oldest(name string) (at int64, found bool) {
-	b := k.bucket(name, false)
-	if b == nil || b.head == len(b.items) {
-		return 0, false
-	}
-	return b.items[b.head].at, true
-}
-
 // bucketOf returns the name of the bucket of a key.
 func bucketOf(key string) string {
-	if strings.HasPrefix(key, "out/") && len(key) >= 6 {
-		return key[:6]
-	}
 	return key[:strings.IndexByte(key, '/')+1]
 }
 
@@ -198,6 +188,12 @@ func (k *disk) Get(key string) ([]byte, error) {
 
 // peek returns the value of key, which stays the disk's.
 func (k *disk) peek(key string) []byte {
+	if of, m, ok := laneOfKey(key); ok {
+		if at, found := k.shelf(of).find(m); found {
+			return k.shelf(of).records[at].value
+		}
+		return nil
+	}
 	if b := k.bucket(bucketOf(key), false); b != nil {
 		if at, found := b.find(key); found {
 			return b.items[at].value
@@ -213,11 +209,19 @@ func (k *disk) Scan(prefix, from string, yield func(key string, value []byte) bo
 	}
 	first := max(prefix, from)
 	name := bucketOf(prefix)
-	if name == "" {
+	if name == "" || name == "out/" && len(prefix) < len("out/1/") {
 		k.scanAll(prefix, first, yield)
 		return nil
 	}
 	b := k.bucket(name, false)
+	if of := laneOf(prefix[len(name):]); name == "out/" && b == nil && of > 0 && of < protocol.LaneEnd {
+		k.scanLane(of, prefix, first, yield)
+		return nil
+	}
+	if name == "out/" { // there are keys that are no records
+		k.scanAll(prefix, first, yield)
+		return nil
+	}
 	if b == nil {
 		return nil
 	}
@@ -241,6 +245,13 @@ func (k *disk) scanAll(prefix, first string, yield func(key string, value []byte
 			}
 		}
 	}
+	for of := range k.shelves {
+		for _, r := range k.shelves[of].live() {
+			if key := recordKey(protocol.Lane(of), r.mark); key >= first && strings.HasPrefix(key, prefix) {
+				all = append(all, entry{key: key, value: r.value})
+			}
+		}
+	}
 	slices.SortFunc(all, func(a, b entry) int { return strings.Compare(a.key, b.key) })
 	for _, e := range all {
 		if !yield(e.key, e.value) {
@@ -251,47 +262,19 @@ func (k *disk) scanAll(prefix, first string, yield func(key string, value []byte
 
 // Apply makes all changes or none.
 func (k *disk) Apply(changes []edge.Change) error {
-	var grows, wrote int64
-	records := false
-	for i := range changes {
-		size := int64(len(changes[i].Key) + len(changes[i].Value))
-		wrote += size
-		if changes[i].Value != nil {
-			grows += size
-			records = records || isRecord(changes[i].Key)
-		}
-		if was := k.peek(changes[i].Key); was != nil {
-			grows -= int64(len(changes[i].Key) + len(was))
+	all := make([]edge.LaneChange, len(changes))
+	for i, c := range changes {
+		all[i].Change = c
+		if of, m, ok := laneOfKey(c.Key); ok {
+			all[i] = edge.LaneChange{Lane: of, Mark: m, Change: edge.Change{Value: c.Value}}
 		}
 	}
-	if !records { // the journal's headroom is for them
-		grows -= headroom
-	}
-	err, done := k.change(grows, wrote)
-	if !done {
-		return err
-	}
-	was := k.was[:0]
-	for i := range changes {
-		was = append(was, k.set(changes[i]))
-	}
-	if k.applied != nil {
-		k.applied(changes, was)
-	}
-	clear(was)
-	k.was = was
-	return err
+	return k.ApplyLanes(all)
 }
 
 // headroom is what a device's journal keeps for changes that add no record, as edge/disk
-// does, which keeps two of its segments.
+// does, which keeps two of its segments. Records are refused on a full disk, but for the audit.
 const headroom = 256 << 10
-
-// isRecord tells records, which a full disk refuses, from what an agent keeps of itself and
-// from the audit.
-func isRecord(key string) bool {
-	return len(key) > 5 && strings.HasPrefix(key, "out/") && key[4] != '0'+byte(protocol.LaneAudit)
-}
 
 func (k *disk) set(c edge.Change) (was []byte) {
 	b := k.bucket(bucketOf(c.Key), c.Value != nil)

@@ -3,7 +3,6 @@ package sim
 import (
 	"strings"
 
-	"github.com/stavily/stavily/edge"
 	"github.com/stavily/stavily/protocol"
 )
 
@@ -58,12 +57,11 @@ type (
 	}
 )
 
-// factsOf tells what changes say; was are the values before. The slice is used again by
-// the next call.
-func (w *World) factsOf(changes []edge.Change, was [][]byte) []fact {
+// factsOf tells what changes say. The slice is used again by the next call.
+func (w *World) factsOf(changes []written) []fact {
 	out := w.facts[:0]
 	for i := range changes {
-		if f, ok := w.factOf(&changes[i], was[i]); ok {
+		if f, ok := w.factOf(&changes[i]); ok {
 			out = append(out, f)
 		}
 	}
@@ -71,42 +69,42 @@ func (w *World) factsOf(changes []edge.Change, was [][]byte) []fact {
 	return out
 }
 
-func (w *World) factOf(c *edge.Change, was []byte) (fact, bool) {
+func (w *World) factOf(c *written) (fact, bool) {
 	switch {
-	case strings.HasPrefix(c.Key, "out/"):
-		return w.recordFact(c, was)
-	case strings.HasPrefix(c.Key, "run/"):
-		id, err := protocol.ParseRunID(c.Key[len("run/"):])
-		f := fact{kind: factRun, id: id, fresh: was == nil}
-		if c.Value == nil {
+	case c.lane != 0:
+		return w.recordFact(c)
+	case strings.HasPrefix(c.key, "run/"):
+		id, err := protocol.ParseRunID(c.key[len("run/"):])
+		f := fact{kind: factRun, id: id, fresh: c.was == nil}
+		if c.value == nil {
 			f.kind = factRunGone
 		}
-		return f, err == nil && (c.Value != nil || was != nil)
-	case strings.HasPrefix(c.Key, "lane/"):
-		f := fact{kind: factLane, lane: laneOf(c.Key[len("lane/"):])}
-		f.account = w.account(c.Value)
-		if was != nil {
-			f.before = w.account(was)
+		return f, err == nil && (c.value != nil || c.was != nil)
+	case strings.HasPrefix(c.key, "lane/"):
+		f := fact{kind: factLane, lane: laneOf(c.key[len("lane/"):])}
+		f.account = w.account(c.value)
+		if c.was != nil {
+			f.before = w.account(c.was)
 		}
 		return f, true
-	case strings.HasPrefix(c.Key, "storm/"):
-		if c.Value == nil {
+	case strings.HasPrefix(c.key, "storm/"):
+		if c.value == nil {
 			return fact{}, false
 		}
-		f := fact{kind: factStorm, storm: w.storm(c.Value)}
-		if was != nil {
-			f.calm = w.storm(was)
+		f := fact{kind: factStorm, storm: w.storm(c.value)}
+		if c.was != nil {
+			f.calm = w.storm(c.was)
 		}
 		return f, true
-	case c.Key == "gen/newest":
+	case c.key == "gen/newest":
 		f := fact{kind: factNewest}
-		f.newest = w.newest(c.Value)
+		f.newest = w.newest(c.value)
 		return f, true
-	case c.Key == "gen/current":
+	case c.key == "gen/current":
 		f := fact{kind: factCurrent}
 		p := peek{}
-		p.id(f.digest[:], p.content(c.Value))
-		w.readable(c.Key, &p)
+		p.id(f.digest[:], p.content(c.value))
+		w.readable(c.key, &p)
 		return f, true
 	default:
 		return fact{}, false
@@ -122,39 +120,33 @@ func laneOf(digit string) protocol.Lane {
 
 // recordFact tells of a record that was put or let go. Only events and results are
 // looked into.
-func (w *World) recordFact(c *edge.Change, was []byte) (fact, bool) {
-	f := fact{lane: laneOf(c.Key[len("out/"):])}
-	value := c.Value
+func (w *World) recordFact(c *written) (fact, bool) {
+	f, value := fact{lane: c.lane, mark: c.mark}, c.value
 	if value == nil {
-		if was == nil {
+		if c.was == nil {
 			return f, false
 		}
-		f.kind, value = factGone, was
+		f.kind, value = factGone, c.was
 	}
-	f.size = int64(len(c.Key) + len(value))
+	f.size = int64(recordKeySize + len(value))
+	if f.lane != protocol.LaneResult && (f.lane != protocol.LaneEvent || f.kind == factGone) {
+		return f, true // nobody asks for more of it
+	}
 	rec := newPeek(value)
 	for rec.next() {
-		switch rec.key {
-		case 1:
-			f.mark = rec.mark()
-		case 3:
+		if rec.key == 3 {
 			w.bodyFact(&f, rec.value)
-		default:
 		}
 	}
-	w.readable(c.Key, &rec)
+	w.readable("record", &rec)
 	return f, true
 }
 
 // bodyFact reads the body of an event or a result.
 func (w *World) bodyFact(f *fact, body []byte) {
 	of := factEvent
-	switch {
-	case f.lane == protocol.LaneEvent && f.kind == 0:
-	case f.lane == protocol.LaneResult:
+	if f.lane == protocol.LaneResult {
 		of = factResult
-	default: // nobody asks for an event that is let go
-		return
 	}
 	if f.kind == 0 {
 		f.kind = of

@@ -3,8 +3,6 @@ package sim
 import (
 	"testing"
 
-	"github.com/stavily/stavily/edge"
-
 	"github.com/stavily/stavily/protocol"
 )
 
@@ -46,7 +44,9 @@ func TestFactsOfRecords(t *testing.T) {
 		Mark: protocol.Mark{Boot: 7, Sequence: 1 << 20}, Time: protocol.Stamp{UnixMS: -1},
 		Body: protocol.MustMarshal(result),
 	}
-	got, ok := w.recordFact(&edge.Change{Key: "out/2/x", Value: protocol.MustMarshal(record)}, nil)
+	got, ok := w.recordFact(&written{
+		lane: protocol.LaneResult, mark: record.Mark, value: protocol.MustMarshal(record),
+	})
 	want := fact{
 		kind: factResult, lane: protocol.LaneResult, mark: record.Mark, id: result.Run, step: "cool",
 		workflow: "guard", status: protocol.StatusError, last: true, size: got.size,

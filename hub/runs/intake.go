@@ -113,6 +113,22 @@ func (in *Intake) Hold() {
 // Write puts all that was taken into the books. It is kept when the caller has committed;
 // when that or Write goes wrong, the caller calls Reset.
 func (in *Intake) Write(tx *store.Tx) error {
+	if err := in.WriteRows(tx); err != nil {
+		return err
+	}
+	if err := writeAll(tx, &saveLanes, in.unsaved); err != nil {
+		return err
+	}
+	for _, l := range in.unsaved {
+		l.unsaved = false
+	}
+	in.unsaved = in.unsaved[:0]
+	return nil
+}
+
+// WriteRows is Write without the marks of the lanes, which are held: for a hub whose books
+// are in memory. A mark moves with every batch, and is read from the books only after Reset.
+func (in *Intake) WriteRows(tx *store.Tx) error {
 	in.Hold()
 	if err := in.writeRuns(tx, in.held.runs); err != nil {
 		return err
@@ -126,13 +142,6 @@ func (in *Intake) Write(tx *store.Tx) error {
 		}
 	}
 	in.held.clear()
-	if err := writeAll(tx, &saveLanes, in.unsaved); err != nil {
-		return err
-	}
-	for _, l := range in.unsaved {
-		l.unsaved = false
-	}
-	in.unsaved = in.unsaved[:0]
 	return nil
 }
 

@@ -203,3 +203,44 @@ func TestIntakeRefusesATakeover(t *testing.T) {
 		})
 	}
 }
+
+// The marks of lanes may stay in memory while the rows are written; they are in the books after
+// the next whole write, and not lost by what is dropped in between.
+func TestIntakeWritesRowsAlone(t *testing.T) {
+	b := newBooks(t)
+	inBooks := func() (mark protocol.Mark) {
+		t.Helper()
+		update(t, b.s, func(tx *store.Tx) (err error) {
+			mark, err = Mark(tx, gate.Agent, 1, protocol.LaneEvent)
+			return err
+		})
+		return mark
+	}
+	batch := func(n uint64) protocol.Batch { return batchOf(protocol.LaneEvent, record(1, n, eventOf(n))) }
+	b.accept(batch(1))
+	tx, err := b.begin()
+	if err == nil {
+		err = b.in.WriteRows(tx)
+	}
+	if err == nil {
+		err = tx.Commit()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.in.Kept()
+	b.tx = nil
+	if got := inBooks(); got != (protocol.Mark{}) {
+		t.Errorf("mark in the books: %+v, want none yet", got)
+	}
+	getRun(t, b.s, runID(1).String())
+	b.accept(batch(2))
+	b.rollback()
+	if n := b.accept(batch(1)); n != 0 {
+		t.Errorf("%d records of a batch that is known were new", n)
+	}
+	b.commit()
+	if got, want := inBooks(), (protocol.Mark{Boot: 1, Sequence: 1}); got != want {
+		t.Errorf("mark in the books: %+v, want %+v", got, want)
+	}
+}

@@ -1,0 +1,258 @@
+package sim
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/stavily/stavily/edge"
+	"github.com/stavily/stavily/protocol"
+)
+
+// recordKeySize is the length of a record's key, which counts with it: "out/", lane, boot
+// and sequence.
+const recordKeySize = len("out/1/") + 16 + 1 + 16
+
+// written is one change that is on a disk: of a key, or of a record when lane is set.
+type written struct {
+	key        string
+	lane       protocol.Lane
+	mark       protocol.Mark
+	value, was []byte // nil: there is none
+}
+
+// shelf holds the records of one lane, ascending from head on.
+type shelf struct {
+	records []laid
+	head    int
+	bytes   uint64 // of keys and values
+}
+
+type laid struct {
+	mark  protocol.Mark
+	value []byte
+	at    int64 // when it was written first
+}
+
+// live returns the records that are there.
+func (s *shelf) live() []laid { return s.records[s.head:] }
+
+// find returns where the record of a mark stands, or would.
+func (s *shelf) find(m protocol.Mark) (int, bool) {
+	low, high := s.head, len(s.records)
+	if low == high || m.After(s.records[high-1].mark) { // most are added at the end
+		return high, false
+	}
+	for low < high {
+		if mid := (low + high) / 2; m.After(s.records[mid].mark) {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	return low, s.records[low].mark == m
+}
+
+// set changes one record and returns the value before.
+func (s *shelf) set(m protocol.Mark, value []byte, now int64) (was []byte) {
+	at, found := s.find(m)
+	switch {
+	case found && value != nil:
+		was, s.records[at].value = s.records[at].value, value
+	case found:
+		was = s.records[at].value
+		s.drop(at)
+	case value != nil:
+		s.records = slices.Insert(s.records, at, laid{m, value, now})
+	}
+	return was
+}
+
+// drop removes the record at at. The first ones go without moving the rest.
+func (s *shelf) drop(at int) {
+	if at != s.head {
+		s.records = slices.Delete(s.records, at, at+1)
+		return
+	}
+	s.records[at] = laid{}
+	if s.head++; s.head == len(s.records) {
+		s.records, s.head = s.records[:0], 0
+	}
+	if s.head > 64 && s.head > len(s.records)/2 {
+		s.records, s.head = slices.Delete(s.records, 0, s.head), 0
+	}
+}
+
+// through returns how many records stand up to a mark.
+func (s *shelf) through(m protocol.Mark) int {
+	at, found := s.find(m)
+	if found {
+		at++
+	}
+	return at - s.head
+}
+
+// ApplyLanes makes all changes or none, as Apply does. The values are the disk's.
+func (k *disk) ApplyLanes(changes []edge.LaneChange) error {
+	var grows, wrote int64
+	records := false
+	for i := range changes {
+		c := &changes[i]
+		size := int64(len(c.Value))
+		if c.Lane == 0 {
+			size += int64(len(c.Key))
+		} else {
+			size += int64(recordKeySize)
+		}
+		wrote += size
+		if c.Value != nil {
+			grows += size
+			records = records || c.Lane != 0 && c.Lane != protocol.LaneAudit
+		}
+		grows -= k.replaced(c)
+	}
+	if !records { // the journal's headroom is for them
+		grows -= headroom
+	}
+	err, done := k.change(grows, wrote)
+	if !done {
+		return err
+	}
+	all := k.blobs.done[:0]
+	for i := range changes {
+		all = k.put(all, &changes[i])
+	}
+	if k.applied != nil {
+		k.applied(all)
+	}
+	clear(all)
+	k.blobs.done = all
+	return err
+}
+
+// replaced returns how many bytes a change takes away.
+func (k *disk) replaced(c *edge.LaneChange) (n int64) {
+	if c.Lane == 0 {
+		if was := k.peek(c.Key); was != nil {
+			n = int64(len(c.Key) + len(was))
+		}
+		return n
+	}
+	s := k.shelf(c.Lane)
+	if c.Through {
+		for _, r := range s.live()[:s.through(c.Mark)] {
+			n += int64(recordKeySize + len(r.value))
+		}
+	} else if at, found := s.find(c.Mark); found {
+		n = int64(recordKeySize + len(s.records[at].value))
+	}
+	return n
+}
+
+// put makes one change and adds what it was to all.
+func (k *disk) put(all []written, c *edge.LaneChange) []written {
+	if c.Lane == 0 {
+		return append(all, written{key: c.Key, value: c.Value, was: k.set(c.Change)})
+	}
+	s := k.shelf(c.Lane)
+	if !c.Through {
+		return append(all, k.lay(c.Lane, c.Mark, c.Value))
+	}
+	for n := s.through(c.Mark); n > 0; n-- {
+		all = append(all, k.lay(c.Lane, s.live()[0].mark, nil))
+	}
+	return all
+}
+
+// lay changes one record.
+func (k *disk) lay(of protocol.Lane, m protocol.Mark, value []byte) written {
+	s := k.shelf(of)
+	was := s.set(m, value, k.time())
+	if value != nil {
+		k.bytes += int64(recordKeySize + len(value))
+		s.bytes += uint64(recordKeySize + len(value))
+	}
+	if was != nil {
+		k.bytes -= int64(recordKeySize + len(was))
+		s.bytes -= uint64(recordKeySize + len(was))
+	}
+	return written{lane: of, mark: m, value: value, was: was}
+}
+
+// shelf returns a lane's records.
+func (k *disk) shelf(of protocol.Lane) *shelf { return &k.shelves[of%protocol.LaneEnd] }
+
+// oldest returns when the first record of a lane was written.
+func (k *disk) oldest(of protocol.Lane) (at int64, found bool) {
+	all := k.shelf(of).live()
+	if len(all) == 0 {
+		return 0, false
+	}
+	return all[0].at, true
+}
+
+// waiting returns the bytes of all lanes.
+func (k *disk) waiting() (n uint64) {
+	for i := range k.shelves {
+		n += k.shelves[i].bytes
+	}
+	return n
+}
+
+// scanLane is Scan over one lane.
+func (k *disk) scanLane(of protocol.Lane, prefix, first string, yield func(key string, value []byte) bool) {
+	s := k.shelf(of)
+	at := s.head
+	if m, ok := markOf(first); ok {
+		at, _ = s.find(m)
+	}
+	for ; at < len(s.records); at++ {
+		r := &s.records[at]
+		key := recordKey(of, r.mark)
+		if key >= first && strings.HasPrefix(key, prefix) && !yield(key, r.value) {
+			return
+		}
+	}
+}
+
+// laneOfKey returns the lane and mark of a record's key; false for any other key.
+func laneOfKey(key string) (of protocol.Lane, m protocol.Mark, ok bool) {
+	if len(key) != recordKeySize || !strings.HasPrefix(key, "out/") {
+		return 0, m, false
+	}
+	of = laneOf(key[len("out/"):])
+	m, ok = markOf(key)
+	return of, m, ok && of > 0 && of < protocol.LaneEnd && recordKey(of, m) == key
+}
+
+// markOf reads the mark of a record's key. What follows it does not count: it is where a
+// search goes on.
+func markOf(key string) (m protocol.Mark, ok bool) {
+	if len(key) < recordKeySize {
+		return m, false
+	}
+	boot, err := strconv.ParseUint(key[6:22], 16, 64)
+	if err != nil {
+		return m, false
+	}
+	sequence, err := strconv.ParseUint(key[23:recordKeySize], 16, 64)
+	return protocol.Mark{Boot: boot, Sequence: sequence}, err == nil
+}
+
+// recordKey returns the key of a record.
+func recordKey(of protocol.Lane, m protocol.Mark) string {
+	b := append(make([]byte, 0, recordKeySize), "out/"...)
+	b = append(b, '0'+byte(of), '/')
+	b = append(appendHex(b, m.Boot), '/')
+	return string(appendHex(b, m.Sequence))
+}
+
+// appendHex adds v with 16 digits.
+func appendHex(b []byte, v uint64) []byte {
+	for shift := 60; shift >= 0; shift -= 4 {
+		b = append(b, "0123456789abcdef"[v>>shift&15])
+	}
+	return b
+}
+
+var _ edge.LaneStore = (*disk)(nil)
