@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 
@@ -87,6 +88,20 @@ func ReadItem(r io.Reader, v any) error {
 		return Errorf(CodeBadMessage, "decode %T: %w", v, err)
 	}
 	return nil
+}
+
+// Items returns what reads the items of such a sequence one by one. Its error is io.EOF behind
+// the last, and else has CodeBadMessage.
+func Items(r io.Reader) func(v any) error {
+	d := decMode.NewDecoder(r)
+	return func(v any) error {
+		if err := d.Decode(v); err != nil && !errors.Is(err, io.EOF) {
+			return Errorf(CodeBadMessage, "decode %T: %w", v, err)
+		} else if err != nil {
+			return io.EOF
+		}
+		return nil
+	}
 }
 
 func unmarshal(b []byte, v any, longest int) error {

@@ -31,9 +31,11 @@ func replayCommand() *cobra.Command {
 		Use:   "replay SCENARIO.yaml | RESULT.json | TRACE.cbor | CALL.rec",
 		Short: "Run to a moment and show one agent in detail, or replay a recorded call",
 		Long: "Run a scenario to a moment and show what one agent is, holds, says and did last. A run is its\n" +
-			"scenario, seed and build: there is nothing to record. Given the JSON or the trace of a run,\n" +
-			"its scenario and seed are used. Given a plugin call that was recorded in the field, it is\n" +
-			"replayed as stavily plugin replay does.",
+			"scenario, seed and build: there is nothing to record. Given the JSON of a run, its scenario and\n" +
+			"seed are used. Given its trace, as --trace run.cbor records it, the run is also held against it:\n" +
+			"the first thing that differs is printed, and the exit code is 1. With --other-build that says\n" +
+			"what a change of the program changes first. Given a plugin call that was recorded in the field,\n" +
+			"it is replayed as stavily plugin replay does.",
 		Example: "  stavily sim replay cold-chain.yaml --seed 7 --to 9h14m7s --agent store-3-4\n" +
 			"  stavily sim replay call.rec --module plugin.wasm",
 		Args: cobra.ExactArgs(1),
@@ -41,9 +43,12 @@ func replayCommand() *cobra.Command {
 			if filepath.Ext(args[0]) == ".rec" {
 				return replayCall(cmd, args[0], module)
 			}
-			s, err := f.recorded(cmd, args[0])
+			s, held, err := f.recorded(cmd, args[0])
 			if err != nil {
 				return err
+			}
+			if held != nil {
+				defer held.file.Close()
 			}
 			end := s.Duration
 			if to != "" {
@@ -58,13 +63,14 @@ func replayCommand() *cobra.Command {
 			if agent == "" {
 				agent = s.Agents()[0].Name
 			}
-			return f.replay(cmd, s, moment{end, agent, lines})
+			return f.replay(cmd, s, moment{end, agent, lines, held})
 		},
 	}
 	f.common(cmd)
 	cmd.Flags().StringVar(&to, "to", "", "the moment, since the start (default: the end)")
 	cmd.Flags().StringVar(&agent, "agent", "", "whose state to show (default: the first agent)")
 	cmd.Flags().StringVar(&module, "module", "", "of a recorded call: the module that was recorded")
+	cmd.Flags().BoolVar(&f.otherBuild, "other-build", false, "hold a run of this build against a trace of another")
 	cmd.Flags().IntVar(&lines, "lines", linesKept, "how much to show of what happened to it last")
 	return cmd
 }
@@ -90,6 +96,7 @@ type moment struct {
 	at    time.Duration
 	agent string
 	lines int
+	held  *recording // that the way there is held against; nil: none
 }
 
 // sameBuild warns of a run that another program recorded.
@@ -101,15 +108,18 @@ func (*runFlags) sameBuild(cmd *cobra.Command, build string) {
 }
 
 // recorded reads a scenario, or the one that a result or a trace tells of.
-func (f *runFlags) recorded(cmd *cobra.Command, path string) (*scenario.Scenario, error) {
+func (f *runFlags) recorded(cmd *cobra.Command, path string) (*scenario.Scenario, *recording, error) {
+	if filepath.Ext(path) == ".cbor" {
+		return f.traced(cmd, path)
+	}
 	if filepath.Ext(path) == ".json" {
 		text, err := os.ReadFile(path)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		r, err := report.ReadJSON(text)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, nil, fmt.Errorf("%s: %w", path, err)
 		}
 		f.sameBuild(cmd, r.Build)
 		if !cmd.Flags().Changed("seed") {
@@ -117,22 +127,36 @@ func (f *runFlags) recorded(cmd *cobra.Command, path string) (*scenario.Scenario
 		}
 		path = r.File
 	}
-	if filepath.Ext(path) == ".cbor" {
-		head, err := readTraceHead(path)
-		if err != nil {
-			return nil, err
-		}
-		f.sameBuild(cmd, head.Build)
-		if !cmd.Flags().Changed("seed") {
-			f.seed = head.Seed
-		}
-		path = head.File
-	}
 	s, err := load(cmd, path)
 	if err == nil && f.seed == 0 {
 		f.seed = s.Seed
 	}
-	return s, err
+	return s, nil, err
+}
+
+// traced returns the scenario of a trace, as its flags made it, and the trace. A trace of
+// another seed or build would differ for a reason that is known.
+func (f *runFlags) traced(cmd *cobra.Command, path string) (*scenario.Scenario, *recording, error) {
+	r, err := openRecording(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	switch {
+	case cmd.Flags().Changed("seed") && f.seed != r.head.Seed:
+		err = exit(exitBadScenario, "%s: recorded with seed %d, not %d", path, r.head.Seed, f.seed)
+	case r.head.Build != buildName() && !f.otherBuild:
+		err = exit(exitBadScenario, "%s: recorded by build %s, this is %s; --other-build holds them against each other",
+			path, r.head.Build, buildName())
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, r.file.Close())
+	}
+	f.seed = r.head.Seed
+	s, err := scenario.Parse(r.head.File, []byte(r.head.Text), scenario.Folder(filepath.Dir(r.head.File)))
+	if err = wrongScenario(cmd.ErrOrStderr(), err); err != nil {
+		return nil, nil, errors.Join(err, r.file.Close())
+	}
+	return s, r, nil
 }
 
 func (f *runFlags) replay(cmd *cobra.Command, s *scenario.Scenario, m moment) error {
@@ -144,13 +168,16 @@ func (f *runFlags) replay(cmd *cobra.Command, s *scenario.Scenario, m moment) er
 		return err
 	}
 	tail := &tail{keep: m.lines}
-	w, err := newWorld(
-		cmd.Context(),
-		s,
-		Options{Seed: f.seed, Build: buildName(), Modules: modules, Log: tail},
-	)
+	w, err := newWorld(cmd.Context(), s, Options{
+		Seed: f.seed, Build: buildName(), Modules: modules, Log: tail, held: m.held,
+	})
 	if err != nil {
 		return err
+	}
+	if m.held != nil {
+		if err := m.held.of(w); err != nil {
+			return errors.Join(err, w.close())
+		}
 	}
 	d := w.byName[m.agent]
 	if d == nil {
@@ -159,6 +186,13 @@ func (f *runFlags) replay(cmd *cobra.Command, s *scenario.Scenario, m moment) er
 	tail.word = " " + d.addr.String() + " "
 	w.watched.d, w.watched.keep = d, m.lines
 	err = w.runTo(int64(m.at))
+	if err == nil && m.held != nil {
+		err = m.held.ended(w.now)
+	}
+	if err == nil && m.held != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "stavily: as recorded: %d things up to +%s\n", m.held.same,
+			time.Duration(w.now))
+	}
 	if err == nil {
 		err = d.show(
 			cmd.OutOrStdout(),

@@ -27,6 +27,7 @@ type runFlags struct {
 	files            scenario.Report
 	level            string
 	hub, token       string
+	otherBuild       bool                 // a trace may be of another build
 	bubble           Bubble               // nil: this program has none
 	modules          map[string]hub.Built // once built
 }

@@ -23,6 +23,8 @@ type trace struct {
 	count uint64
 	log   io.Writer     // the same as text; nil: nobody reads it
 	file  *bufio.Writer // the same as CBOR; nil: nobody does
+	held  *recording    // that it is held against; nil: none
+	other error         // how it differs from that
 	err   error         // of log and file
 	buf   []byte
 }
@@ -54,6 +56,9 @@ func (t *trace) note(now int64, d *device, what string, payload []byte) {
 	}
 	if t.log != nil {
 		t.write(now, d, what, payload)
+	}
+	if t.held != nil && t.other == nil {
+		t.other = t.held.holds(now, who, what, payload)
 	}
 }
 

@@ -2,19 +2,14 @@ package sim
 
 import (
 	"bufio"
-	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/stavily/stavily/protocol"
 )
 
 // traceVersion is what a recorded trace begins with.
-const traceVersion = "stavily sim-trace/v1"
-
-// traceHeadMax bounds the first item of a recorded trace, in bytes.
-const traceHeadMax = 64 << 20
+const traceVersion = "stavily sim-trace/v2"
 
 // TraceHead is the first item of a recorded trace, which is a sequence of CBOR items.
 type TraceHead struct {
@@ -23,6 +18,7 @@ type TraceHead struct {
 	Seed    uint64 `cbor:"3,keyasint"`
 	Build   string `cbor:"4,keyasint"`
 	Agents  string `cbor:"5,keyasint"` // addresses, a line each, in the order of their numbers
+	Text    string `cbor:"6,keyasint"` // of the scenario, with what flags changed in it
 }
 
 // TraceItem is each item behind it: one thing that happened.
@@ -38,13 +34,20 @@ type TraceItem struct {
 // record begins a trace in w.
 func (t *trace) record(w io.Writer, of *World) {
 	t.file = bufio.NewWriterSize(w, 64<<10)
-	head := TraceHead{Version: traceVersion, File: of.scenario.File, Seed: of.seed, Build: of.opts.Build}
-	var agents strings.Builder // an array of CBOR may have fewer elements than a fleet has agents
-	for _, d := range of.devices {
-		agents.WriteString(d.addr.String() + "\n")
+	t.item(TraceHead{
+		Version: traceVersion, File: of.scenario.File, Seed: of.seed, Build: of.opts.Build,
+		Agents: of.addresses(), Text: string(of.scenario.Text()),
+	})
+}
+
+// addresses returns the fleet in lines: an array of CBOR may have fewer elements than a fleet
+// has agents.
+func (w *World) addresses() string {
+	var all strings.Builder
+	for _, d := range w.devices {
+		all.WriteString(d.addr.String() + "\n")
 	}
-	head.Agents = agents.String()
-	t.item(head)
+	return all.String()
 }
 
 // item adds one item to the file.
@@ -65,22 +68,8 @@ func (t *trace) ended() error {
 	return t.err
 }
 
-// readTraceHead returns the first item of a recorded trace.
-func readTraceHead(path string) (head TraceHead, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return head, err
-	}
-	defer f.Close()
-	if err = head.read(f); err != nil {
-		return head, fmt.Errorf("%s: %w", path, err)
-	}
-	return head, nil
-}
-
-// read takes the head from the beginning of a trace.
-func (h *TraceHead) read(r io.Reader) error {
-	err := protocol.ReadItem(io.LimitReader(r, traceHeadMax), h)
+// check refuses a head that could not be read, or is of another version.
+func (h *TraceHead) check(err error) error {
 	if err == nil && h.Version != traceVersion {
 		err = protocol.Errorf(protocol.CodeBadMessage, "begins with %q, want %q", h.Version, traceVersion)
 	}

@@ -56,6 +56,7 @@ type Options struct {
 	// HubCommand starts the hub of level live; its home follows as the last word.
 	HubCommand []string
 
+	held *recording   // that the run is held against; nil: none
 	halt *atomic.Bool // ends the run as soon as it is looked at; nil: nothing does
 }
 
@@ -147,6 +148,7 @@ func newWorld(ctx context.Context, s *scenario.Scenario, o Options) (*World, err
 		if o.Trace != nil {
 			w.trace.record(o.Trace, w)
 		}
+		w.trace.held = o.held
 		w.plan()
 	})
 	return w, nil
@@ -235,6 +237,9 @@ func (w *World) runTo(end int64) error {
 		it := w.queue.pop()
 		w.now = it.at
 		w.happen(&it)
+		if w.trace.other != nil {
+			return w.trace.other
+		}
 		if w.opts.Stop && len(w.violations) > 0 {
 			w.until = w.now
 			return w.err
