@@ -141,6 +141,13 @@ func (d *duplex) drop() {
 	d.cond.Broadcast()
 }
 
+// dropped reports whether drop was called.
+func (d *duplex) dropped() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.gone
+}
+
 // guestIn is the guest's stdin.
 type guestIn struct {
 	d    *duplex

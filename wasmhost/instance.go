@@ -169,8 +169,9 @@ func (in *instance) ended() bool {
 	}
 }
 
-// gone reports whether the guest has ended by itself or must.
-func (in *instance) gone() bool { return in.finished() || in.ended() }
+// gone reports whether the guest has ended by itself or must. A guest whose streams are
+// dropped has left its program, although its goroutine may still be closing the module.
+func (in *instance) gone() bool { return in.dropped() || in.ended() }
 
 // finished reports whether the guest's goroutine has ended.
 func (in *instance) finished() bool {

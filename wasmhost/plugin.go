@@ -414,6 +414,9 @@ func (p *Plugin) ask(ctx context.Context, r Request) Answer {
 		a = Answer{Error: p.broken(in, err)}
 	}
 	if in.gone() && a.Error == nil {
+		if !in.ended() {
+			in.await(endPatience) // it is closing its module: what it has paid is known then
+		}
 		p.log.line(4, "guest ended after its answer")
 		p.drop(errClosed)
 	}
