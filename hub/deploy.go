@@ -29,6 +29,9 @@ type deployed struct {
 	// it reaches them.
 	Rollout rollout.State `json:"rollout,omitzero"`
 	Base    *deployed     `json:"base,omitempty"`
+	// Held are, of a Base whose own waves were not done, those who have it, ascending: the others
+	// have its Base.
+	Held []protocol.AgentName `json:"held,omitempty"`
 	// Leaving are versions that agents had before, the newest last; see leave.
 	Leaving []leaving `json:"leaving,omitempty"`
 }

@@ -30,13 +30,6 @@ type leaving struct {
 	Version deployed  `json:"version"`
 }
 
-// bare returns the version without what it was on its way from.
-func (d *deployed) bare() deployed {
-	out := *d
-	out.Base, out.Rollout, out.Leaving = nil, rollout.State{}, nil
-	return out
-}
-
 // leave notes that agents go from a version to another one, where steps of it run elsewhere.
 func (d *deployed) leave(tx *store.Tx, now time.Time, version *deployed) error {
 	w, err := workflow.Parse(version.File, []byte(version.Text))
@@ -52,31 +45,10 @@ func (d *deployed) leave(tx *store.Tx, now time.Time, version *deployed) error {
 	return nil
 }
 
-// succeed takes over from what was deployed before: the last that held for all stays with those
-// whom the waves have not reached, and all that somebody may still have is left by and by.
-func (d *deployed) succeed(tx *store.Tx, now time.Time, name protocol.WorkflowName) error {
-	var was deployed
-	if there, err := getJSON(tx, bookDeployments, string(name), &was); err != nil || !there {
-		return err
-	}
-	d.Leaving = was.Leaving
-	old := []*deployed{was.Base, &was} // whom somebody has
-	switch was.Rollout.Phase {
-	case "", rollout.Done:
-		old = old[1:]
-	case rollout.Returned:
-		old = old[:1]
-	case rollout.Running, rollout.Paused:
-	}
-	if d.Rollout.Phase != "" && old[0] != nil {
-		base := old[0].bare()
-		d.Base, old = &base, old[1:]
-	}
-	for _, o := range old {
-		if o == nil {
-			continue
-		}
-		if err := d.leave(tx, now, o); err != nil {
+// leaveAll is leave for versions of which the newest comes first.
+func (d *deployed) leaveAll(tx *store.Tx, now time.Time, versions []*deployed) error {
+	for _, v := range slices.Backward(versions) {
+		if err := d.leave(tx, now, v); err != nil {
 			return err
 		}
 	}
@@ -87,10 +59,9 @@ func (d *deployed) succeed(tx *store.Tx, now time.Time, name protocol.WorkflowNa
 func (r *moving) leaves(tx *store.Tx, now time.Time, before rollout.State, agents []fleet.Agent) error {
 	switch r.kept.Rollout.Phase {
 	case rollout.Done:
-		old := r.kept.Base
-		if r.kept.Base = nil; old != nil {
-			return r.kept.leave(tx, now, old)
-		}
+		old := r.kept.bases()
+		r.kept.Base = nil
+		return r.kept.leaveAll(tx, now, old)
 	case rollout.Returned:
 		// Who refuses a document for the change's sake would refuse the next one too.
 		if len(before.Taken) > 0 && !slices.ContainsFunc(agents, refuses) {

@@ -105,10 +105,11 @@ func (h *Hub) mayMove(from, to *registry.Release, how api.Moves) error {
 	return nil
 }
 
-// holding is what the steps of a workflow are locked to: by its newest deployment, and by the
-// one that agents have whom its waves have not reached.
+// holding is what the steps of a workflow are locked to: by its newest deployment, and by those
+// that agents have whom its waves have not reached.
 type holding struct {
-	now, base []held
+	now   []held
+	bases [][]held
 }
 
 type held struct {
@@ -121,7 +122,7 @@ type held struct {
 func (h holding) change(s *workflow.Step) *registry.Release { return heldFor(h.now, s) }
 
 func (h holding) all(s *workflow.Step) (out []*registry.Release) {
-	for _, list := range [][]held{h.now, h.base} {
+	for _, list := range append([][]held{h.now}, h.bases...) {
 		if r := heldFor(list, s); r != nil {
 			out = append(out, r)
 		}
@@ -152,11 +153,17 @@ func holdings(tx *store.Tx, name protocol.WorkflowName) (out holding, err error)
 	if now == nil {
 		return out, nil
 	}
-	if out.now, err = now.held(tx); err != nil || now.Base == nil {
+	if out.now, err = now.held(tx); err != nil {
 		return out, err
 	}
-	out.base, err = now.Base.held(tx)
-	return out, err
+	for _, b := range now.bases() {
+		list, err := b.held(tx)
+		if err != nil {
+			return out, err
+		}
+		out.bases = append(out.bases, list)
+	}
+	return out, nil
 }
 
 // current returns the deployment that holds: what a change that was taken back was to replace;

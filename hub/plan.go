@@ -78,10 +78,14 @@ func (h *Hub) openDeployment(kept *deployed) (d deploy.Deployment, err error) {
 		}
 		d.Leaving = append(d.Leaving, &old)
 	}
-	if kept.Rollout.Phase == "" || kept.Rollout.Phase == rollout.Done {
+	switch phase := kept.Rollout.Phase; {
+	case len(kept.Held) > 0:
+		d.Takes = kept.holds
+	case phase == "" || phase == rollout.Done:
 		return d, nil
+	default:
+		d.Takes, d.Back = kept.Rollout.Has, phase == rollout.Returned
 	}
-	d.Takes, d.Back = kept.Rollout.Has, kept.Rollout.Phase == rollout.Returned
 	if kept.Base != nil {
 		base, err := h.openDeployment(kept.Base)
 		if err != nil {

@@ -162,7 +162,7 @@ func (r *moving) members(now time.Time, agents []fleet.Agent) (out []rollout.Age
 	for i := range agents {
 		if a := &agents[i]; change.Concerns(&plans[i], 0) {
 			m := member(now, a, protocol.WorkflowName(r.name))
-			m.Labels = plans[i].Labels
+			m.Labels, m.Tries = plans[i].Labels, r.tries(m.Name)
 			out = append(out, m)
 		}
 		if elsewhere && change.Hosts(&plans[i]) {
@@ -174,6 +174,11 @@ func (r *moving) members(now time.Time, agents []fleet.Agent) (out []rollout.Age
 		}
 	}
 	return out
+}
+
+// tries reports whether an agent has a version whose waves were not done when the next came.
+func (r *moving) tries(name protocol.AgentName) bool {
+	return slices.ContainsFunc(r.kept.bases(), func(b *deployed) bool { return b.holds(name) })
 }
 
 func member(now time.Time, a *fleet.Agent, name protocol.WorkflowName) rollout.Agent {
@@ -230,7 +235,7 @@ func steer(now time.Time, s rollout.State, do api.Steering) (rollout.State, erro
 	case do == api.Pause && running:
 		s.Phase, s.Reason = rollout.Paused, "by an operator"
 	case do == api.Resume && paused:
-		s.Phase, s.Reason, s.Since = rollout.Running, "", now
+		s.Phase, s.Reason, s.Since, s.Stuck = rollout.Running, "", now, false
 	case do == api.Abort && (running || paused):
 		s.Phase, s.Reason, s.Taken = rollout.Returned, "by an operator", nil
 	case do == api.Promote && s.Phase != rollout.Done:

@@ -153,7 +153,7 @@ func (h *Hub) using(tx *store.Tx, of func(*api.Locked) bool) (out []api.Hit, err
 		uses := func(d *deployed) bool {
 			return slices.ContainsFunc(d.Lock, func(l api.Locked) bool { return of(&l) })
 		}
-		if !uses(&kept) && (kept.Base == nil || !uses(kept.Base)) {
+		if !uses(&kept) && !slices.ContainsFunc(kept.bases(), uses) {
 			continue
 		}
 		hit := api.Hit{Workflow: protocol.WorkflowName(e.Key)}

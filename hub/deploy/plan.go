@@ -17,7 +17,7 @@ type Deployment struct {
 	Workflow *workflow.Workflow
 	Releases []Release // one for each of Workflow.StepsInOrder
 	// Takes says who has it while it goes through the fleet in waves; nil is everybody.
-	// Base is what the others have, nil for nothing.
+	// Base is what the others have, nil for nothing; its own waves may not have been done.
 	Takes func(protocol.AgentName) bool
 	Base  *Deployment
 	// Back says that it was taken back from all. Leaving are versions that agents had before:
@@ -33,10 +33,10 @@ type Deployment struct {
 // For returns the deployment that holds for an agent: d, or what it is to replace; nil for
 // none.
 func (d *Deployment) For(name protocol.AgentName) *Deployment {
-	if d.Takes == nil || d.Takes(name) {
-		return d
+	for d != nil && d.Takes != nil && !d.Takes(name) {
+		d = d.Base
 	}
-	return d.Base
+	return d
 }
 
 // Versions returns the versions whose steps agents run for others.
@@ -44,8 +44,8 @@ func (d *Deployment) Versions() (out []*Deployment) {
 	if !d.Back {
 		out = append(out, d)
 	}
-	if d.Base != nil {
-		out = append(out, d.Base)
+	for base := d.Base; base != nil; base = base.Base {
+		out = append(out, base)
 	}
 	return append(out, d.Leaving...)
 }

@@ -41,6 +41,8 @@ type State struct {
 	Since time.Time `json:"since,omitzero"` // when the wave began, or was resumed
 	// Taken are those who have the change, or had it and are away, in ascending order.
 	Taken []protocol.AgentName `json:"taken,omitempty"`
+	// Stuck says that it is paused because a wave was not done in time: it is not believed in.
+	Stuck bool `json:"stuck,omitempty"`
 }
 
 // Begin returns the state of a rollout that nobody has yet.
@@ -67,6 +69,9 @@ type Agent struct {
 	// Hosts says that it is one of those who run the change's steps for others. They have it
 	// before the waves begin and are in none: an agent that is both is there twice.
 	Hosts bool
+	// Tries says that it has a version whose own waves were not done: it is among the first to
+	// have this one.
+	Tries bool
 	// Heard says that the hub has heard of it lately.
 	Heard bool
 	// Holds says that it reports the newest document that it was sent.
@@ -110,7 +115,7 @@ func Advance(r *workflow.Rollout, s State, agents []Agent, now time.Time) (State
 			return s, true
 		}
 		if now.Sub(s.Since) >= r.Timeout {
-			s.Phase = Paused
+			s.Phase, s.Stuck = Paused, true
 			s.Reason = fmt.Sprintf("%s: not done in %v: %s", where(r, s.Wave), r.Timeout, t.holdup())
 			return s, true
 		}

@@ -172,7 +172,7 @@ func (a *Agent) reason() string {
 	return err.Code.String() + ": " + err.Text
 }
 
-// choose returns who gets the change now: as many as the wave lacks, at their sites' time,
+// choose returns who gets the change now, first those who try another one: as many as the wave lacks, at their sites' time,
 // and no more of a site at once than it bears. For those who went away with the change
 // others are taken, but no more than the wave was to have: a change that silences agents
 // must not eat its way through the fleet.
@@ -187,6 +187,9 @@ func (t *tally) choose(r *workflow.Rollout, id string, now time.Time) []protocol
 		lot[a.Name] = sha256.Sum256([]byte(id + "\x00" + string(a.Name)))
 	}
 	slices.SortFunc(t.candidates, func(a, b *Agent) int {
+		if a.Tries != b.Tries {
+			return map[bool]int{true: -1, false: 1}[a.Tries]
+		}
 		x, y := lot[a.Name], lot[b.Name]
 		return slices.Compare(x[:], y[:])
 	})
