@@ -43,10 +43,14 @@ func TestExplain(t *testing.T) {
 		text   string
 	}{
 		{"it runs", nil, nil, nil, true, "running", "running"},
-		{"the document names it no more", nil, func(w *world, d *protocol.Desired) { d.Assignments = d.Assignments[1:] }, nil,
-			false, "target", "the document of revision 2 does not name it; the hub knows why: stavily explain v a1"},
-		{"revoked", nil, func(w *world, d *protocol.Desired) { d.Revoked = []protocol.Digest{w.hub.release["other"].Digest} }, nil,
-			false, "revoked", `step "do": release other@2.0.0 was revoked`},
+		{
+			"the document names it no more", nil, func(w *world, d *protocol.Desired) { d.Assignments = d.Assignments[1:] }, nil,
+			false, "target", "the document of revision 2 does not name it; the hub knows why: stavily explain v a1",
+		},
+		{
+			"revoked", nil, func(w *world, d *protocol.Desired) { d.Revoked = []protocol.Digest{w.hub.release["other"].Digest} }, nil,
+			false, "revoked", `step "do": release other@2.0.0 was revoked`,
+		},
 		{"a grant that the device does not give", nil, func(w *world, d *protocol.Desired) {
 			d.Assignments[0].Actions[0].Grants = []protocol.Grant{{Capability: protocol.CapProcess, Scopes: []string{"rm"}}}
 		}, nil, true, "grants", "running with less: this device's policy does not allow do: process.execute:rm"},
@@ -67,8 +71,10 @@ func TestExplain(t *testing.T) {
 		{"its plugin does not start", func(w *world) {
 			w.plugins.answers["v/do/load"] = refuses(protocol.CodeBadInput, "config: no such thing")
 		}, nil, func(w *world) { w.pass(time.Hour) }, true, "running", "failed: bad-input: config: no such thing"},
-		{"a clock that shows too little", nil, nil, func(w *world) { w.now = start.Add(-24 * time.Hour) }, true, "clock",
-			"shows 2026-10-31"},
+		{
+			"a clock that shows too little", nil, nil, func(w *world) { w.now = start.Add(-24 * time.Hour) }, true, "clock",
+			"shows 2026-10-31",
+		},
 		{"an action elsewhere", nil, func(w *world, d *protocol.Desired) {
 			s := &d.Assignments[0].Actions[0]
 			*s = protocol.Step{Name: s.Name, Timeout: 1000, Place: &protocol.Place{

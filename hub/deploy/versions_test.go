@@ -26,7 +26,8 @@ func TestForOfAChain(t *testing.T) {
 		{"over one that held", version("second", only("a"), first), map[protocol.AgentName]string{"a": "second", "z": "first"}, 2},
 		{
 			"over two that were not done", version("third", only("a"), version("second", only("b"), version("before", only("c"), nil))),
-			map[protocol.AgentName]string{"a": "third", "b": "second", "c": "before", "z": ""}, 3,
+			map[protocol.AgentName]string{"a": "third", "b": "second", "c": "before", "z": ""},
+			3,
 		},
 	} {
 		for name, want := range c.want {
