@@ -157,8 +157,7 @@ func (p *Plugin) askBatch(ctx context.Context, rs []Request) (answers []Answer, 
 		return nil, p.broken(in, err)
 	}
 	if in.gone() {
-		p.log.line(4, "guest ended after its answer")
-		p.drop(errClosed)
+		p.parted(in)
 	}
 	total := Usage{TookUS: p.host.cfg.Clock().Sub(began).Microseconds(), MemoryB: in.memory.size.Load()}
 	total.HostCalls, total.Denied = req.calls, req.denied

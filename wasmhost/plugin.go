@@ -414,11 +414,7 @@ func (p *Plugin) ask(ctx context.Context, r Request) Answer {
 		a = Answer{Error: p.broken(in, err)}
 	}
 	if in.gone() && a.Error == nil {
-		if !in.ended() {
-			in.await(endPatience) // it is closing its module: what it has paid is known then
-		}
-		p.log.line(4, "guest ended after its answer")
-		p.drop(errClosed)
+		p.parted(in)
 	}
 	a.Usage = Usage{MemoryB: in.memory.size.Load(), HostCalls: req.calls, Denied: req.denied}
 	if p.live == in || in.finished() { // else it may still be paying
@@ -428,6 +424,15 @@ func (p *Plugin) ask(ctx context.Context, r Request) Answer {
 		p.script.answered(a)
 	}
 	return a
+}
+
+// parted lets go of an instance that has ended after its answer.
+func (p *Plugin) parted(in *instance) {
+	if !in.ended() {
+		in.await(endPatience) // it is closing its module: what it has paid is known then
+	}
+	p.log.line(4, "guest ended after its answer")
+	p.drop(errClosed)
 }
 
 // directed returns who answers the host calls of a request: the host, unless a script does.
