@@ -30,6 +30,9 @@ func rustGuest(t *testing.T, name string, of protocol.PluginType) wasmhost.Spec 
 // F11: what the compiler makes of a module is held to the interpreter before anything is
 // sealed, and a module that answers another way is refused.
 func TestEnginesAgree(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs plugins in the interpreter")
+	}
 	p := &Publisher{Config: DefaultConfig(t.TempDir())}
 	for name, of := range map[string]protocol.PluginType{
 		"trigger": protocol.Trigger, "action": protocol.Action, "output": protocol.Output,
@@ -58,6 +61,9 @@ func TestEnginesAgree(t *testing.T) {
 
 // A verdict is kept, and one that was kept is not found out again.
 func TestAgreementIsKept(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs plugins in the interpreter")
+	}
 	p := &Publisher{Config: DefaultConfig(t.TempDir())}
 	spec := rustGuest(t, "action", protocol.Action)
 	c := &candidate{module: spec.Wasm}

@@ -155,6 +155,9 @@ func TestRunWritesEveryForm(t *testing.T) {
 
 // What is left is one agent, one fault, and it fails still.
 func TestShrink(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs a dozen simulations")
+	}
 	within(t)
 	out, err := command(t, "shrink", "small.yaml")
 	if err != nil {
@@ -177,6 +180,9 @@ func TestShrink(t *testing.T) {
 
 // What is written for a beginner is right and holds.
 func TestNewRuns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("simulates a day")
+	}
 	t.Chdir(t.TempDir())
 	if out, err := command(t, "new", "cold"); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -13,6 +13,9 @@ import (
 // The change that fails is taken back in its first wave, and the one after it reaches all; also
 // where a pool does the work.
 func TestBadReleaseIsTakenBack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("simulates two days")
+	}
 	for _, file := range []string{"bad-release.yaml", "bad-pool.yaml"} {
 		t.Run(file, func(t *testing.T) {
 			s, err := scenario.Load("scenarios/" + file)

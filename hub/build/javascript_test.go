@@ -72,6 +72,9 @@ test("greets", () => equal(start(plugin).run("Ada"), { text: "hello, Ada" }));
 
 // The same source gives the same bytes, and its tests run in the engine.
 func TestJavaScript(t *testing.T) {
+	if testing.Short() {
+		t.Skip("bundles and compiles scripts")
+	}
 	needEngine(t, "quickjs")
 	files := map[string]string{
 		"main.ts": greet, "text.ts": "export const text = (who: string): string => `hello, ${who}`;\n",

@@ -46,6 +46,20 @@ func specOf(t testing.TB, wasm []byte, name string, of protocol.PluginType, perm
 	}
 }
 
+// compiled is where tests share compiled code.
+var compiled string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "stavily-cases-test-")
+	if err != nil {
+		panic(err)
+	}
+	compiled = dir
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
 // run runs a text of cases.
 func run(t testing.TB, s wasmhost.Spec, text string) *Report {
 	t.Helper()
@@ -53,7 +67,7 @@ func run(t testing.TB, s wasmhost.Spec, text string) *Report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := Run(t.Context(), s, []*File{f}, Options{})
+	r, err := Run(t.Context(), s, []*File{f}, Options{CacheDir: compiled})
 	if err != nil {
 		t.Fatal(err)
 	}
