@@ -229,6 +229,7 @@ func (a *Agent) reach(up bool, session uint64) {
 func (a *Agent) Tick(now time.Time) time.Time {
 	if a.begin(now) || a.unstick() {
 		a.expire()
+		a.ages()
 		a.fromShelf()
 		a.settle()
 	}
@@ -243,9 +244,9 @@ func (a *Agent) Next() time.Time {
 	}
 	t := sooner(sooner(a.figuresDue(), a.syncAt), a.shelfDue())
 	for _, w := range a.works {
-		t = sooner(t, w.due(a.cfg.RunsMax))
+		t = sooner(t, w.due(a.runsMax(w)))
 	}
-	t = sooner(t, a.endingsDue())
+	t = sooner(sooner(t, a.endingsDue()), a.out.agesDue())
 	for _, h := range a.aways {
 		t = sooner(t, h.due())
 	}

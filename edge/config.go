@@ -30,6 +30,11 @@ type Config struct {
 	RunsAtOnce int
 	// LaneBytes bounds each lane's records on disk, in bytes; the oldest go first.
 	LaneBytes [protocol.LaneEnd]int64
+	// LaneAge is how long a lane keeps a record that the hub does not have, by the steady clock,
+	// which does not count how long a device without a clock was off. 0: until there is no room.
+	LaneAge [protocol.LaneEnd]time.Duration
+	// LaneDrop is what a lane does that is over its bytes. DropNone is for lanes of events.
+	LaneDrop [protocol.LaneEnd]Drop
 	// BatchBytes bounds one batch of records on the wire.
 	BatchBytes int
 	// Gather is how long the first record that waits for the hub waits for others, in all
@@ -86,6 +91,8 @@ func DefaultConfig() Config {
 	}
 	c.LaneBytes[protocol.LaneEvent] = 32 << 20
 	c.LaneBytes[protocol.LaneResult] = 64 << 20
+	c.LaneAge[protocol.LaneMetric] = 90 * day
+	c.LaneAge[protocol.LaneLog] = 30 * day
 	return c
 }
 
@@ -116,8 +123,6 @@ func (c *Config) Validate() error {
 		}
 	}
 	switch {
-	case c.Gather < 0 || c.Gather > time.Minute:
-		return protocol.Errorf(protocol.CodeBadInput, "config: Gather %s: want 0 to 1m", c.Gather)
 	case c.Risk < 0 || c.Risk > time.Second:
 		return protocol.Errorf(protocol.CodeBadInput, "config: Risk %s: want 0 to 1s", c.Risk)
 	case c.Metrics < 0:
@@ -134,11 +139,29 @@ func (c *Config) Validate() error {
 	case c.Device.Platform == "":
 		return protocol.Errorf(protocol.CodeBadInput, "config: Device.Platform: empty")
 	}
+	return c.CheckLines()
+}
+
+// CheckLines is the part of Validate about what leaves for the hub: Gather and the lanes.
+func (c *Config) CheckLines() error {
+	if c.Gather < 0 || c.Gather > time.Minute {
+		return protocol.Errorf(protocol.CodeBadInput, "config: Gather %s: want 0 to 1m", c.Gather)
+	}
 	for lane := protocol.LaneEvent; lane < protocol.LaneEnd; lane++ {
-		if c.LaneBytes[lane] < 2*protocol.RecordMax {
+		switch {
+		case c.LaneBytes[lane] < 2*protocol.RecordMax:
 			return protocol.Errorf(protocol.CodeBadInput, "config: LaneBytes of lane %s: want %d or more, got %d",
 				lane, 2*protocol.RecordMax, c.LaneBytes[lane])
+		case c.LaneAge[lane] != 0 && c.LaneAge[lane] < ageMin:
+			return protocol.Errorf(protocol.CodeBadInput, "config: LaneAge of lane %s: want 0 or %s or more, got %s",
+				lane, ageMin, c.LaneAge[lane])
+		case c.LaneDrop[lane] > DropNone || c.LaneDrop[lane] == DropNone && lane != protocol.LaneEvent:
+			return protocol.Errorf(protocol.CodeBadInput, "config: LaneDrop of lane %s: %s is not for it",
+				lane, c.LaneDrop[lane])
 		}
 	}
 	return nil
 }
+
+// ageMin is the least age that a lane can have: below it, records would go that are only slow.
+const ageMin = time.Minute

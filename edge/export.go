@@ -8,11 +8,11 @@ import (
 )
 
 // Unacknowledged reads records of a lane that no hub has acknowledged yet, the oldest first,
-// at most one batch of them, beginning behind the key from, "" for the first. next is empty
-// behind the last. The records stay: only an acknowledgement lets go of them. It needs no
-// agent, only its disk.
+// at most one batch of them with the gaps between them, beginning behind the key from, "" for the
+// first. next is empty behind the last. The records stay: only an acknowledgement lets go of them.
+// It needs no agent, only its disk.
 func Unacknowledged(s Store, of protocol.Lane, from string) (
-	records []protocol.Record, next string, err error,
+	records []protocol.Record, gaps []protocol.Gap, next string, err error,
 ) {
 	size := 0
 	err = s.Scan(lanePrefix(of), from, func(key string, value []byte) bool {
@@ -27,7 +27,25 @@ func Unacknowledged(s Store, of protocol.Lane, from string) (
 		}
 		return true
 	})
-	return records, next, err
+	if err == nil {
+		gaps, err = gapsOf(s, of, from, next)
+	}
+	return records, gaps, next, err
+}
+
+// gapsOf reads the gaps of a lane that lie behind the key from and before next, "" for the end.
+func gapsOf(s Store, of protocol.Lane, from, next string) (gaps []protocol.Gap, err error) {
+	var acc account
+	value, err := s.Get(laneKey(of))
+	if err != nil || value == nil || protocol.Unmarshal(value, &acc) != nil {
+		return nil, err // a lane without a readable account is counted when the agent starts
+	}
+	for _, g := range acc.Gaps {
+		if at := recordKey(of, g.To); at >= from && (next == "" || at < next) {
+			gaps = append(gaps, g)
+		}
+	}
+	return gaps, nil
 }
 
 // batchBytes bounds the records of a batch that is carried by hand.

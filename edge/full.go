@@ -2,7 +2,6 @@ package edge
 
 import (
 	"errors"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -44,23 +43,20 @@ func (a *Agent) shed() bool {
 		wanted := l.Bytes / shedPart
 		changes := a.pen.changes
 		a.pen.changes = nil
-		dropped := uint64(0)
-		err := a.eachRecord(of, func(key string, m protocol.Mark, value []byte) bool {
-			n := int64(len(key) + len(value))
-			a.discard(l, entry{key, m, n})
-			dropped++
+		seen := 0
+		dropped := a.dropOldest(of, protocol.GapDisk, func(_ []byte, n int64) bool {
+			if wanted <= 0 && seen >= shedMin {
+				return false
+			}
 			wanted -= n
-			return wanted > 0 || dropped < shedMin
+			seen++
+			return true
 		})
 		a.pen.changes = slices.Concat(a.pen.changes, changes)
-		if err != nil || dropped == 0 {
+		if dropped == 0 {
 			continue
 		}
-		l.Dropped += dropped
 		a.saveAgain()
-		a.report.touch(a.now)
-		a.log.Warn("disk full: oldest records dropped", slog.String("lane", of.String()),
-			slog.Uint64("dropped", dropped), slog.Uint64("ever", l.Dropped))
 		return true
 	}
 	return false
@@ -118,6 +114,6 @@ func (a *Agent) stuckDue() time.Time {
 // wait has every lane with records look for some to send.
 func (o *outbox) wait() {
 	for i := range o.lanes {
-		o.lanes[i].waiting = o.lanes[i].waiting || o.lanes[i].Count > 0
+		o.lanes[i].waiting = o.lanes[i].waiting || o.lanes[i].owes()
 	}
 }

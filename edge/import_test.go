@@ -211,7 +211,7 @@ func TestExportAndAcks(t *testing.T) {
 	var records int
 	for of := protocol.LaneEvent; of < protocol.LaneEnd; of++ {
 		for from, more := "", true; more; more = from != "" {
-			all, next, err := edge.Unacknowledged(w.store, of, from)
+			all, _, next, err := edge.Unacknowledged(w.store, of, from)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -117,7 +117,7 @@ func pace(l *protocol.RunLimit) (every, slack time.Duration) {
 // fireLatest begins the run of the event that waited for its place.
 func (a *Agent) fireLatest(w *work) {
 	s := &w.storm
-	if s.next.IsZero() || a.now.Before(s.next) || len(w.runs) >= a.cfg.RunsMax {
+	if s.next.IsZero() || a.now.Before(s.next) || len(w.runs) >= a.runsMax(w) {
 		return
 	}
 	f := s.Wait

@@ -38,7 +38,9 @@ func TestSavedRunEncoding(t *testing.T) {
 
 // A lane's account on the disk is what Marshal makes of it.
 func TestSavedAccountEncoding(t *testing.T) {
-	for _, c := range []account{{}, {23, 24, 255}, {256, math.MaxInt64, math.MaxUint64}} {
+	for _, c := range []account{
+		{}, {23, 24, 255, nil}, {256, math.MaxInt64, math.MaxUint64, []protocol.Gap{{Count: 7, Why: protocol.GapAge}, {}}},
+	} {
 		if got, want := c.encode(), protocol.MustMarshal(c); !bytes.Equal(got, want) {
 			t.Errorf("%+v: got %x, want %x", c, got, want)
 		}

@@ -371,6 +371,18 @@ func (w *work) due(runsMax int) time.Time {
 	return sooner(t, w.storm.due(len(w.runs) < runsMax))
 }
 
+// runsMax is how many runs of a workflow may wait before its trigger is held back: none while
+// its lane is full.
+func (a *Agent) runsMax(w *work) int {
+	if a.full(w.lane()) {
+		return 0
+	}
+	return a.cfg.RunsMax
+}
+
+// lane is where the events of a workflow go.
+func (w *work) lane() protocol.Lane { return protocol.LaneEvent }
+
 // wake wakes a trigger whose time has come, unless too many of its runs wait.
 func (a *Agent) wake(w *work) {
 	t := &w.trigger
@@ -378,12 +390,13 @@ func (a *Agent) wake(w *work) {
 	if t.call != 0 || t.at.IsZero() || a.now.Before(t.at) || a.tooSoon(w) {
 		return
 	}
-	if len(w.runs) >= a.cfg.RunsMax {
+	if len(w.runs) >= a.runsMax(w) {
 		if !w.held {
 			w.held = true
 			w.blocked++
-			a.log.Warn("trigger held back: too many runs wait", slog.String("workflow", string(w.of.Workflow)),
-				slog.Int("runs", len(w.runs)), slog.Uint64("times", w.blocked))
+			a.log.Warn("trigger held back: too many runs or records wait",
+				slog.String("workflow", string(w.of.Workflow)), slog.Int("runs", len(w.runs)),
+				slog.Uint64("times", w.blocked))
 		}
 		return
 	}

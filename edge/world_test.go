@@ -262,11 +262,14 @@ type hubSide struct {
 	parts    []protocol.RecordPart
 	sent     int // bytes of chunks
 	replays  []protocol.ReplayAnswer
-	deaf     bool                           // acknowledges nothing
-	spoil    func(*protocol.Chunk)          // changes chunks on their way
-	offer    func(*protocol.Offer)          // makes differences, and changes what is said of them
-	shuffle  bool                           // the chunks of a request come backwards
-	release  map[string]protocol.ReleaseRef // by plugin
+	gaps     map[protocol.Lane][]protocol.Gap
+	marks    map[protocol.Lane][]protocol.Mark // of all that was kept
+	deaf     bool                              // acknowledges nothing
+	mute     bool                              // keeps all, and its acknowledgements are lost
+	spoil    func(*protocol.Chunk)             // changes chunks on their way
+	offer    func(*protocol.Offer)             // makes differences, and changes what is said of them
+	shuffle  bool                              // the chunks of a request come backwards
+	release  map[string]protocol.ReleaseRef    // by plugin
 	art      map[protocol.PluginName]protocol.Artifact
 }
 
@@ -274,6 +277,7 @@ func newHubSide(t testing.TB) *hubSide {
 	h := &hubSide{
 		t: t, at: here, keys: map[protocol.Role]protocol.SealKey{}, files: map[protocol.Digest][]byte{},
 		events: map[protocol.RunID]int{}, newest: map[protocol.Lane]protocol.Mark{},
+		gaps: map[protocol.Lane][]protocol.Gap{}, marks: map[protocol.Lane][]protocol.Mark{},
 		release: map[string]protocol.ReleaseRef{}, art: map[protocol.PluginName]protocol.Artifact{},
 	}
 	for _, r := range []protocol.Role{protocol.RoleRelease, protocol.RoleDesired} {
@@ -452,11 +456,16 @@ func (h *hubSide) keep(b protocol.Batch) {
 	if _, ahead := b.Lane.Ahead(); ahead || h.deaf {
 		return
 	}
+	gaps := b.Gaps
 	for _, rec := range b.Records {
+		for ; len(gaps) > 0 && rec.Mark.After(gaps[0].To); gaps = gaps[1:] {
+			h.gap(b.Lane, gaps[0])
+		}
 		if !rec.Mark.After(h.newest[b.Lane]) {
 			continue
 		}
 		h.newest[b.Lane] = rec.Mark
+		h.marks[b.Lane] = append(h.marks[b.Lane], rec.Mark)
 		switch b.Lane {
 		case protocol.LaneEvent:
 			ev := decode[protocol.Event](h.t, protocol.Message{Payload: rec.Body})
@@ -466,7 +475,19 @@ func (h *hubSide) keep(b protocol.Batch) {
 			h.results = append(h.results, decode[protocol.Result](h.t, protocol.Message{Payload: rec.Body}))
 		}
 	}
-	h.say(protocol.DownAck, protocol.LaneAck{Epoch: b.Epoch, Lane: b.Lane, Mark: h.newest[b.Lane]})
+	for _, g := range gaps {
+		h.gap(b.Lane, g)
+	}
+	if !h.mute {
+		h.say(protocol.DownAck, protocol.LaneAck{Epoch: b.Epoch, Lane: b.Lane, Mark: h.newest[b.Lane]})
+	}
+}
+
+// gap takes what the agent says that it let go of.
+func (h *hubSide) gap(of protocol.Lane, g protocol.Gap) {
+	if g = g.After(h.newest[of]); g.Count > 0 {
+		h.gaps[of], h.newest[of] = append(h.gaps[of], g), g.To
+	}
 }
 
 func decode[T any](t testing.TB, m protocol.Message) (v T) {

@@ -363,6 +363,9 @@ func (s *server) showAgent(r *http.Request) (any, error) {
 		if out.Agent, err = fleet.Get(tx, protocol.AgentName(r.PathValue("x"))); err == nil {
 			out.Loads, err = s.hub.loads(tx, out.Agent, "")
 		}
+		if err == nil {
+			out.Gaps, err = runs.Gaps(tx, out.Agent.Address.Agent, api.GapsShown)
+		}
 		return out, err
 	})
 }

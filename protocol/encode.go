@@ -73,12 +73,18 @@ func EncodeBatch(head Batch, n int, records []byte) []byte {
 	if head.Steady > 0 {
 		pairs++
 	}
+	if len(head.Gaps) > 0 {
+		pairs++
+	}
 	b := append(make([]byte, 0, 48+len(records)), MajorMap|pairs, 1)
 	b = append(AppendUint(b, head.Epoch), 2)
 	b = append(AppendUint(b, uint64(head.Lane)), 3)
 	b = append(AppendArray(b, n), records...)
 	if head.Steady > 0 {
 		b = AppendUint(append(b, 4), head.Steady)
+	}
+	if len(head.Gaps) > 0 {
+		b = AppendGaps(append(b, 5), head.Gaps)
 	}
 	return b
 }

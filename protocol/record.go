@@ -100,6 +100,9 @@ type Batch struct {
 	Records []Record `cbor:"3,keyasint" json:"records"`
 	// Steady is what the clock of Record.Steady showed when the batch was made; 0: not said.
 	Steady uint64 `cbor:"4,keyasint,omitempty" json:"steady,omitempty"`
+	// Gaps are records before, between or behind these that never come, in order, at most GapsMax.
+	// A batch with gaps may have no record.
+	Gaps []Gap `cbor:"5,keyasint,omitempty" json:"gaps,omitempty"`
 }
 
 // Age returns how long before b was made a record of it was, in milliseconds, as far as the agent counts:

@@ -178,6 +178,12 @@ func samples() []sample {
 				{Mark: Mark{Boot: 7, Sequence: 12}, Time: sampleTime, Body: MustMarshal(event), Steady: 900},
 			},
 		}},
+		{"batch-gaps", "one event, and what was let go before it", Batch{
+			Epoch: 2, Lane: LaneEvent, Gaps: []Gap{
+				{From: Mark{Boot: 6, Sequence: 3}, To: Mark{Boot: 6, Sequence: 900}, Count: 898, Why: GapBytes},
+				{From: Mark{Boot: 7, Sequence: 1}, To: Mark{Boot: 7, Sequence: 11}, Count: 11, Why: GapAge},
+			}, Records: []Record{{Mark: Mark{Boot: 7, Sequence: 12}, Time: sampleTime, Body: MustMarshal(event)}},
+		}},
 		{"lane-ack", "everything up to the mark", LaneAck{Epoch: 2, Lane: LaneResult, Mark: Mark{
 			Boot:     7,
 			Sequence: 12,

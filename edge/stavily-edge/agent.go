@@ -61,6 +61,7 @@ func runAgent(ctx context.Context, o *options, _, logTo io.Writer) error {
 		state: o.state, log: log, store: store, enrolment: e, inbox: edge.NewInbox(), clock: &clock{},
 		network:     network,
 		noRecord:    o.noRecord,
+		lines:       o.lines,
 		drain:       o.drain,
 		wantsNative: o.native, nativeNeed: strings.Split(o.nativeNeed, ","), compileHere: o.compileHere,
 	}
@@ -96,6 +97,7 @@ type house struct {
 	vault       *edge.DeviceVault
 	network     wasmhost.NetworkConfig // of plugins
 	noRecord    bool
+	lines       func(*edge.Config) // what the flags say of the outbox
 	drain       time.Duration
 	// boot is the agent's, once it booted; the link asks from another goroutine.
 	boot uint64
@@ -285,6 +287,7 @@ func (h *house) config() (edge.Config, error) {
 	c.Build = time.UnixMilli(h.clock.floor.Load())
 	c.Native, c.Device.Native = h.native != nil, h.native.machine()
 	c.Policy, err = policy(h.enrolment.Allow)
+	h.lines(&c)
 	c.Policy.NoRecord = h.noRecord
 	return c, err
 }

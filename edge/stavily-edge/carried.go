@@ -260,12 +260,12 @@ func exportTo(path string, e *disk.Enrolment, key *ecdsa.PrivateKey, put func(*b
 func putRecords(w *bundle.Writer, s edge.Store, e *disk.Enrolment) error {
 	for of := protocol.LaneEvent; of < protocol.LaneEnd; of++ {
 		for from := ""; ; {
-			records, next, err := edge.Unacknowledged(s, of, from)
+			records, gaps, next, err := edge.Unacknowledged(s, of, from)
 			if err != nil {
 				return err
 			}
-			if len(records) > 0 {
-				b := protocol.Batch{Epoch: e.Epoch, Lane: of, Records: records}
+			if len(records)+len(gaps) > 0 {
+				b := protocol.Batch{Epoch: e.Epoch, Lane: of, Records: records, Gaps: gaps}
 				if err := w.Put(bundle.Records, e.Address, protocol.MustMarshal(b)); err != nil {
 					return err
 				}

@@ -45,6 +45,8 @@ type options struct {
 	file                   string // of import and export; of explain the workflow
 	gateway                string
 	mdnsPort               uint
+	gather                 time.Duration
+	lanes                  laneFlags
 }
 
 func (o *options) flags(name string) *flag.FlagSet {
@@ -81,6 +83,11 @@ func (o *options) flags(name string) *flag.FlagSet {
 	f.DurationVar(&o.drain, "drain", 10*time.Second,
 		"longest `wait` at the end for what plugins are asked; what is\n"+
 			"not answered by then is asked again after the next start")
+	f.DurationVar(&o.gather, "gather", edge.DefaultConfig().Gather,
+		"`wait` of the first record for others that leave for the hub\nwith it; 0: none")
+	f.Var(&o.lanes, "lane", "`name=bytes:age:drop` of records that wait for the hub, such as\n"+
+		"metric=8M:90d:newest: how much and how long they are kept, and what goes\n"+
+		"when there is no room, oldest, newest or none; may be repeated")
 	f.BoolVar(&o.again, "again", false, "join although this device has joined before")
 	f.StringVar(&o.logFormat, "log-format", "text", "`format` of the log, text or json")
 	f.BoolVar(&o.verbose, "verbose", false, "log more")
@@ -127,7 +134,23 @@ func parseOptions(name string, args []string) (*options, error) {
 	case o.state == "":
 		return nil, usageError("--state: empty")
 	}
-	return &o, nil
+	return &o, o.checkLines()
+}
+
+// lines puts what the flags say of the outbox into c.
+func (o *options) lines(c *edge.Config) {
+	c.Gather = o.gather
+	o.lanes.apply(c)
+}
+
+// checkLines holds them against their bounds before anything begins.
+func (o *options) checkLines() error {
+	c := edge.DefaultConfig()
+	o.lines(&c)
+	if err := c.CheckLines(); err != nil {
+		return usageError("--lane, --gather: %w", err)
+	}
+	return nil
 }
 
 func (o *options) logger(w io.Writer) *slog.Logger {

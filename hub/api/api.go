@@ -210,10 +210,15 @@ type Token struct {
 	Expires time.Time `json:"expires"`
 }
 
-// AgentShown is an agent with the artifacts that the steps of its workflows load.
+// GapsShown bounds the gaps of an AgentShown.
+const GapsShown = 10
+
+// AgentShown is an agent with the artifacts that the steps of its workflows load, and with what it
+// let go of before the hub had it.
 type AgentShown struct {
 	fleet.Agent
 	Loads []deploy.Load `json:"loads,omitempty"`
+	Gaps  []runs.Gap    `json:"gaps,omitempty"` // the newest GapsShown, the newest first
 }
 
 type (

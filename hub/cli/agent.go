@@ -118,6 +118,10 @@ func showAgent(w io.Writer, shown api.AgentShown) {
 			r.Refused.Error.Text)
 	}
 	row(w, "outbox", fmt.Sprintf("%d pending, %d dropped", r.Pending, r.Dropped))
+	for _, g := range shown.Gaps {
+		row(w, "gap", g.Lane, fmt.Sprintf("%d/%d to %d/%d", g.From.Boot, g.From.Sequence, g.To.Boot, g.To.Sequence),
+			fmt.Sprintf("%d let go", g.Count), g.Why, "told "+when(time.UnixMilli(g.Received)))
+	}
 	row(w, "data", dataText(r.Data))
 	for _, s := range r.Assignments {
 		text := ""

@@ -51,13 +51,20 @@ func (in *Intake) Accept(begin Begin, from protocol.Address, batch protocol.Batc
 		return ack, 0, protocol.Errorf(protocol.CodeLimit, "records of %s: %d in a batch, limit %d", from,
 			len(batch.Records), protocol.BatchMax)
 	}
+	if err := checkGaps(from, batch.Gaps); err != nil {
+		return ack, 0, err
+	}
 	l, err := in.lane(begin, laneKey{from.Agent, batch.Epoch, batch.Lane})
 	if err != nil {
 		return ack, 0, err
 	}
-	at := arrival{received: store.Millis(received)}
+	at, gaps := arrival{received: store.Millis(received)}, batch.Gaps
 	for i := range batch.Records {
 		r := &batch.Records[i]
+		for len(gaps) > 0 && r.Mark.After(gaps[0].To) {
+			in.gap(l, gaps[0], at.received)
+			gaps = gaps[1:]
+		}
 		if !r.Mark.After(l.mark) {
 			continue
 		}
@@ -70,6 +77,9 @@ func (in *Intake) Accept(begin Begin, from protocol.Address, batch protocol.Batc
 			at.happened = at.received - age
 		}
 		in.take(l, r, at)
+	}
+	for _, g := range gaps {
+		in.gap(l, g, at.received)
 	}
 	ack = protocol.LaneAck{Epoch: batch.Epoch, Lane: batch.Lane, Mark: l.mark}
 	return ack, fresh, in.spill(begin)

@@ -38,8 +38,8 @@ type Lane struct {
 	Mark    protocol.Mark      `json:"mark"`
 	Stored  int64              `json:"stored"`  // records kept
 	Refused int64              `json:"refused"` // records put into quarantine
-	// Missed counts sequences within a boot that never came: the agent had to let them
-	// go, and says in Reported.Dropped how many it did.
+	// Missed counts records that never came: the agent had to let them go, and said so by gaps,
+	// or left a hole within a boot. Reported.Dropped is how many it let go.
 	Missed uint64 `json:"missed"`
 }
 
@@ -122,7 +122,7 @@ func Lanes(tx *store.Tx, agent protocol.AgentName) ([]Lane, error) {
 // Forget drops what is kept of an agent that was removed: marks, metrics, log lines and
 // quarantine. Runs and audit rows stay until Prune takes them, for they are history.
 func Forget(tx *store.Tx, agent protocol.AgentName) error {
-	for _, book := range []string{"lane_mark", "metric", "log_line", "quarantine"} {
+	for _, book := range []string{"lane_mark", "lane_gap", "metric", "log_line", "quarantine"} {
 		if _, err := tx.Exec("DELETE FROM "+book+" WHERE agent = ?", agent); err != nil {
 			return err
 		}

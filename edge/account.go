@@ -1,0 +1,120 @@
+package edge
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/stavily/stavily/protocol"
+)
+
+// account is what is known of a lane without reading its records: opening an outbox
+// costs the same with one record and with a million.
+type account struct {
+	Count   uint64 `cbor:"1,keyasint"`
+	Bytes   int64  `cbor:"2,keyasint"` // keys and values
+	Dropped uint64 `cbor:"3,keyasint"` // let go unacknowledged, ever
+	// Gaps are what was let go and the hub has not been told of, in order, at most gapsMax.
+	Gaps []protocol.Gap `cbor:"4,keyasint,omitempty"`
+}
+
+// encode returns what Marshal returns for c: it is written with each record.
+func (c *account) encode() []byte {
+	pairs := 3
+	if len(c.Gaps) > 0 {
+		pairs++
+	}
+	b := protocol.AppendMap(make([]byte, 0, 20), pairs)
+	b = protocol.AppendUint(append(b, 1), c.Count)
+	b = protocol.AppendUint(append(b, 2), uint64(max(0, c.Bytes)))
+	b = protocol.AppendUint(append(b, 3), c.Dropped)
+	if len(c.Gaps) > 0 {
+		b = protocol.AppendGaps(append(b, 4), c.Gaps)
+	}
+	return b
+}
+
+// save writes the accounts that changed along with the records.
+func (o *outbox) save(a *Agent) {
+	for of := protocol.LaneEvent; of < protocol.LaneEnd; of++ {
+		if l := &o.lanes[of]; l.touched {
+			a.change(Change{Key: laneKey(of), Value: l.encode()})
+			l.touched = false
+		}
+	}
+}
+
+// open reads the accounts; a lane without a readable one is counted.
+func (o *outbox) open(a *Agent) error {
+	for of := protocol.LaneEvent; of < protocol.LaneEnd; of++ {
+		l := &o.lanes[of]
+		value, err := a.store.Get(laneKey(of))
+		if err != nil {
+			return err
+		}
+		if value == nil || protocol.UnmarshalExact(value, &l.account) != nil {
+			if err := a.count(of); err != nil {
+				return err
+			}
+		}
+		l.older, l.waiting = true, l.owes()
+		if l.Count > 0 && a.cfg.LaneAge[of] > 0 {
+			l.agesAt = a.now.Add(firstAge)
+		}
+	}
+	return nil
+}
+
+func (a *Agent) count(of protocol.Lane) error {
+	l := &a.out.lanes[of]
+	l.account = account{}
+	return a.eachRecord(of, func(_ string, _ protocol.Mark, value []byte) bool {
+		l.Count++
+		l.Bytes += sizeOf(value)
+		l.touched = true
+		return true
+	})
+}
+
+// pending and dropped are the sums over all lanes.
+func (o *outbox) pending() (n uint64) {
+	for i := range o.lanes {
+		n += o.lanes[i].Count
+	}
+	return n
+}
+
+func (o *outbox) dropped() (n uint64) {
+	for i := range o.lanes {
+		n += o.lanes[i].Dropped
+	}
+	return n
+}
+
+func laneKey(of protocol.Lane) string { return keyLane + strconv.Itoa(int(of)) }
+
+func lanePrefix(of protocol.Lane) string { return keyOut + strconv.Itoa(int(of)) + "/" }
+
+func recordKey(of protocol.Lane, m protocol.Mark) string {
+	b := make([]byte, 0, len(keyOut)+20+1+16+1+16)
+	b = append(strconv.AppendInt(append(b, keyOut...), int64(of), 10), '/')
+	b = append(appendHex(b, m.Boot), '/')
+	return string(appendHex(b, m.Sequence))
+}
+
+// appendHex adds v with 16 digits.
+func appendHex(b []byte, v uint64) []byte {
+	for shift := 60; shift >= 0; shift -= 4 {
+		b = append(b, "0123456789abcdef"[v>>shift&15])
+	}
+	return b
+}
+
+func markOf(of protocol.Lane, key string) (protocol.Mark, error) {
+	boot, sequence, _ := strings.Cut(strings.TrimPrefix(key, lanePrefix(of)), "/")
+	b, err := strconv.ParseUint(boot, 16, 64)
+	if err != nil {
+		return protocol.Mark{}, err
+	}
+	s, err := strconv.ParseUint(sequence, 16, 64)
+	return protocol.Mark{Boot: b, Sequence: s}, err
+}
