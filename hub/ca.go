@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -35,7 +36,9 @@ var begin = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 // and the agents' client certificates.
 type CA struct {
 	Certificate *x509.Certificate
-	key         crypto.Signer
+	// Life is how long agents' certificates last; 0: 90 days.
+	Life time.Duration
+	key  crypto.Signer
 }
 
 // OpenCA reads the authority from dir, or makes that of a new hub.
@@ -122,7 +125,7 @@ func (ca *CA) issue(csr []byte, a protocol.Address, now time.Time, gateway bool)
 	}
 	template := &x509.Certificate{
 		Subject: pkix.Name{CommonName: string(a.Agent)}, URIs: []*url.URL{protocol.IdentityURI(a)},
-		NotAfter: now.Add(agentLife), KeyUsage: x509.KeyUsageDigitalSignature,
+		NotAfter: now.Add(cmp.Or(ca.Life, agentLife)), KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
 	if gateway {

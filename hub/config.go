@@ -44,6 +44,9 @@ type Config struct {
 	// measure their device; in whole seconds, 0 for the agents' own. How a change in waves fares
 	// is seen by heartbeats.
 	Heartbeat, Metrics time.Duration
+	// CertificateLife is how long the certificate of an agent lasts that joins or renews; an
+	// agent renews at half of it.
+	CertificateLife time.Duration
 	// RunsKept bounds how long a run is kept.
 	RunsKept time.Duration
 	// BuildTimeout bounds one build.
@@ -59,7 +62,8 @@ type Config struct {
 func DefaultConfig(home string) Config {
 	return Config{
 		Home: home, Listen: ":8883", RunsKept: 30 * 24 * time.Hour, Overcommit: deploy.DefaultOvercommit(),
-		BuildTimeout: 5 * time.Minute, FetchTimeout: 2 * time.Minute,
+		CertificateLife: agentLife,
+		BuildTimeout:    5 * time.Minute, FetchTimeout: 2 * time.Minute,
 	}
 }
 
@@ -83,7 +87,7 @@ func (c Config) Validate() error {
 	for _, d := range []struct {
 		name string
 		time.Duration
-	}{{"runs kept", c.RunsKept}, {"build timeout", c.BuildTimeout}, {"fetch timeout", c.FetchTimeout}} {
+	}{{"runs kept", c.RunsKept}, {"certificate life", c.CertificateLife}, {"build timeout", c.BuildTimeout}, {"fetch timeout", c.FetchTimeout}} {
 		if d.Duration <= 0 {
 			return fmt.Errorf("hub config: %s: %v, want more than 0", d.name, d.Duration)
 		}

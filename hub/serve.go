@@ -111,6 +111,7 @@ func (s *server) openRest() (err error) {
 	if s.ca, err = OpenCA(s.cfg.keysDir(), s.started); err != nil {
 		return err
 	}
+	s.ca.Life = s.cfg.CertificateLife
 	files, err := registry.OpenFiles(s.cfg.filesDir())
 	if err != nil {
 		return err

@@ -96,6 +96,48 @@ func TestBubble(t *testing.T) {
 	}
 }
 
+// Certificates that end: agents renew theirs in time and come back with the new one; an agent that
+// was cut off beyond the end asks with the old one and is let in again.
+func TestBubbleRenewals(t *testing.T) {
+	if testing.Short() {
+		t.Skip("eleven hours of real loops")
+	}
+	r := inBubble(t, `stavily: sim/v1
+name: renewals
+level: bubble
+start: 2026-05-01
+duration: 11h
+settle: 10m
+certificates: 4h
+fleet:
+  - {group: near, count: 2, labels: {env: production}}
+  - {group: away, count: 1, labels: {env: production}}
+plugins:
+  timer: {model: timer}
+  pass: {model: pass}
+  sink: {model: sink}
+deploy:
+  - at: 1m
+    workflow:
+      workflow: beat
+      trigger: {plugin: timer@1, with: {every: 10m}, at: {group: {env: production}}}
+      actions: [{plugin: pass@1}]
+      outputs: [{plugin: sink@1}]
+faults:
+  - {at: 1h, for: 7h, what: partition, where: "group == 'away'"}
+  - {at: 5h, what: reconnect-storm, for: 10s, where: "group == 'near'"}
+  - {at: 9h, for: 10m, what: certificate-end, where: "group == 'near' && sample(1)"}
+expect:
+  - always: "agent.group == 'away' || time.since_start < 6h || agent.renewals >= 2"
+  - always: "agent.group == 'near' || time.since_start < 8h10m || agent.renewals >= 1 && agent.online"
+  - after_faults: {cond: "fleet.online >= 100% && outbox.max_age == 0s", within: 10m}
+  - never: "alerts.lost > 0 || alerts.duplicated > 0"
+`)
+	if r.Totals.Ended < 180 {
+		t.Errorf("%d runs ended, want all of eleven hours", r.Totals.Ended)
+	}
+}
+
 // The real hub and its broker pass on what agents say to each other of a pool's steps, while
 // members lose power and the hub is away.
 func TestBubblePool(t *testing.T) {
@@ -204,9 +246,9 @@ func TestLevelRefuses(t *testing.T) {
 		!strings.Contains(err.Error(), "link.mtu: not at level bubble") {
 		t.Errorf("got %v", err)
 	}
-	long := strings.NewReplacer("FAULTS", "", "50m", "61d").Replace(pair)
+	long := strings.NewReplacer("FAULTS", "", "50m", "301d").Replace(pair)
 	if _, err = scenario.Parse("pair.yaml", []byte(long), nil); err == nil ||
-		!strings.Contains(err.Error(), "pair.yaml:6:11: duration: at level bubble a scenario lasts 60d at most") {
+		!strings.Contains(err.Error(), "pair.yaml:6:11: duration: at level bubble a scenario lasts 300d at most") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -77,6 +77,8 @@ func (d *device) pending(hub want) string {
 		return "it is off"
 	case d.line.closed():
 		return "" // between its times there is no line to converge over
+	case !d.line.up && d.body != nil && d.body.unrenewed != "":
+		return "its line is down: certificate not renewed: " + d.body.unrenewed
 	case !d.line.up:
 		return "its line is down"
 	}

@@ -216,6 +216,8 @@ func (s agentSource) Field(name string) expr.Value {
 		return count(d.stats.Dropped)
 	case "agent.restarts":
 		return count(max(d.boots, 1) - 1)
+	case "agent.renewals":
+		return count(d.stats.Renewals)
 	case "agent.bytes_up":
 		return count(d.stats.BytesUp)
 	case "agent.bytes_down":

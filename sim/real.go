@@ -60,7 +60,7 @@ func (r *realm) place() (site, error) {
 	case w.scenario.Level == scenario.LevelBubble && w.opts.halt == nil:
 		return nil, errors.New("level bubble: not in a bubble; see Bubble")
 	case w.scenario.Level == scenario.LevelBubble:
-		return newInside(w.admitted, slog.New(&overheard{r, refusals{w.tell}}))
+		return newInside(w, slog.New(&overheard{r, refusals{w.tell}}))
 	case w.opts.Hub != "":
 		return &foreign{addr: w.opts.Hub}, nil
 	default:

@@ -2,15 +2,8 @@ package sim
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"net"
 	"slices"
 	"time"
@@ -34,7 +27,9 @@ type body struct {
 	life    *life       // nil: off
 	status  edge.Status // the newest
 	expired int         // faults that spoil its certificate
-	capped  bool        // its data plan is used up
+	// unrenewed is why the last try to renew that went wrong did; empty: it went well.
+	unrenewed string
+	capped    bool // its data plan is used up
 }
 
 // life is one start of an agent: its loops and what they reach the world through. It
@@ -113,6 +108,7 @@ func (l *life) run(ctx context.Context) {
 		return
 	}
 	l.b.r.all.Go(func() { _ = l.link.Run(ctx) })
+	l.b.r.all.Go(func() { l.b.keep(ctx) })
 	runner := &edge.Runner{Agent: l.agent, Inbox: l.inbox, Every: 5 * time.Second, After: l.after}
 	runner.Run(ctx)
 }
@@ -140,43 +136,24 @@ func (b *body) die() {
 
 // dial opens a connection to the hub through the device's line.
 func (b *body) dial(ctx context.Context) (net.Conn, error) {
-	config, err := b.tls()
+	who, err := b.shown()
 	if err != nil {
 		return nil, err
 	}
-	return swarm.Secure(ctx, func(ctx context.Context) (net.Conn, error) {
-		near, far, err := b.wire.Connect()
-		if err != nil {
-			return nil, err
-		}
-		if err := b.r.site.take(ctx, far); err != nil {
-			_ = near.Close()
-			return nil, err
-		}
-		return near, nil
-	}, config)
+	return swarm.Secure(ctx, b.bare, who.TLS())
 }
 
-// tls is what the device connects with: its certificate, or while a fault spoils that, one
-// that no hub has signed.
-func (b *body) tls() (*tls.Config, error) {
-	config := b.who.TLS()
-	var spoilt bool
-	b.r.w.alone(func() { spoilt = b.expired > 0 })
-	if !spoilt {
-		return config, nil
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// bare opens a connection without TLS.
+func (b *body) bare(ctx context.Context) (net.Conn, error) {
+	near, far, err := b.wire.Connect()
 	if err != nil {
 		return nil, err
 	}
-	of := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: string(b.d.addr.Agent)},
-		NotAfter: time.Now().Add(-time.Hour),
+	if err := b.r.site.take(ctx, far); err != nil {
+		_ = near.Close()
+		return nil, err
 	}
-	cert, err := x509.CreateCertificate(rand.Reader, of, of, key.Public(), key)
-	config.Certificates = []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}
-	return config, err
+	return near, nil
 }
 
 // wall is the device's wall clock.

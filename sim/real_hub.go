@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/stavily/stavily/hub"
 	"github.com/stavily/stavily/hub/api"
@@ -18,6 +19,7 @@ import (
 type inside struct {
 	home  string
 	admit []hub.Built
+	life  time.Duration // of agents' certificates; 0: the hub's default
 	log   *slog.Logger
 
 	end   context.CancelFunc // both are the keeper's
@@ -29,16 +31,19 @@ type inside struct {
 	client    *api.Client
 }
 
-// newInside returns the hub's site, which seals the releases in admit.
-func newInside(admit []hub.Built, log *slog.Logger) (*inside, error) {
+// newInside returns the site of w's hub, which seals its releases.
+func newInside(w *World, log *slog.Logger) (*inside, error) {
 	home, err := os.MkdirTemp("", "stavily-sim-")
-	return &inside{home: home, admit: admit, log: log}, err
+	return &inside{home: home, admit: w.admitted, life: w.scenario.Certificates, log: log}, err
 }
 
 // config is what the hub at home is.
 func (s *inside) config() hub.Config {
 	c := hub.DefaultConfig(filepath.Join(s.home, "h"))
 	c.Listen, c.RunsKept, c.Admit = "127.0.0.1:0", runsKept, s.admit
+	if s.life > 0 {
+		c.CertificateLife = s.life
+	}
 	return c
 }
 

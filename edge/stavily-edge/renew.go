@@ -21,6 +21,9 @@ import (
 // decides, looked at again and again: a jump of the clock skips nothing.
 const renewEvery = time.Hour
 
+// endedEvery is the same once the certificate has ended: there is no line without the next.
+const endedEvery = time.Minute
+
 // credentials are what the agent shows to the hub. Renewing them never stops anything
 // that runs here.
 type credentials struct {
@@ -103,7 +106,11 @@ func (c *credentials) keep(ctx context.Context, inbox *edge.Inbox) {
 					slog.String("error", err.Error()))
 			}
 		}
-		timer.Reset(renewEvery/2 + time.Duration(rand.Int64N(int64(renewEvery))))
+		every := renewEvery
+		if c.clock.now().After(c.leaf.NotAfter) {
+			every = endedEvery
+		}
+		timer.Reset(every/2 + time.Duration(rand.Int64N(int64(every))))
 	}
 }
 

@@ -169,6 +169,7 @@ type Agent struct {
 	Outbox     uint64 `json:"outbox"`      // bytes waiting
 	PeakOutbox uint64 `json:"peak_outbox"` // bytes
 	Restarts   uint64 `json:"restarts"`
+	Renewals   uint64 `json:"renewals,omitempty"` // of its certificate
 }
 
 // Deployed is how one deployment, or one wave of it, spread.

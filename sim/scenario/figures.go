@@ -36,6 +36,7 @@ var Figures = &expr.Names{
 		"agent.failed":            {Kind: expr.Number, Doc: "results with an error"},
 		"agent.dropped":           {Kind: expr.Number, Doc: "records dropped and counted"},
 		"agent.restarts":          {Kind: expr.Number, Doc: "starts after the first"},
+		"agent.renewals":          {Kind: expr.Number, Doc: "of its certificate, at level bubble and live"},
 		"agent.bytes_up":          {Kind: expr.Bytes, Doc: "sent"},
 		"agent.bytes_down":        {Kind: expr.Bytes, Doc: "received"},
 		"agent.bytes":             {Kind: expr.Bytes, Doc: "sent and received"},

@@ -6,9 +6,25 @@ import (
 	"github.com/stavily/stavily/text/strict"
 )
 
-// realMax bounds what runs with certificates: an agent's lasts 90 days, and nobody renews
-// it in a simulation.
-const realMax = 60 * day
+const (
+	// realMax bounds what runs with certificates: agents renew theirs, and that of the hub
+	// itself lasts a year.
+	realMax = 300 * day
+	// certificatesMin is the least that agents' certificates last: an agent looks once in an
+	// hour or so whether half of that is over.
+	certificatesMin = 4 * time.Hour
+)
+
+func readCertificates(v value, s *Scenario) {
+	readLasting(func(s *Scenario) *time.Duration { return &s.Certificates })(v, s)
+	switch {
+	case s.Level != LevelBubble:
+		v.errorf("not at level %s: only level bubble has certificates of a hub of its own", s.Level)
+	case s.Certificates > 0 && s.Certificates < certificatesMin:
+		v.errorf("%s, want %s or more: agents look once in an hour whether to renew", formatDuration(s.Certificates),
+			formatDuration(certificatesMin))
+	}
+}
 
 // notReal are the kinds of fault that only level model can let happen, and why.
 var notReal = map[FaultKind]string{
@@ -35,10 +51,10 @@ func readLevel(v value, s *Scenario) {
 // real reports whether the hub and the agents run by themselves.
 func (s *Scenario) real() bool { return s.Level == LevelBubble || s.Level == LevelLive }
 
-// checkLong refuses a scenario that outlives its agents' certificates.
+// checkLong refuses a scenario that outlives the hub's certificate.
 func (s *Scenario) checkLong(v value) {
 	if at, has := v.lookup("duration"); has && s.real() && s.Duration > realMax {
-		at.errorf("at level %s a scenario lasts %s at most: agents have certificates there", s.Level,
+		at.errorf("at level %s a scenario lasts %s at most: the hub has a certificate there", s.Level,
 			formatDuration(realMax))
 	}
 }

@@ -28,15 +28,17 @@ type Scenario struct {
 	Start    time.Time // UTC
 	Duration time.Duration
 	Level    Level
-	Settle   time.Duration // how long after the last fault all must have converged
-	Sample   time.Duration // how often the fleet's figures are taken
-	Fleet    []Group
-	Plugins  []Plugin // in the order written
-	Deploys  []Deploy // in order of time
-	Faults   []Fault  // in the order written
-	Expects  []Expect // in the order written
-	Report   Report
-	Pos      Pos
+	// Certificates is how long those of agents last; 0: the hub's default.
+	Certificates time.Duration
+	Settle       time.Duration // how long after the last fault all must have converged
+	Sample       time.Duration // how often the fleet's figures are taken
+	Fleet        []Group
+	Plugins      []Plugin // in the order written
+	Deploys      []Deploy // in order of time
+	Faults       []Fault  // in the order written
+	Expects      []Expect // in the order written
+	Report       Report
+	Pos          Pos
 
 	text   []byte
 	forced Level // replaces what the file says; empty: nothing does

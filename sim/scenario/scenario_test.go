@@ -208,6 +208,14 @@ func TestParseRefuses(t *testing.T) {
 		{"unknown profile", "link: ethernet", "link: ethernt", `unknown profile "ethernt"; did you mean "ethernet"?`},
 		{"waves", "at: 08:00", "at: 08:00\n    waves: [{pct: 1}]", "deploy[0].waves: unknown key \"waves\": deployments in waves are not built yet"},
 		{"boards", "level: model", "level: boards", "s.yaml:6:8: level: boards in QEMU are not built yet"},
+		{
+			"certificates at level model", "level: model", "certificates: 4h",
+			"s.yaml:6:15: certificates: not at level model: only level bubble has certificates of a hub of its own",
+		},
+		{
+			"short certificates", "level: model", "level: bubble\ncertificates: 3h59m",
+			"s.yaml:7:15: certificates: 3h59m, want 4h or more",
+		},
 		{"level", "level: model", "level: dream", `"dream", want model, bubble or live`},
 		{"gateway", "what: hub-restart", "what: gateway-crash", "a gateway is an agent; want crash"},
 		{"behind nobody", "budget: 1MB/d", "behind: store", `fleet[1].behind: no group "store"; groups are stores, depots`},

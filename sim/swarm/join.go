@@ -21,6 +21,8 @@ type Identity struct {
 	Epoch   uint64
 	Ring    protocol.Keyring
 	Cert    tls.Certificate
+	Given   time.Time      // when the hub gave it
+	Ends    time.Time      // of the certificate
 	Pool    *x509.CertPool // the hub's authority
 }
 
@@ -41,7 +43,7 @@ type Joining struct {
 	Device protocol.Device
 	Token  protocol.JoinToken
 	// Dial opens a bare connection to the hub; TLS is put on top of it.
-	Dial func(ctx context.Context) (net.Conn, error)
+	Dial Dialer
 }
 
 // Join spends one use of the token: key made here, certificate from the hub.
@@ -56,7 +58,11 @@ func (j *Joining) Join(ctx context.Context) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("join %s: certificate request: %w", j.Name, err)
 	}
-	reply, err := j.ask(ctx, protocol.JoinRequest{
+	reply, err := ask(ctx, j.Dial, &tls.Config{
+		MinVersion: tls.VersionTLS13, ServerName: protocol.HubServerName, NextProtos: []string{protocol.ALPNJoin},
+		InsecureSkipVerify: true, //nolint:gosec // the authority is pinned below, by the token
+		VerifyConnection:   j.pinned,
+	}, protocol.JoinRequest{
 		TokenID: j.Token.ID, Secret: j.Token.Secret, Address: protocol.Address{Agent: j.Name}, CSR: csr,
 		Device: j.Device,
 	})
@@ -70,14 +76,52 @@ func (j *Joining) Join(ctx context.Context) (*Identity, error) {
 	return who, nil
 }
 
-// ask puts a request to the hub's join port, which must have the authority that the
-// token names.
-func (j *Joining) ask(ctx context.Context, req protocol.JoinRequest) (reply protocol.JoinReply, err error) {
-	conn, err := Secure(ctx, j.Dial, &tls.Config{
-		MinVersion: tls.VersionTLS13, ServerName: protocol.HubServerName, NextProtos: []string{protocol.ALPNJoin},
-		InsecureSkipVerify: true, //nolint:gosec // the authority is pinned below, by the token
-		VerifyConnection:   j.pinned,
+// Renew returns i with the next certificate for its key, for which the old one asks: also one
+// that has ended, for as long as the hub allows that. The device is as it is now.
+func (i *Identity) Renew(ctx context.Context, device protocol.Device, dial Dialer) (*Identity, error) {
+	ctx, cancel := context.WithTimeout(ctx, joinMax)
+	defer cancel()
+	fail := func(err error) (*Identity, error) { return nil, fmt.Errorf("renew %s: %w", i.Address, err) }
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, i.Cert.PrivateKey)
+	if err != nil {
+		return fail(err)
+	}
+	config := i.TLS()
+	config.NextProtos = []string{protocol.ALPNJoin}
+	reply, err := ask(ctx, dial, config, protocol.JoinRequest{
+		Address: i.Address, Renew: true, CSR: csr, Device: device,
 	})
+	if err != nil {
+		return fail(err)
+	}
+	if reply.Address != i.Address || reply.Epoch != i.Epoch {
+		return fail(fmt.Errorf("the hub answers for %s of epoch %d, want epoch %d", reply.Address, reply.Epoch, i.Epoch))
+	}
+	next := *i
+	if err := next.certified(&reply); err != nil {
+		return fail(err)
+	}
+	return &next, nil
+}
+
+// certified takes the certificate of an answer.
+func (i *Identity) certified(reply *protocol.JoinReply) error {
+	leaf, err := x509.ParseCertificate(reply.Certificate)
+	if err != nil {
+		return fmt.Errorf("certificate: %w", err)
+	}
+	i.Cert = tls.Certificate{Certificate: [][]byte{reply.Certificate}, PrivateKey: i.Cert.PrivateKey}
+	i.Given, i.Ends = time.UnixMilli(reply.Time), leaf.NotAfter
+	return nil
+}
+
+// Dialer opens a bare connection to the hub.
+type Dialer func(ctx context.Context) (net.Conn, error)
+
+// ask puts a request to the hub's join port.
+func ask(ctx context.Context, dial Dialer, config *tls.Config, req protocol.JoinRequest,
+) (reply protocol.JoinReply, err error) {
+	conn, err := Secure(ctx, dial, config)
 	if err != nil {
 		return reply, err
 	}
@@ -134,7 +178,10 @@ func take(reply protocol.JoinReply, key *ecdsa.PrivateKey) (*Identity, error) {
 	}
 	who := &Identity{
 		Address: reply.Address, Epoch: reply.Epoch, Pool: x509.NewCertPool(),
-		Cert: tls.Certificate{Certificate: [][]byte{reply.Certificate}, PrivateKey: key},
+		Cert: tls.Certificate{PrivateKey: key},
+	}
+	if err := who.certified(&reply); err != nil {
+		return nil, err
 	}
 	who.Pool.AddCert(ca)
 	return who, protocol.UnmarshalExact(payload, &who.Ring)
