@@ -9,7 +9,7 @@ import "github.com/stavily/stavily/protocol"
 const recentMax = 384 << 10
 
 // recentKept is how many records there is room for at all times.
-const recentKept = 1024
+const recentKept = 2048
 
 // recent are the newest records of a lane, oldest first.
 type recent struct {

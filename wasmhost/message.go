@@ -114,8 +114,8 @@ func readEvents(v protocol.Raw) ([]protocol.Raw, error) {
 		return nil, protocol.Errorf(protocol.CodeLimit, "events: want an array of at most %d", protocol.EventsMax)
 	}
 	for i, e := range events {
-		if err := bound(fmt.Sprintf("event %d", i), e, protocol.DataMax); err != nil {
-			return nil, err
+		if err := bound("event", e, protocol.DataMax); err != nil {
+			return nil, protocol.Errorf(protocol.CodeLimit, "events: number %d: %w", i+1, err)
 		}
 		events[i] = append(protocol.Raw(nil), e...)
 	}
@@ -248,7 +248,10 @@ func writeResult(w *writer, r protocol.Result) {
 	w.text("status")
 	w.text(r.Status.String())
 	w.text("data")
-	w.raw("result of "+string(r.Step), r.Data)
+	bad := w.err
+	if w.raw("result", r.Data); bad == nil && w.err != nil {
+		w.err = fmt.Errorf("step %q: %w", r.Step, w.err)
+	}
 	if r.Error != nil {
 		w.text("error")
 		writeError(w, r.Error)

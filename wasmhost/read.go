@@ -42,6 +42,23 @@ func textOf(b []byte) (string, bool) {
 	return string(rest), true
 }
 
+// nameOf is textOf for the name of a field: those that come all the time cost no memory.
+func nameOf(b []byte) (string, bool) {
+	if len(b) > 0 {
+		switch string(b[1:]) {
+		case "id":
+			return "id", b[0] == majorText|2
+		case "answer":
+			return "answer", b[0] == majorText|6
+		case "items":
+			return "items", b[0] == majorText|5
+		case "data":
+			return "data", b[0] == majorText|4
+		}
+	}
+	return textOf(b)
+}
+
 // uintOf returns the integer that b is, when it is not negative and fits an int64.
 func uintOf(b []byte) (int64, bool) {
 	major, n, rest, err := readHead(b)
@@ -70,7 +87,7 @@ func eachField(b []byte, f func(key string, value protocol.Raw) bool) bool {
 		if !ok {
 			return false
 		}
-		name, ok := textOf(key)
+		name, ok := nameOf(key)
 		if !ok || !f(name, value) {
 			return false
 		}

@@ -191,8 +191,17 @@ func (w *writer) sort(pairs []pair) {
 }
 
 // canonical appends the one CBOR item that src is, checked against the data model and
-// in deterministic encoding.
+// in deterministic encoding. What is so already is only checked, and copied.
 func (w *writer) canonical(src []byte, depth int) error {
+	if canonicalEnd(src, 0, depth) == len(src) && len(src) > 0 {
+		w.b = append(w.b, src...)
+		return nil
+	}
+	return w.rewrite(src, depth)
+}
+
+// rewrite is canonical for what may be in another encoding.
+func (w *writer) rewrite(src []byte, depth int) error {
 	rest, err := w.item(src, depth)
 	if err == nil && len(rest) > 0 {
 		err = contractf("%d bytes after the item", len(rest))
@@ -249,6 +258,12 @@ func (w *writer) arrayItem(n uint64, rest []byte, depth int) (_ []byte, err erro
 	}
 	w.head(majorArray, n)
 	for range n {
+		if depth > dataDepthMax { // items or events of a message: some may be canonical
+			if end := canonicalEnd(rest, 0, depth-1); end > 0 {
+				w.b, rest = append(w.b, rest[:end]...), rest[end:]
+				continue
+			}
+		}
 		if rest, err = w.item(rest, depth-1); err != nil {
 			return nil, err
 		}

@@ -162,3 +162,31 @@ func TestClip(t *testing.T) {
 		}
 	}
 }
+
+// FuzzCanonical holds the check of what is canonical already to the rewriting of everything.
+func FuzzCanonical(f *testing.F) {
+	for _, s := range []string{
+		"\xa2\x61a\x01\x61b\x82\xf9\x3c\x00\x20", "\xa2\x61b\x01\x61a\x02", "\xa2\x61a\x01\x61a\x02", "\x18\x17", "\xfa\x3f\x80\x00\x00",
+		"\xfa\x40\x49\x0f\xdb", "\xfb\x40\x09\x21\xfb\x54\x44\x2d\x18", "\xf9\x7c\x00", "\x3b\xff\xff\xff\xff\xff\xff\xff\xff", "\x62\xc3\xbc",
+		"\xa1\x66answer\xa1\x65items\x82\xa1\x64data\xa1\x61a\x01\xa2\x61b\x01\x61a\x02", "\x61\xff", "\x9b\x00\x00\x00\x01\x00\x00\x00\x00",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, depth := range []int{2, dataDepthMax, messageDepthMax} {
+			var got, want writer
+			is, says := got.canonical(b, depth), want.rewrite(b, depth)
+			if (is == nil) != (says == nil) || is == nil && !bytes.Equal(got.b, want.b) {
+				t.Fatalf("%x to depth %d: %x, %v; rewritten %x, %v", b, depth, got.b, is, want.b, says)
+			}
+			end := canonicalEnd(b, 0, depth)
+			if end == 0 {
+				continue
+			}
+			var one writer
+			if rest, err := one.item(b, depth); err != nil || len(rest) != len(b)-end || !bytes.Equal(one.b, b[:end]) {
+				t.Fatalf("%x: canonical to %d, rewritten %x, %v", b, end, one.b, err)
+			}
+		}
+	})
+}

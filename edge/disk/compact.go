@@ -141,7 +141,7 @@ func (j *journal) compact(s *segment) error {
 
 // gather returns the records of a segment that are left, in frames for its place.
 func (j *journal) gather(s *segment) (b []byte, fresh *segment) {
-	fresh = &segment{number: s.number}
+	fresh, b = &segment{number: s.number}, make([]byte, 0, j.live(s)+j.live(s)/4)
 	start := 0
 	end := func() {
 		if start < len(b) {

@@ -150,7 +150,7 @@ func (j *journal) rotate() error {
 		j.next = j.number()
 	}
 	next := &segment{number: j.next}
-	frame := j.appendSnapshot(make([]byte, headerSize))
+	frame := j.appendSnapshot(make([]byte, headerSize, j.base+j.base/4+headerSize))
 	seal(frame, place{segment: next.number})
 	next.size = int64(len(frame))
 	f, err := j.write(next, frame, max(j.max, snapshotPart*next.size))
