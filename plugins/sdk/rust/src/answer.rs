@@ -1,9 +1,9 @@
 //! Writes answers, without a tree of them.
 
 use crate::codec::{Codec, MESSAGE_MAX};
-use crate::context::{refused, too_long};
 use crate::error::{Error, Result};
 use crate::request::Fired;
+use crate::said::{refused, too_long};
 use crate::value::{IntoValue, Value};
 
 /// How long an answer becomes before it is sent: the host asks for the rest again, and one

@@ -1,8 +1,8 @@
 //! Reads the requests that come all the time, from CBOR, without a tree of them. It knows only
 //! what a host writes: anything else is left to the tree, which has the last word.
 
-use crate::cbor::Decoder;
 use crate::codec::Fault;
+use crate::decoder::Decoder;
 use crate::request::{Asked, Event, Many, Request, Run, StepResult};
 use crate::value::Value;
 

@@ -1,7 +1,8 @@
 use crate::codec::Codec;
-use crate::conversation::{Broken, Talk};
-use crate::error::{clip, Error, Result};
+use crate::conversation::Talk;
+use crate::error::{clip, Broken, Error, Result};
 use crate::request::{milliseconds, Grant, Init, Limits};
+use crate::said::too_long;
 use crate::value::{FromValue, IntoValue, Value};
 use crate::record;
 use std::collections::BTreeMap;
@@ -244,18 +245,4 @@ pub(crate) fn timed(args: Value, timeout: Option<Duration>) -> Value {
         None | Some(0) => args,
         Some(ms) => args.with("timeout_ms", ms),
     }
-}
-
-pub(crate) fn too_long(size: usize) -> Error {
-    Error::new(format!("message too long: {} bytes, limit {}", size, crate::codec::MESSAGE_MAX))
-}
-
-/// An error as it stands in an answer.
-pub(crate) fn refused(e: &Error) -> Value {
-    said(e.answered(), &e.to_string())
-}
-
-/// An error as it travels.
-pub(crate) fn said(code: &str, text: &str) -> Value {
-    Value::map().with("code", code).with("text", clip(text))
 }

@@ -1,24 +1,12 @@
 use crate::answer::Answer;
 use crate::codec::{Codec, Fault, MESSAGE_MAX};
+use crate::error::Broken;
 use crate::request::Request;
 use crate::value::Value;
 use std::io::{IoSlice, Read, Write};
 
 /// How much is read at once at first: most messages are not longer.
 const READ: usize = 16 << 10;
-
-/// Why a conversation is over before its end: the host said what is not in the contract,
-/// or one of the two ways failed.
-#[derive(Debug)]
-pub struct Broken(pub(crate) String);
-
-impl std::fmt::Display for Broken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Broken {}
 
 /// The two ways of a conversation.
 pub(crate) trait Talk {

@@ -141,3 +141,16 @@ from_errors!(
     std::str::Utf8Error,
     std::string::FromUtf8Error
 );
+
+/// Why a conversation is over before its end: the host said what is not in the contract,
+/// or one of the two ways failed.
+#[derive(Debug)]
+pub struct Broken(pub(crate) String);
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Broken {}

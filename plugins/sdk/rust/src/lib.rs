@@ -52,11 +52,13 @@ mod cbor;
 mod codec;
 mod context;
 mod conversation;
+mod decoder;
 mod error;
 mod json;
 mod network;
 mod plugin;
 mod request;
+mod said;
 pub mod testing;
 #[cfg(test)]
 mod tests;
@@ -65,8 +67,7 @@ pub mod value;
 
 pub use codec::MESSAGE_MAX;
 pub use context::{Command, Context, Exit, Level};
-pub use conversation::Broken;
-pub use error::{code, Error, Result};
+pub use error::{code, Broken, Error, Result};
 pub use network::{handle, Conn, HttpRequest, HttpResponse};
 pub use plugin::{Config, Plugin};
 pub use request::{Event, Failure, Fired, Grant, Limits, Run, Span, StepResult, Wake, Why};

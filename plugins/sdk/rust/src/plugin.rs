@@ -1,10 +1,11 @@
 use crate::answer::Answer;
 use crate::batch::{self, Worker, BATCH_MAX};
 use crate::codec::Codec;
-use crate::context::{refused, said, too_long, Context};
-use crate::conversation::{Broken, Conversation, Heard, Talk};
-use crate::error::{code, Error, Result};
+use crate::context::Context;
+use crate::conversation::{Conversation, Heard, Talk};
+use crate::error::{code, Broken, Error, Result};
 use crate::request::{Asked, Fired, Init, Request, Run, Wake};
+use crate::said::{refused, said, too_long};
 use crate::value::{FromValue, IntoValue, Value};
 use std::io::{Read, Write};
 

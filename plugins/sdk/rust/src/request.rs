@@ -1,5 +1,4 @@
-use crate::conversation::Broken;
-use crate::error::{Error, Result};
+use crate::error::{Broken, Error, Result};
 use crate::record;
 use crate::value::{FromValue, IntoValue, Value};
 use std::time::Duration;
@@ -87,7 +86,6 @@ impl Fired {
 
     /// As it stands in an answer.
     pub(crate) fn into_answer(self) -> Value {
-        let mut answer = Value::map().with("events", self.events);
         let mut next = None;
         if let Some(after) = self.after.filter(|d| !d.is_zero()) {
             next = Some(Value::map().with("after_ms", milliseconds(after)));
@@ -95,10 +93,9 @@ impl Fired {
         if !self.topics.is_empty() {
             next = Some(next.unwrap_or_else(Value::map).with("mqtt", self.topics));
         }
-        if let Some(next) = next {
-            answer = answer.with("next", next);
-        }
-        answer.with("state", self.state)
+        // In the order of deterministic encoding: the host passes it on as it stands.
+        let answer = next.map_or_else(Value::map, |next| Value::map().with("next", next));
+        answer.with("state", self.state).with("events", self.events)
     }
 }
 

@@ -19,8 +19,8 @@
 use crate::answer;
 use crate::cbor::Cbor;
 use crate::codec::{Codec, MESSAGE_MAX};
-use crate::conversation::{Broken, Talk};
-use crate::error::{code, Error, Result};
+use crate::conversation::Talk;
+use crate::error::{code, Broken, Error, Result};
 use crate::plugin::{Config, Plugin};
 use crate::request::{Event, Grant, Request, Run};
 use crate::value::{IntoValue, Value};

@@ -350,3 +350,24 @@ fn a_test_wakes_a_trigger_with_a_message() {
     assert_eq!(host.hear("line/1", 21).unwrap().events, [Value::Int(21)]);
     assert_eq!(host.published, [("heard/line/1".to_string(), Value::Int(1))]);
 }
+
+#[test]
+fn floats_are_as_short_as_can_be() {
+    let bytes = |n: f64| {
+        let mut out = Vec::new();
+        Cbor.value(&Value::Float(n), &mut out);
+        out
+    };
+    for bits in 0..=u16::MAX {
+        let input = [0xf9, (bits >> 8) as u8, bits as u8];
+        if let Ok((Value::Float(n), 3)) = Cbor.decode(&input) {
+            let subnormal = bits & 0x7c00 == 0 && bits & 0x3ff != 0;
+            assert_eq!(bytes(n) == input, !subnormal, "{:#06x}", bits);
+            assert_eq!(Cbor.decode(&bytes(n)), Ok((Value::Float(n), bytes(n).len())), "{:#06x}", bits);
+        }
+    }
+    for (n, size) in [(81.5, 3), (65504.0, 3), (65505.0, 5), (1e-5, 9), (f64::from(0.1f32), 5), (0.1, 9), (-0.0, 3)] {
+        assert_eq!(bytes(n).len(), size, "{}", n);
+        assert_eq!(Cbor.decode(&bytes(n)), Ok((Value::Float(n), size)), "{}", n);
+    }
+}
