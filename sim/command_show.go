@@ -156,11 +156,15 @@ func timeline(s *scenario.Scenario) []happens {
 	var all []happens
 	for i := range s.Deploys {
 		d := &s.Deploys[i]
-		what := "deploy " + d.Name
+		what, whom := "deploy "+d.Name, ""
 		if d.Remove {
 			what = "remove " + d.Name
 		}
-		all = append(all, happens{d.At, what, ""})
+		for n, l := range d.Labels {
+			what = map[bool]string{true: "label", false: what}[n == 0] + " " + l.Key + "=" + l.Value
+			whom = fmt.Sprintf("%d agents", len(s.Select(d.Where, func(int) int { return 0 })))
+		}
+		all = append(all, happens{d.At, what, whom})
 	}
 	for i := range s.Faults {
 		f := &s.Faults[i]

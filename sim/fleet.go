@@ -144,7 +144,7 @@ func (w *World) types() (map[protocol.PluginName]protocol.PluginType, error) {
 	all := map[protocol.PluginName]protocol.PluginType{}
 	for i := range w.scenario.Deploys {
 		of := &w.scenario.Deploys[i]
-		if of.Remove {
+		if of.Remove || of.Labels != nil {
 			continue
 		}
 		types, err := hub.StepTypes(of.File, of.Workflow)
@@ -160,6 +160,10 @@ func (w *World) types() (map[protocol.PluginName]protocol.PluginType, error) {
 
 // deploy does what the operator wishes.
 func (w *World) deploy(of *scenario.Deploy) {
+	if of.Labels != nil {
+		w.label(of)
+		return
+	}
 	if w.real != nil {
 		w.trace.note(w.now, nil, "deploy", []byte(of.Name))
 		w.real.deploy(of)

@@ -8,7 +8,7 @@ import (
 )
 
 // scaled are the sizes of the groups of scenarios that are larger than a test should be.
-var scaled = map[string][]int{"reconnect-storm.yaml": {100}}
+var scaled = map[string][]int{"reconnect-storm.yaml": {100}, "relabel.yaml": {100, 5}}
 
 // Each scenario is an example and a test: it holds, and the same seed gives the same
 // run.

@@ -150,6 +150,20 @@ var deployKeys = []key[Deploy]{
 		false,
 		readName(func(d *Deploy) *string { return &d.Name }),
 	},
+	{
+		"labels",
+		"labels that the operator gives agents, instead of a workflow; an empty one is taken away",
+		mapOf(formScalar),
+		false,
+		readSetLabels,
+	},
+	{
+		"where",
+		"labels: which agents get them: a selector such as site in ['store-1'] && sample(3)",
+		text("a selector"),
+		false,
+		func(v value, d *Deploy) { d.Where = v.r.selector(v) },
+	},
 }
 
 func readDeploys(v value, s *Scenario) {
@@ -159,10 +173,14 @@ func readDeploys(v value, s *Scenario) {
 		fields(item, deployKeys, &d)
 		_, removes := item.lookup("remove")
 		_, deploys := item.lookup("workflow")
+		_, labels := item.lookup("labels")
+		where, some := item.lookup("where")
 		d.Remove = removes
 		switch {
-		case removes == deploys:
-			item.errorf("want either workflow or remove")
+		case removes && deploys, removes && labels, deploys && labels, !removes && !deploys && !labels:
+			item.errorf("want one of workflow, remove and labels")
+		case some && !labels:
+			where.errorf("only labels have it; a workflow says by itself which agents it is for")
 		case before != len(v.r.Errors()):
 			return
 		case removes && !s.deployedBy(d.Name, d.At):
@@ -171,6 +189,26 @@ func readDeploys(v value, s *Scenario) {
 		s.Deploys = append(s.Deploys, d)
 	})
 	slices.SortStableFunc(s.Deploys, func(a, b Deploy) int { return int((a.At - b.At) / time.Microsecond) })
+}
+
+// readSetLabels reads labels as an operator gives them: texts, no patterns.
+func readSetLabels(v value, d *Deploy) {
+	v.pairs(func(name string, at *yaml.Node, item value) {
+		text, ok := item.scalar("a label's value")
+		switch {
+		case !ok:
+		case !isName(name):
+			v.r.at(at, item.path, "%q is no label; want a-z, 0-9, - and .", strict.Clip(name))
+		case len(d.Labels) >= protocol.LabelsMax:
+			v.r.at(at, item.path, "more than %d labels", protocol.LabelsMax)
+		default:
+			d.Labels = append(d.Labels, SetLabel{name, text})
+		}
+	})
+	if len(d.Labels) == 0 {
+		v.errorf("empty: which labels?")
+	}
+	slices.SortFunc(d.Labels, func(a, b SetLabel) int { return strings.Compare(a.Key, b.Key) })
 }
 
 // deployedBy reports whether a workflow is deployed at a time.

@@ -178,7 +178,9 @@ func (s *Scenario) known(call string) (names []string, what string) {
 	switch call {
 	case "fleet.active", "runs.of":
 		for _, d := range s.Deploys {
-			names = append(names, d.Name)
+			if d.Name != "" {
+				names = append(names, d.Name)
+			}
 		}
 		what = "workflow"
 	case "signal":

@@ -225,17 +225,19 @@ func (f *Fault) checkKeys(v value) {
 	}
 }
 
-// readWhere reads a selector and looks that it matches somebody.
-func readWhere(v value, f *Fault) {
-	f.Where = readExpr(v, Where)
-	s := v.r.s
-	odd := slices.ContainsFunc(v.r.Errors(), func(e *Error) bool { return strings.HasPrefix(e.Path, "fleet") })
-	if f.Where == nil || len(s.agents) == 0 || odd { // of a fleet that is half read, who knows
-		return
+func readWhere(v value, f *Fault) { f.Where = v.r.selector(v) }
+
+// selector reads a selector and looks that it matches somebody.
+func (r *reader) selector(v value) *expr.Expr {
+	where, s := readExpr(v, Where), r.s
+	odd := slices.ContainsFunc(r.Errors(), func(e *Error) bool { return strings.HasPrefix(e.Path, "fleet") })
+	if where == nil || len(s.agents) == 0 || odd { // of a fleet that is half read, who knows
+		return where
 	}
-	if len(s.Select(f.Where, func(int) int { return 0 })) == 0 {
+	if len(s.Select(where, func(int) int { return 0 })) == 0 {
 		v.errorf("matches none of the %d agents; %s", len(s.agents), s.told())
 	}
+	return where
 }
 
 // anyGateway reports whether a selector matches a gateway.

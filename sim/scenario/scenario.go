@@ -230,8 +230,15 @@ type Deploy struct {
 	Workflow []byte // its text; lines and columns are those of File. Nil when Remove is set
 	Name     string // the workflow's
 	Remove   bool   // the workflow is taken away
+	// Labels are what agents are given instead, in ascending order of the keys; an empty value
+	// takes one away. Where says who; nil is all.
+	Labels []SetLabel
+	Where  *expr.Expr
 	Pos      Pos
 }
+
+// SetLabel is a label that the operator gives agents.
+type SetLabel struct{ Key, Value string }
 
 // FaultKind is what goes wrong.
 type FaultKind string
