@@ -353,7 +353,18 @@ func (a *Agent) put(key string, v any) {
 
 func (a *Agent) remove(key string) { a.change(Change{Key: key}) }
 
-func (a *Agent) change(c Change) { a.pen.changes = append(a.pen.changes, LaneChange{Change: c}) }
+func (a *Agent) change(c Change) { a.pen.add(LaneChange{Change: c}) }
+
+// changesUsual is how many changes an input seldom makes more than.
+const changesUsual = 8
+
+// add adds a change to those of the input.
+func (p *pen) add(c LaneChange) {
+	if p.changes == nil {
+		p.changes = make([]LaneChange, 0, changesUsual)
+	}
+	p.changes = append(p.changes, c)
+}
 
 // effect is something to do, or else calls to start.
 type effect struct {

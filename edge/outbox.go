@@ -69,7 +69,7 @@ func (a *Agent) record(of protocol.Lane, body any) (protocol.Mark, error) {
 		a.lose(of, protocol.Gap{From: mark, To: mark, Count: 1, Why: protocol.GapNewest})
 		return mark, nil
 	}
-	a.pen.changes = append(a.pen.changes, LaneChange{Change: Change{Value: value}, Lane: of, Mark: mark})
+	a.pen.add(LaneChange{Change: Change{Value: value}, Lane: of, Mark: mark})
 	l.recent.add(mark, value)
 	if at.Quality == protocol.QualityClock {
 		a.prove(at.UnixMS)

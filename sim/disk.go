@@ -265,9 +265,6 @@ func (k *disk) Apply(changes []edge.Change) error {
 	all := make([]edge.LaneChange, len(changes))
 	for i, c := range changes {
 		all[i].Change = c
-		if of, m, ok := laneOfKey(c.Key); ok {
-			all[i] = edge.LaneChange{Lane: of, Mark: m, Change: edge.Change{Value: c.Value}}
-		}
 	}
 	return k.ApplyLanes(all)
 }

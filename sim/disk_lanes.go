@@ -97,7 +97,7 @@ func (k *disk) ApplyLanes(changes []edge.LaneChange) error {
 	var grows, wrote int64
 	records := false
 	for i := range changes {
-		c := &changes[i]
+		c := ofLane(&changes[i])
 		size := int64(len(c.Value))
 		if c.Lane == 0 {
 			size += int64(len(c.Key))
@@ -120,7 +120,7 @@ func (k *disk) ApplyLanes(changes []edge.LaneChange) error {
 	}
 	all := k.blobs.done[:0]
 	for i := range changes {
-		all = k.put(all, &changes[i])
+		all = k.put(all, ofLane(&changes[i]))
 	}
 	if k.applied != nil {
 		k.applied(all)
@@ -128,6 +128,17 @@ func (k *disk) ApplyLanes(changes []edge.LaneChange) error {
 	clear(all)
 	k.blobs.done = all
 	return err
+}
+
+// ofLane returns a change of a record that comes by its key as one by its mark.
+func ofLane(c *edge.LaneChange) *edge.LaneChange {
+	if c.Lane != 0 || !strings.HasPrefix(c.Key, "out/") {
+		return c
+	}
+	if of, m, ok := laneOfKey(c.Key); ok {
+		return &edge.LaneChange{Lane: of, Mark: m, Change: edge.Change{Value: c.Value}}
+	}
+	return c
 }
 
 // replaced returns how many bytes a change takes away.
