@@ -18,9 +18,10 @@ What a plugin wants of the machine it asks the host for, by the methods of Conte
 needs its permission in stavily-plugin.yaml. What it prints goes to its log.
 """
 
+from ._asked import Event, Fired, Request, Wake
 from ._context import Conn, Context
 from ._errors import Error, Retryable
-from ._plugin import Event, Fired, Plugin, Request, Wake, action, output, trigger
+from ._plugin import Plugin, action, output, trigger
 from ._text import duration, handle, whole
 
 __all__ = [

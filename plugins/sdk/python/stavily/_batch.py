@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
-    from ._plugin import Request
+    from ._asked import Request
 
 BATCH_MAX = 256  # events in one request
 

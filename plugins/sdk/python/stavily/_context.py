@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from ._plugin import Session
+    from ._talk import Talk
 
 _LEVELS = {"debug": -4, "info": 0, "warn": 4, "error": 8}
 _WRITE_MAX = 64 << 10  # bytes of one tcp.write: in base64 they fit a line
@@ -22,7 +22,7 @@ class Context:
     """One request's way to the host, until the plugin's function has returned. What the
     host refuses is raised as an Error with the host's code: "denied" without the grant."""
 
-    def __init__(self, session: Session, now_ms: int) -> None:
+    def __init__(self, session: Talk, now_ms: int) -> None:
         self._session = session
         self._calls = 0
         self.now_ms: int = now_ms

@@ -1,4 +1,4 @@
-"""A plugin, what it is asked, and its conversation with the host."""
+"""A plugin, and its conversation with the host."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import os
 import sys
 
 from . import _batch
+from ._asked import Fired, Request, Wake
 from ._context import Context
 from ._errors import answered, clip
-from ._line import LINE_MAX, encoded
+from ._line import LINE_MAX
+from ._talk import Talk
 from ._text import milliseconds
 
 TYPE_CHECKING = False  # true for who checks types: typing itself is slow to import
@@ -20,53 +22,6 @@ if TYPE_CHECKING:
 ABI = 1
 SDK = "python/0.1.0"
 _BATCHES = {"action": "run", "output": "deliver"}  # what a batch for it asks; a trigger gets none
-
-
-class Wake:
-    """What a trigger is asked."""
-
-    def __init__(self, why: str, state: Any, message: dict[str, Any] | None = None) -> None:
-        self.why = why
-        """"start" on the first wake after a start, else "timer" or "message"."""
-        self.state = state
-        """What the last answer left; None at first."""
-        self.message = message
-        """What a plugin of the same device published, a dict with topic and data, when that is
-        why; else None."""
-
-
-class Fired:
-    """A trigger's answer: events happened, each of which starts a run of the workflow; state
-    is what the next wake gets, also after a restart; after is when to be woken next, in
-    seconds, and 0 means not again until the next start; topics are filters of local topics
-    ("line/+/alarm", "line/#"), at most 16: a message on one wakes the trigger before its time,
-    which needs mqtt.listen with filters as scopes."""
-
-    def __init__(
-        self, events: Iterable[Any] = (), state: Any = None, after: float = 0, topics: Iterable[str] = ()
-    ) -> None:
-        self.events, self.state, self.after, self.topics = list(events), state, after, list(topics)
-
-
-class Event:
-    """What started a run: run (32 hexadecimal digits), workflow, time_ms, data."""
-
-    def __init__(self, event: dict[str, Any]) -> None:
-        self.run: str = event.get("run", "")
-        self.workflow: str = event.get("workflow", "")
-        self.time_ms: int = event.get("time_ms", 0)
-        self.data: Any = event.get("data")
-
-
-class Request:
-    """What an action or an output is asked: event; results of the actions before, in order,
-    each a dict; key, the same when the same request is repeated; deadline_ms."""
-
-    def __init__(self, body: dict[str, Any]) -> None:
-        self.event = Event(body["event"])
-        self.results: list[dict[str, Any]] = body.get("results") or []
-        self.key: str = body.get("key", "")
-        self.deadline_ms: int = body.get("deadline_ms", 0)
 
 
 def trigger(
@@ -127,14 +82,12 @@ def _write(line: bytes) -> None:
         line = line[os.write(1, line) :]
 
 
-class Session:
-    """One conversation: hear gives the host's next line, say says one; both are bytes."""
+class Session(Talk):
+    """A plugin's side of one conversation."""
 
     def __init__(self, plugin: Plugin, hear: Callable[[], bytes], say: Callable[[bytes], object]) -> None:
-        self.plugin, self._hear, self._say = plugin, hear, say
-        self.initial: Any = None
-        self.config: Any = None
-        self._failed: Exception | None = None
+        super().__init__(hear, say)
+        self.plugin = plugin
         hello = {"abi": ABI, "type": plugin.kind, "plugin": plugin.name, "sdk": SDK}
         if plugin.kind in _BATCHES:
             hello["batch"] = _batch.BATCH_MAX
@@ -213,28 +166,6 @@ class Session:
 
     def _context(self, body: dict[str, Any]) -> Context:
         return Context(self, body.get("now_ms", 0))
-
-    def line(self, message: dict[str, Any]) -> bytes:
-        """A message as a line; ValueError for what the host would end the plugin for."""
-        line = encoded(message) + b"\n"
-        if len(line) > LINE_MAX:
-            raise ValueError(f"message of {len(line)} bytes, limit {LINE_MAX}")
-        return line
-
-    def exchange(self, line: bytes) -> dict[str, Any]:
-        """Says a call and hears its reply."""
-        if self._failed is not None:
-            raise self._failed
-        self._say(line)
-        reply = self._hear()
-        if not reply:
-            raise self.broken("the host has gone")
-        return json.loads(reply)
-
-    def broken(self, why: str) -> Exception:
-        """Ends the conversation: the host said what it may not."""
-        self._failed = RuntimeError(f"read: message: {why}")
-        return self._failed
 
 
 def _fired(fired: Fired) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 
-from .testing_desk import Desk
+from .testing_desk import Desk, Stock
 from ._errors import Error
 from ._line import LINE_MAX
 from ._plugin import Session
@@ -30,23 +30,11 @@ def start(plugin: Plugin, config: dict[str, Any] | None = None) -> Host:
     return Host(plugin, config or {})
 
 
-class Host:
+class Host(Stock):
     """One agent with one plugin. A test may read and change its dicts between requests."""
 
     def __init__(self, plugin: Plugin, config: dict[str, Any]) -> None:
-        self.metrics: dict[str, float] = {}  # what metrics.read answers
-        self.kv: dict[str, Any] = {}  # what kv.put has kept
-        self.files: dict[str, str] = {}  # the plugin's own directory, by path
-        self.secrets: dict[str, str | bytes] = {}  # what secret.use tells: text or bytes
-        self.names: dict[str, list[str]] = {}  # the addresses that dns.resolve answers, by name
-        # Answers http.request: gets its arguments, as Context.http has them, and returns a dict
-        # with status, headers and body as far as they are not 200, empty and empty.
-        self.http: Callable[[dict[str, Any]], dict[str, Any]] | None = None
-        # Answers tcp.connect: gets "host:port" and returns what has read(max), which returns b""
-        # at the end, write(data), and close().
-        self.dial: Callable[[str], Any] | None = None
-        self.published: list[tuple[str, Any]] = []  # (topic, data) of mqtt.publish, oldest first
-        self.logs: list[tuple[int, str]] = []  # (level, text), oldest first
+        super().__init__()
         self.calls: list[tuple[str, dict[str, Any]]] = []  # (name, args), logs too
         self.grants: list[dict[str, Any]] = []
         self.now_ms = 1_767_225_600_000  # the first of January 2026

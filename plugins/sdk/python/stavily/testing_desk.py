@@ -11,14 +11,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .testing import Host
+
+class Stock:
+    """What host calls find. A test may read and change it between requests."""
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, float] = {}  # what metrics.read answers
+        self.kv: dict[str, Any] = {}  # what kv.put has kept
+        self.files: dict[str, str] = {}  # the plugin's own directory, by path
+        self.secrets: dict[str, str | bytes] = {}  # what secret.use tells: text or bytes
+        self.names: dict[str, list[str]] = {}  # the addresses that dns.resolve answers, by name
+        # Answers http.request: gets its arguments, as Context.http has them, and returns a dict
+        # with status, headers and body as far as they are not 200, empty and empty.
+        self.http: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+        # Answers tcp.connect: gets "host:port" and returns what has read(max), which returns b""
+        # at the end, write(data), and close().
+        self.dial: Callable[[str], Any] | None = None
+        self.published: list[tuple[str, Any]] = []  # (topic, data) of mqtt.publish, oldest first
+        self.logs: list[tuple[int, str]] = []  # (level, text), oldest first
 
 
 class Desk:
-    """Answers host calls from what a testing.Host has. A connection that its dial returns has
+    """Answers host calls from a Stock. A connection that its dial returns has
     read(max), which returns b"" at the end, write(data), and close()."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Stock) -> None:
         self._host = host
         self._conns: list[Any] = []
 
