@@ -60,6 +60,7 @@ func TestMake(t *testing.T) {
 		{"another file", base, text(4, 10_000), 10_100},
 		{"no base", nil, bytes.Repeat([]byte("stavily "), 5000), 200},
 		{"short base", []byte("x"), []byte("xy"), 60},
+		{"short base and noise", []byte("x"), text(7, 33), 80}, // too short a dictionary, see inflates
 		{"one byte", []byte("x"), []byte("y"), 60},
 		{"zeros", make([]byte, 9000), make([]byte, 12_000), 100},
 		{"many zeros", make([]byte, 100_000), make([]byte, 150_000), 120}, // they fit at every place

@@ -3,18 +3,18 @@ package delta
 import (
 	"bytes"
 	"compress/flate"
-	"encoding/binary"
+	"io"
 
 	"github.com/stavily/stavily/protocol"
 )
 
 const (
 	// better is by how many equal bytes another place must be better than going on.
-	better = 8
+	better = 12
 	// longMatch is from how many equal bytes on no better place is looked for within them.
 	longMatch = 64
-	// runMin is how many equal bytes make an instruction of their own.
-	runMin = 4
+	// dictionaryStep is how far apart the dictionaries lie that are tried.
+	dictionaryStep = 128 << 10
 	// backMax is how far back from where it was found another place may fit. Without it a
 	// long run of one byte, which fits everywhere, is gone back over for every few bytes.
 	backMax = 4 << 10
@@ -59,7 +59,9 @@ func (m *maker) stretch() {
 		ahead -= over - keep
 		back -= keep
 	}
-	m.emit(ahead, next-back)
+	if next-back > m.done {
+		m.emit(ahead, next-back)
+	}
 	m.done, m.at = next-back, place-back
 }
 
@@ -163,40 +165,35 @@ func (m *maker) divide(from, place, n int) (best int) {
 // to the byte end.
 func (m *maker) emit(ahead, end int) {
 	t, b := m.target[m.done:m.done+ahead], m.base[m.at:m.at+ahead]
+	fresh := m.target[m.done+ahead : end]
 	move := m.at - m.read
-	for i := 0; i < ahead; move = 0 {
+	m.number(moves, max(2*move, -2*move-1))
+	m.number(lengths, ahead)
+	m.number(freshes, len(fresh))
+	m.fresh = append(m.fresh, fresh...)
+	m.read = m.at + ahead
+	for i := 0; i < ahead; {
 		equal := common(t[i:], b[i:])
 		changed := differing(t[i+equal:], b[i+equal:])
-		for k := i + equal; k < i+equal+changed; k++ {
-			m.changed = append(m.changed, t[k]-b[k])
+		m.number(equals, equal)
+		m.number(changes, changed)
+		for i += equal; changed > 0; changed-- {
+			m.changed = append(m.changed, t[i]-b[i])
+			i++
 		}
-		m.step(step{move: int64(move), equal: int64(equal), changed: int64(changed)})
-		i += equal + changed
-		m.read = m.at + i
-	}
-	if n := end - m.done - ahead; n > 0 {
-		m.fresh = append(m.fresh, m.target[m.done+ahead:end]...)
-		m.step(step{fresh: int64(n)})
 	}
 }
 
-// differing counts the bytes before the next runMin equal ones.
+// differing counts the bytes before the next equal one.
 func differing(t, b []byte) (n int) {
-	for n < len(t) {
-		equal := common(t[n:], b[n:])
-		if equal >= runMin || n+equal == len(t) {
-			return n
-		}
-		n += equal + 1
+	for n < len(t) && t[n] != b[n] {
+		n++
 	}
 	return n
 }
 
-func (m *maker) step(s step) {
-	m.columns[0] = binary.AppendVarint(m.columns[0], s.move)
-	for i, v := range []int64{s.equal, s.changed, s.fresh} {
-		m.columns[i+1] = binary.AppendUvarint(m.columns[i+1], uint64(v))
-	}
+func (m *maker) number(column, n int) {
+	m.columns[column] = appendNumber(m.columns[column], uint64(n))
 }
 
 func (m *maker) pack() ([]byte, error) {
@@ -208,26 +205,58 @@ func (m *maker) pack() ([]byte, error) {
 		return nil, protocol.Errorf(protocol.CodeLimit, "difference: %d bytes of instructions, limit %d", n,
 			stepsMax)
 	}
-	steps, err := deflate(m.columns[:]...)
+	steps, err := deflate(nil, m.columns[:]...)
 	if err != nil {
 		return nil, err
 	}
-	changed, err := deflate(m.changed)
+	changed, err := deflate(nil, m.changed)
 	if err != nil {
 		return nil, err
 	}
-	fresh, err := deflate(m.fresh)
+	fresh, dictionary, err := m.packFresh()
 	if err != nil {
 		return nil, err
 	}
+	h.dictionary = int64(dictionary)
 	h.steps, h.changed = int64(len(steps)), int64(len(changed))
 	return bytes.Join([][]byte{h.encode(), steps, changed, fresh}, nil), nil
 }
 
+// packFresh packs what is fresh with that part of the base as its dictionary which makes it
+// smallest: new code is like old code. The end of the base is no dictionary.
+func (m *maker) packFresh() (best []byte, at int, err error) {
+	at = len(m.base)
+	if best, err = deflate(nil, m.fresh); err != nil {
+		return nil, 0, err
+	}
+	for from := 0; from < len(m.base); from += dictionaryStep {
+		with := dictionary(m.base, from)
+		got, err := deflate(with, m.fresh)
+		if err != nil {
+			return nil, 0, err
+		}
+		if len(got) < len(best) && inflates(got, with, m.fresh) {
+			best, at = got, from
+		}
+	}
+	return best, at, nil
+}
+
+// inflates reports whether packed is what was packed. compress/flate of Go 1.26 puts the
+// dictionary itself into a block that it stores as it is, because it does not compress.
+func inflates(packed, dictionary, want []byte) bool {
+	got, err := io.ReadAll(flate.NewReaderDict(bytes.NewReader(packed), dictionary))
+	return err == nil && bytes.Equal(got, want)
+}
+
+func dictionary(base []byte, from int) []byte {
+	return base[from:min(len(base), from+dictionarySize)]
+}
+
 // deflate packs parts one after the other, each with codes of its own.
-func deflate(parts ...[]byte) ([]byte, error) {
+func deflate(dictionary []byte, parts ...[]byte) ([]byte, error) {
 	var out bytes.Buffer
-	w, err := flate.NewWriter(&out, flate.BestCompression)
+	w, err := flate.NewWriterDict(&out, flate.BestCompression, dictionary)
 	if err != nil {
 		return nil, err
 	}

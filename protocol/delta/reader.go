@@ -2,7 +2,6 @@ package delta
 
 import (
 	"compress/flate"
-	"encoding/binary"
 	"errors"
 	"io"
 
@@ -20,11 +19,15 @@ type Reader struct {
 	column  [columns][]byte
 	changed io.Reader
 	fresh   io.Reader
-	step    step
+	stretch stretch
+	run     run
 }
 
-// step is one instruction, or what is left of it.
-type step struct{ move, equal, changed, fresh int64 }
+// stretch is what is left of one: bytes that have no run yet, and fresh ones after them.
+type stretch struct{ ahead, fresh int64 }
+
+// run is what is left of one.
+type run struct{ equal, changed int64 }
 
 // NewReader reads the beginning of a difference of size bytes. base is asked for bytes only
 // within what the difference says of its size. Errors are those of the readers, or have
@@ -35,20 +38,22 @@ func NewReader(difference io.ReaderAt, size int64, base io.ReaderAt) (*Reader, e
 		return nil, err
 	}
 	r := &Reader{head: head, base: base, left: head.target}
-	part := func(from, n int64) io.Reader {
-		return flate.NewReader(io.NewSectionReader(difference, from, n))
-	}
+	part := func(from, n int64) io.Reader { return io.NewSectionReader(difference, from, n) }
 	steps := make([]byte, head.stepBytes())
-	if _, err := io.ReadFull(part(head.size, head.steps), steps); err != nil {
+	if _, err := io.ReadFull(flate.NewReader(part(head.size, head.steps)), steps); err != nil {
 		return nil, bad("instructions", err)
 	}
 	for i, n := range head.columns {
 		r.column[i], steps = steps[:n], steps[n:]
 	}
 	from := head.size + head.steps
-	r.changed = part(from, head.changed)
+	r.changed = flate.NewReader(part(from, head.changed))
 	from += head.changed
-	r.fresh = part(from, size-from)
+	dictionary := make([]byte, min(dictionarySize, head.base-head.dictionary))
+	if _, err := base.ReadAt(dictionary, head.dictionary); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	r.fresh = flate.NewReaderDict(part(from, size-from), dictionary)
 	return r, nil
 }
 
@@ -62,11 +67,6 @@ func (r *Reader) Size() int64 { return r.head.target }
 // breaks off or leads out of the base.
 func (r *Reader) Read(p []byte) (n int, err error) {
 	for n < len(p) && r.left > 0 {
-		if r.step == (step{}) {
-			if err := r.next(); err != nil {
-				return n, err
-			}
-		}
 		got, err := r.some(p[n:])
 		n += got
 		r.left -= int64(got)
@@ -80,24 +80,30 @@ func (r *Reader) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// some yields bytes of the instruction under way.
+// some yields bytes of the instruction under way, or reads the next.
 func (r *Reader) some(p []byte) (int, error) {
-	s := &r.step
 	switch {
-	case s.equal > 0:
-		p = p[:min(int64(len(p)), s.equal)]
-		s.equal -= int64(len(p))
+	case r.run.equal > 0:
+		p = take(p, &r.run.equal)
 		return len(p), r.copy(p)
-	case s.changed > 0:
-		p = p[:min(int64(len(p)), s.changed)]
-		s.changed -= int64(len(p))
+	case r.run.changed > 0:
+		p = take(p, &r.run.changed)
 		return len(p), r.add(p)
-	default:
-		p = p[:min(int64(len(p)), s.fresh)]
-		s.fresh -= int64(len(p))
+	case r.stretch.ahead > 0:
+		return 0, r.nextRun()
+	case r.stretch.fresh > 0:
+		p = take(p, &r.stretch.fresh)
 		_, err := io.ReadFull(r.fresh, p)
 		return len(p), bad("what is fresh", err)
 	}
+	return 0, r.nextStretch()
+}
+
+// take returns as much of p as there is left, and counts it.
+func take(p []byte, left *int64) []byte {
+	p = p[:min(int64(len(p)), *left)]
+	*left -= int64(len(p))
+	return p
 }
 
 func (r *Reader) copy(p []byte) error {
@@ -127,34 +133,62 @@ func (r *Reader) add(p []byte) error {
 	return nil
 }
 
-// next reads an instruction.
-func (r *Reader) next() error {
-	move, n := binary.Varint(r.column[0])
-	if n <= 0 {
+// nextStretch reads where to go on.
+func (r *Reader) nextStretch() error {
+	u, n := readNumber(r.column[moves])
+	if n == 0 {
 		return protocol.Errorf(protocol.CodeBadMessage, "difference: instructions end %d bytes too soon", r.left)
 	}
-	r.column[0] = r.column[0][n:]
-	var counts [columns - 1]int64
-	for i := range counts {
-		u, n := binary.Uvarint(r.column[i+1])
-		if n <= 0 || u > uint64(r.left) {
-			return protocol.Errorf(protocol.CodeBadMessage, "difference: column %d: want 0 to %d", i+1, r.left)
-		}
-		counts[i] = int64(u)
-		r.column[i+1] = r.column[i+1][n:]
+	r.column[moves] = r.column[moves][n:]
+	move := int64(u>>1) ^ -int64(u&1)
+	ahead, err := r.number(lengths)
+	if err != nil {
+		return err
 	}
-	s := step{equal: counts[0], changed: counts[1], fresh: counts[2]}
-	from := r.at + move
-	if move > r.head.base || move < -r.head.base || from < 0 || from+s.equal+s.changed > r.head.base {
-		return protocol.Errorf(protocol.CodeBadMessage, "difference: bytes %d to %d of a base of %d", from,
-			from+s.equal+s.changed, r.head.base)
+	fresh, err := r.number(freshes)
+	if err != nil {
+		return err
 	}
-	if sum := s.equal + s.changed + s.fresh; sum == 0 || sum > r.left {
+	if sum := ahead + fresh; sum == 0 || sum > r.left {
 		return protocol.Errorf(protocol.CodeBadMessage, "difference: instruction for %d bytes, want 1 to %d", sum,
 			r.left)
 	}
-	r.at, r.step = from, s
+	from := r.at + move
+	if move > r.head.base || move < -r.head.base || from < 0 || from+ahead > r.head.base {
+		return protocol.Errorf(protocol.CodeBadMessage, "difference: bytes %d to %d of a base of %d", from,
+			from+ahead, r.head.base)
+	}
+	r.at, r.stretch = from, stretch{ahead, fresh}
 	return nil
+}
+
+// nextRun reads how to go on within a stretch.
+func (r *Reader) nextRun() (err error) {
+	var next run
+	if next.equal, err = r.number(equals); err != nil {
+		return err
+	}
+	if next.changed, err = r.number(changes); err != nil {
+		return err
+	}
+	sum := next.equal + next.changed
+	if sum == 0 || sum > r.stretch.ahead {
+		return protocol.Errorf(protocol.CodeBadMessage, "difference: run of %d bytes, want 1 to %d", sum,
+			r.stretch.ahead)
+	}
+	r.run = next
+	r.stretch.ahead -= sum
+	return nil
+}
+
+// number reads the next number of a column, of bytes that are still to come.
+func (r *Reader) number(column int) (int64, error) {
+	u, n := readNumber(r.column[column])
+	if n == 0 || u > uint64(r.left) {
+		return 0, protocol.Errorf(protocol.CodeBadMessage, "difference: column %d: want 0 to %d", column, r.left)
+	}
+	r.column[column] = r.column[column][n:]
+	return int64(u), nil
 }
 
 func bad(what string, err error) error {
