@@ -19,6 +19,7 @@ type report struct {
 	since    time.Time // when it changed
 	hold     time.Time // not before: the line took nothing
 	beat     time.Time // the next report without a change
+	sent     time.Time // the last one
 	refused  *protocol.Refusal
 	again    time.Time // refused for what may pass: not tried again before
 	tries    int       // of the refused revision
@@ -32,6 +33,17 @@ func (r *report) connected() {
 func (r *report) touch(now time.Time) {
 	if !r.owed {
 		r.owed, r.since = true, now
+	}
+}
+
+// askedEvery is how often the hub gets a report that it asks for, by a hint that says nothing new.
+const askedEvery = 30 * time.Second
+
+// asked reports soon when the hub wants to know how the revision that is held fares: it waits with
+// a wave for that.
+func (a *Agent) asked() {
+	if r := &a.report; !a.now.Before(r.sent.Add(askedEvery)) && !a.budget.held {
+		r.touch(a.now)
 	}
 }
 
@@ -69,7 +81,7 @@ func (a *Agent) sayReport() {
 		r.owed, r.hold = true, a.now.Add(a.cfg.PauseMin)
 		return
 	}
-	r.owed, r.beat = false, a.now.Add(a.heartbeat())
+	r.owed, r.sent, r.beat = false, a.now, a.now.Add(a.heartbeat())
 }
 
 // Presence returns what a connection of this boot says of itself on going up, and

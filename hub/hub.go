@@ -48,7 +48,9 @@ type Hub struct {
 	prune   time.Time
 	look    time.Time // at the rollouts
 	still   bool      // there are none that could go on
-	diffs   differences
+	// soaks are the agents whose word a wave waits for, and when they are asked for it.
+	soaks map[soaks]asking
+	diffs differences
 	// read holds what deployments reads from the books, by workflow; see there.
 	read map[string]read
 	// standing is what agents said last, where nothing follows from the same again; untold
@@ -83,6 +85,7 @@ func New(cfg Config, d Deps) *Hub {
 		cfg: cfg, log: d.Log, books: d.Books, files: d.Files, keys: d.Keys, ca: d.CA,
 		link: d.Link, intake: d.Intake, waiting: waitingMax, epochs: map[protocol.Address]uint64{},
 		carries: newCarries(), read: map[string]read{}, standing: map[protocol.Address]*standing{},
+		soaks: map[soaks]asking{},
 	}
 	h.diffs = differences{files: d.Differences, later: d.Later, known: map[pair]*difference{}}
 	if d.Differences == nil {

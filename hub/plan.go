@@ -189,15 +189,19 @@ func (h *Hub) contents(tx *store.Tx, agents []fleet.Agent, whole protocol.Workfl
 	if err != nil {
 		return nil, nil, err
 	}
-	plans := planned(agents)
+	plans, gone := planned(agents), map[protocol.Site][]protocol.Gone{}
 	for i := range plans {
 		plans[i].DataBytesPerDay = budgetOf(budgets, &agents[i])
 		if !agents[i].Gateway {
 			continue
 		}
-		if plans[i].Gone, err = fleet.Gone(tx, agents[i].Address.Site); err != nil {
-			return nil, nil, err
+		site := agents[i].Address.Site
+		if _, asked := gone[site]; !asked {
+			if gone[site], err = fleet.Gone(tx, site); err != nil {
+				return nil, nil, err
+			}
 		}
+		plans[i].Gone = gone[site]
 	}
 	in := deploy.Input{Deployments: deployments, Agents: plans, Approve: h.cfg.Approve, Revoked: revoked}
 	in.Settings.HeartbeatSeconds = uint32(h.cfg.Heartbeat / time.Second)

@@ -85,6 +85,9 @@ func (h *Hub) rollouts(tx *store.Tx, now time.Time) error {
 			return fmt.Errorf("rollout of %s: %w", e.Key, err)
 		}
 	}
+	if h.still {
+		clear(h.soaks)
+	}
 	return nil
 }
 
@@ -105,8 +108,10 @@ func (h *Hub) advance(tx *store.Tx, now time.Time, e store.Entry, agents []fleet
 	if err != nil {
 		return nil, err
 	}
-	state, changed := rollout.Advance(r.change.Workflow.Rollout, r.kept.Rollout, r.members(now, agents), now)
+	members := r.members(now, agents)
+	state, changed := rollout.Advance(r.change.Workflow.Rollout, r.kept.Rollout, members, now)
 	if !changed {
+		h.ask(now, state.ID, rollout.Soaking(r.change.Workflow.Rollout, state, members), agents)
 		return nil, nil
 	}
 	return h.moveOn(tx, now, r, state)

@@ -70,3 +70,54 @@ func (w *World) rollout(t *testing.T) (out api.Rollout) {
 	}
 	return out
 }
+
+const wavy = `stavily: sim/v1
+name: waves
+seed: 1
+start: 2026-11-01T00:00:00Z
+duration: 1h
+fleet: [{group: shops, count: 40, class: linux-arm64, link: lte}]
+plugins: {timer: {model: timer}, act: {model: pass}, other: {model: pass}, tell: {model: sink}}
+deploy:
+  - at: 1m
+    workflow:
+      workflow: prices
+      trigger: {plugin: timer@1, with: {every: 10m}, at: {group: {}}}
+      actions: [{plugin: act@1}]
+      outputs: [{plugin: tell@1}]
+  - at: 10m
+    workflow:
+      workflow: prices
+      trigger: {plugin: timer@1, with: {every: 10m}, at: {group: {}}}
+      actions: [{plugin: other@1}]
+      outputs: [{plugin: tell@1}]
+      rollout: {waves: [{count: 2, soak: 1m}, {percent: 20, soak: 1m}, {percent: 100, soak: 1m}]}
+`
+
+// A wave goes on when its soak is over, and not by the heartbeats of five minutes after it.
+func TestWavesGoOnAfterTheirSoak(t *testing.T) {
+	s, err := scenario.Parse("waves.yaml", []byte(wavy), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := newWorld(t.Context(), s, Options{Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := time.Duration(0)
+	for at := 10 * time.Minute; at <= s.Duration && took == 0; at += 5 * time.Second {
+		if err := w.runTo(int64(at)); err != nil {
+			t.Fatal(err)
+		}
+		if w.rollout(t).Phase == rollout.Done {
+			took = at - 10*time.Minute
+		}
+	}
+	if took == 0 || took > 6*time.Minute {
+		t.Errorf("three waves of a minute each took %v", took)
+	}
+	t.Logf("three waves of a minute each took %v", took)
+	if err := w.close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -42,6 +42,29 @@ func (a *Agent) fate(s *State, soak time.Duration) fate {
 	}
 }
 
+// Soak is how long an agent has yet to run the change before it is well.
+type Soak struct {
+	Name protocol.AgentName
+	Left time.Duration
+}
+
+// Soaking returns the agents for whom a wave waits only because they have not run it for long
+// enough, as they said last, in the order of agents.
+func Soaking(r *workflow.Rollout, s State, agents []Agent) (out []Soak) {
+	if s.Phase != Running {
+		return nil
+	}
+	soak := waveAt(r, s.Wave).Soak
+	for i := range agents {
+		a := &agents[i]
+		if a.Hosts || a.fate(&s, soak) != waiting || a.Status == nil || a.Status.Phase != protocol.PhaseRunning {
+			continue
+		}
+		out = append(out, Soak{a.Name, soak - time.Duration(a.Status.Trial.RunningS)*time.Second})
+	}
+	return out
+}
+
 // tally is what the agents say of one wave.
 type tally struct {
 	goal  int // how many agents are to have the change when the wave is done

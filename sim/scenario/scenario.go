@@ -234,7 +234,7 @@ type Deploy struct {
 	// takes one away. Where says who; nil is all.
 	Labels []SetLabel
 	Where  *expr.Expr
-	Pos      Pos
+	Pos    Pos
 }
 
 // SetLabel is a label that the operator gives agents.
