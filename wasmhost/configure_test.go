@@ -2,6 +2,7 @@ package wasmhost
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,5 +98,33 @@ func TestConfigureRecorded(t *testing.T) {
 	as, rec, err = load(t, h, s).Record(context.Background(), 0, told(t, `{"n":1}`, `{"n":2}`)...)
 	if err != nil || heard(as) != `{1,{"n":1},1} {1,{"n":2},1}` || rec.Cut != CutFull || len(rec.Calls) != 1 {
 		t.Errorf("in two instances: %s, %+v, %v", heard(as), rec, err)
+	}
+}
+
+// After a guest has ended in the midst of a request, alone or in a batch, the fresh instance is
+// told the configuration of the next request as its first, and then others.
+func TestConfigureAfterTrap(t *testing.T) {
+	for _, mode := range []string{"panic", "exit", "loop", "recursion"} {
+		s := configurable(t, "REINIT=1")
+		s.Step.Limits.Seconds = 1
+		p := load(t, newHost(t, Config{}), s)
+		rs := told(t, `{"n":1}`, `{"n":2}`, `{"n":2}`, `{"n":2}`, `{"n":3}`)
+		rs[2].Event = work(t, `{"mode":"`+mode+`"}`).Event
+		var as []Answer
+		for _, r := range rs {
+			as = append(as, p.Call(context.Background(), r))
+		}
+		for _, c := range []struct {
+			how, want string
+			got       []Answer
+		}{
+			{"alone", `{1,{"n":1},1} {1,{"n":2},2} {1,{"n":2},1} {1,{"n":3},2}`, as},
+			{"in a batch", `{1,{"n":1},3} {1,{"n":2},1} {1,{"n":2},1} {1,{"n":3},2}`, p.CallBatch(context.Background(), rs)},
+		} {
+			ended := c.got[2].Error
+			if got := heard(slices.Delete(c.got, 2, 3)); ended == nil || got != c.want {
+				t.Errorf("%s %s: ended with %v, the others:\ngot  %s\nwant %s", mode, c.how, ended, got, c.want)
+			}
+		}
 	}
 }
