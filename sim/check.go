@@ -86,7 +86,8 @@ func (r *rule) violated(d *device, text string) {
 func newChecks(w *World) []check {
 	w.uplinks = newUplinkCheck(w)
 	return []check{
-		newSealedCheck(w), newEventsCheck(w), newGapsCheck(w), newOnceCheck(w), newRevisionsCheck(w),
+		newSealedCheck(w), newEventsCheck(w), newGapsCheck(w), newKeptCheck(w),
+		newOnceCheck(w), newRevisionsCheck(w),
 		newBudgetsCheck(w), newTimeCheck(w), w.uplinks, newConvergeCheck(w),
 	}
 }
