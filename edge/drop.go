@@ -87,7 +87,7 @@ func (a *Agent) dropOldest(of protocol.Lane, why protocol.GapWhy, wanted func([]
 		if !wanted(value, n) {
 			return false
 		}
-		a.discard(l, entry{key, m, n})
+		a.discard(of, entry{key, m, n})
 		a.lose(of, protocol.Gap{From: m, To: m, Count: 1, Why: why})
 		dropped++
 		return true

@@ -135,8 +135,9 @@ type entry struct {
 
 // discard removes a record of the disk from its lane. A batch under way of which
 // nothing is left is over.
-func (a *Agent) discard(l *lane, e entry) {
-	a.remove(e.key)
+func (a *Agent) discard(of protocol.Lane, e entry) {
+	l := &a.out.lanes[of]
+	a.pen.add(LaneChange{Lane: of, Mark: e.mark})
 	l.head = e.key + "\x00"
 	l.less(e.mark, e.size)
 	for len(l.flying) > 0 && !l.flying[0].mark.After(e.mark) {

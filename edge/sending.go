@@ -256,7 +256,7 @@ func (a *Agent) letGo(of protocol.Lane, upTo protocol.Mark) error {
 	a.out.lanes[of].told(upTo)
 	return a.eachRecord(of, func(key string, m protocol.Mark, value []byte) bool {
 		if !m.After(upTo) {
-			a.discard(&a.out.lanes[of], entry{key, m, sizeOf(value)})
+			a.discard(of, entry{key, m, sizeOf(value)})
 		}
 		return !m.After(upTo)
 	})

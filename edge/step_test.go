@@ -238,9 +238,19 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// A lane over its bytes lets the oldest go, and counts them.
+// A lane over its bytes lets the oldest go, and counts them; also of a disk that knows lanes, where
+// a record has no key.
 func TestDropOldest(t *testing.T) {
-	w := newWorld(t)
+	t.Run("by key", func(t *testing.T) { dropsOldest(t, newWorld(t)) })
+	t.Run("by mark", func(t *testing.T) {
+		w := newWorld(t)
+		w.store = storetest.Lanes{Memory: w.disk}
+		dropsOldest(t, w)
+	})
+}
+
+func dropsOldest(t *testing.T, w *world) {
+	t.Helper()
 	w.cfg.LaneBytes[protocol.LaneEvent] = 2 * protocol.RecordMax
 	w.hub.standard()
 	w.plugins.answers["w/when"] = func(c edge.Call) wasmhost.Answer {
@@ -259,6 +269,15 @@ func TestDropOldest(t *testing.T) {
 	s := w.agent.Status()
 	if s.Dropped == 0 {
 		t.Fatal("nothing was dropped")
+	}
+	on := 0
+	for _, key := range w.disk.Keys() {
+		if strings.HasPrefix(key, "out/1/") {
+			on++
+		}
+	}
+	if most := 2*protocol.RecordMax/1000 + 1; on == 0 || on > most {
+		t.Fatalf("%d events on the disk, want %d at most", on, most)
 	}
 	w.boot() // the account is on the disk
 	if again := w.agent.Status(); again.Dropped != s.Dropped || again.Pending != s.Pending {

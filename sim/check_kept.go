@@ -16,7 +16,7 @@ type keptCheck struct {
 // keptLane counts the records of one lane.
 type keptLane struct {
 	made    int64 // that came to the disk
-	dropped int64 // that went from there without the hub's word
+	dropped int64 // that were let go before the hub had them, or never reached the disk
 }
 
 func newKeptCheck(w *World) *keptCheck {
@@ -40,10 +40,8 @@ func (c *keptCheck) applied(d *device, facts []fact) {
 		switch f.kind {
 		case factEvent, factResult, 0:
 			lanes[f.lane].made++
-		case factGone:
-			if f.mark.After(d.acked[f.lane]) {
-				lanes[f.lane].dropped++
-			}
+		case factLane: // what is dropped is told to the hub, which then moves its mark past it
+			lanes[f.lane].dropped += int64(f.account.Dropped - f.before.Dropped)
 		default:
 		}
 	}

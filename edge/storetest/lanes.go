@@ -17,6 +17,8 @@ func (l Lanes) ApplyLanes(changes []edge.LaneChange) error {
 	var all []edge.Change
 	for _, c := range changes {
 		switch {
+		case c.Lane == 0 && isRecord(c.Key): // a store that knows lanes has none under a key
+			return protocol.Errorf(protocol.CodeInternal, "change of %q: a record is named by its lane and mark", c.Key)
 		case c.Lane == 0:
 			all = append(all, c.Change)
 		case c.Through:
@@ -35,6 +37,14 @@ func (l Lanes) ApplyLanes(changes []edge.LaneChange) error {
 		}
 	}
 	return l.Apply(all)
+}
+
+// isRecord reports whether key is one that recordKey makes.
+func isRecord(key string) bool {
+	var of protocol.Lane
+	var m protocol.Mark
+	n, err := fmt.Sscanf(key, "out/%d/%016x/%016x", &of, &m.Boot, &m.Sequence)
+	return n == 3 && err == nil && key == recordKey(of, m)
 }
 
 func recordKey(of protocol.Lane, m protocol.Mark) string {

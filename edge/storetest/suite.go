@@ -330,11 +330,6 @@ func testLanes(t *testing.T, open func() edge.Store) {
 		case 3:
 			changes = append(changes, edge.LaneChange{Lane: protocol.LaneResult, Mark: mark(n / 2), Through: true})
 		}
-		if round%10 == 4 { // one by its key, as the oldest is let go of a lane that is full
-			changes = append(changes, edge.LaneChange{
-				Change: edge.Change{Key: recordKey(protocol.LaneResult, mark(n-1))},
-			})
-		}
 		if round%10 == 9 { // one in its midst, written again
 			changes = append(changes, edge.LaneChange{
 				Lane: protocol.LaneResult, Mark: mark(n - 2), Change: edge.Change{Value: []byte("again")},
