@@ -29,6 +29,7 @@ func TestCarriedByHand(t *testing.T) {
 		t.Skip("starts processes and builds plugins")
 	}
 	w := newWorld(t, buildEdge(t))
+	w.flags = append(w.flags, "--metrics", "1s")
 	w.startHub()
 	w.join("far")
 	w.publish()
@@ -70,8 +71,11 @@ func TestCarriedByHand(t *testing.T) {
 		t.Errorf("its own bundle: exit %d, %s", code, out)
 	}
 	far.end(syscall.SIGTERM)
-	if out, code := w.device("far", "export", again); code != 0 {
-		t.Fatalf("stopped: exit %d, %s", code, out)
+	out, code := w.device("far", "export", again)
+	for _, lane := range []string{" event", " result", " metric", " audit"} {
+		if code != 0 || !strings.Contains(out, lane) {
+			t.Fatalf("stopped: exit %d, %s, want records of%s", code, out, lane)
+		}
 	}
 	w.startHub()
 	w.takeBack(back, again)

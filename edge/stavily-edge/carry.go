@@ -154,7 +154,7 @@ func toldExport(out io.Writer, path string) error {
 		return &failure{err, "the medium is bad: take another", exitOther}
 	}
 	defer shelf.Close()
-	records := 0
+	var records, gone [protocol.LaneEnd]uint64
 	for _, one := range shelf.Entries {
 		if one.Kind != bundle.Records {
 			continue
@@ -167,9 +167,31 @@ func toldExport(out io.Writer, path string) error {
 		if err := protocol.Unmarshal(content, &b); err != nil {
 			return err
 		}
-		records += len(b.Records)
+		records[b.Lane%protocol.LaneEnd] += uint64(len(b.Records))
+		for _, g := range b.Gaps {
+			gone[b.Lane%protocol.LaneEnd] += g.Count
+		}
 	}
-	_, err = fmt.Fprintf(out, "%s: %d records; they stay here until the hub's acknowledgement is brought back\n"+
-		"at the hub: stavily bundle import %s\n", path, records, filepath.Base(path))
+	_, err = fmt.Fprintf(out, "%s: %s; they stay here until the hub's acknowledgement is brought back\n"+
+		"at the hub: stavily bundle import %s\n", path, laneCounts(&records, &gone), filepath.Base(path))
 	return err
+}
+
+// laneCounts says how many records of each lane there are, and how many are gone.
+func laneCounts(records, gone *[protocol.LaneEnd]uint64) string {
+	sum, parts := uint64(0), []string(nil)
+	for of := protocol.LaneEvent; of < protocol.LaneEnd; of++ {
+		sum += records[of]
+		if n := records[of]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, of))
+		}
+		if n := gone[of]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s let go", n, of))
+		}
+	}
+	text := fmt.Sprintf("%d records", sum)
+	if len(parts) > 0 {
+		text += " (" + strings.Join(parts, ", ") + ")"
+	}
+	return text
 }
