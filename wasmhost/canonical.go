@@ -9,7 +9,7 @@ import (
 	"github.com/stavily/stavily/protocol"
 )
 
-// canonicalEnd returns where the item of b that begins at at ends, when it is in the data
+// canonicalEnd returns where the item that begins at b[at] ends, when it is in the data
 // model and in deterministic encoding as it stands; 0 when it is not, or not known to be.
 // What it takes, writer.rewrite writes as the same bytes.
 func canonicalEnd(b []byte, at, depth int) int {
@@ -72,7 +72,7 @@ func canonicalPairs(b []byte, at, n, depth int) int {
 	return at
 }
 
-// shortHead reads the head at at and returns what follows it; 0 for a head that is not there,
+// shortHead reads the head at b[at] and returns what follows it; 0 for a head that is not there,
 // or longer than it need be. Of a float it is no matter how long.
 func shortHead(b []byte, at int) (major byte, n uint64, next int) {
 	if at >= len(b) {
