@@ -22,8 +22,6 @@ type Deps struct {
 	// Vault opens this agent's secrets and gives them to its plugins. Nil: it has none, and
 	// never speaks of them.
 	Vault Vault
-	// Site takes what plugins publish on local topics beyond this device. Nil: nobody does.
-	Site Site
 	// Gone is told, when the agent boots and when it takes a document, whom a gateway lets in no
 	// more. It must not wait. Nil: this is no gateway.
 	Gone func([]protocol.Gone)
@@ -55,6 +53,7 @@ type Agent struct {
 	boot    uint64    // counts starts of the agent on this disk; from 1
 	up      bool      // the hub hears
 	near    bool      // it does not, but a gateway does
+	beside  bool      // a gateway is there, by which neighbours are reached
 	session uint64    // the link's number of the connection
 	ups     uint64    // counts connections of this boot
 	contact time.Time // last word from the hub
@@ -64,7 +63,6 @@ type Agent struct {
 	report  report
 	figures figures
 	vault   Vault                 // may be nil
-	site    Site                  // may be nil
 	gone    func([]protocol.Gone) // may be nil
 	tape    recorded
 	secrets secrets
@@ -127,7 +125,7 @@ func New(c Config, d Deps) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg: c, link: d.Link, store: d.Store, plugins: d.Plugins, random: d.Random, machine: d.Measure,
-		wall: d.Wall, log: d.Log, calls: map[CallID]*call{}, vault: d.Vault, site: d.Site, gone: d.Gone,
+		wall: d.Wall, log: d.Log, calls: map[CallID]*call{}, vault: d.Vault, gone: d.Gone,
 		traffic: d.Traffic,
 	}
 	a.clock.floor, a.clock.sealed = c.Build, c.Build.UnixMilli()
@@ -209,7 +207,7 @@ func (a *Agent) online(now time.Time, up bool, session uint64) {
 
 // reach takes whether the hub hears this agent from now on.
 func (a *Agent) reach(up bool, session uint64) {
-	a.up, a.near = up, false
+	a.up, a.near, a.beside = up, false, false
 	if !up {
 		return
 	}
@@ -311,6 +309,8 @@ func (a *Agent) take(m protocol.Message) {
 			err = a.recordOrder(m.Payload)
 		case protocol.DownUplink:
 			err = a.uplink(m.Payload)
+		case protocol.DownLocal:
+			err = a.local(m.Payload)
 		case protocol.DownReplay:
 			err = a.replayOrder(m.Payload)
 		default: // the probe is the link's own, and nothing else comes down

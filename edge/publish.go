@@ -3,6 +3,7 @@ package edge
 import (
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -26,16 +27,10 @@ const (
 // Publication is a message that a plugin published on a local topic. It is not kept on the
 // disk: it wakes the triggers that wait for it now, or nobody.
 type Publication struct {
-	From    Instance
+	From    Instance // none of one that a neighbour's plugin published
 	Message wasmhost.Message
 	// Depth counts the messages that led to this one: from 1.
 	Depth uint8
-}
-
-// Site takes local messages further: to the broker of a site, for the devices beside this
-// one. What comes from there goes into Agent.Published. Publish must not wait.
-type Site interface {
-	Publish(p Publication)
 }
 
 // publisher holds one plugin to its rate, and tells how deep what it publishes lies. One
@@ -84,26 +79,46 @@ func (i *Inbox) Publish(p Publication) error {
 	return nil
 }
 
-// Published takes messages of plugins: those of this device, and those that the site brings,
-// which have no From. Each goes to every trigger that waits for it and may.
+// Published takes messages of this device's plugins. Each goes to every trigger that waits
+// for it and may, and one for the whole site to the site's gateway too.
 func (a *Agent) Published(now time.Time, all []Publication) {
 	if !a.begin(now) {
 		a.log.Warn("local messages lost: the disk refuses", slog.Int("messages", len(all)))
 		return
 	}
-	dropped := 0
 	for _, p := range all {
-		for _, w := range a.works {
-			dropped += w.trigger.hear(p)
+		a.spread(p)
+		if a.beside && strings.HasPrefix(p.Message.Topic, protocol.SiteTopics) {
+			a.send(protocol.UpLocal, protocol.MustMarshal(protocol.Local{
+				Topic: p.Message.Topic, Data: p.Message.Data, Depth: p.Depth,
+			}))
 		}
-		if a.site != nil && p.From != (Instance{}) {
-			a.site.Publish(p)
-		}
+	}
+	a.settle()
+}
+
+// local takes what a plugin of a neighbour has published for the whole site.
+func (a *Agent) local(payload []byte) error {
+	var l protocol.Local
+	if err := protocol.Unmarshal(payload, &l); err != nil {
+		return err
+	}
+	if err := l.Check(); err != nil {
+		return err
+	}
+	a.spread(Publication{Message: wasmhost.Message{Topic: l.Topic, Data: l.Data}, Depth: l.Depth})
+	return nil
+}
+
+// spread gives a message to the triggers.
+func (a *Agent) spread(p Publication) {
+	dropped := 0
+	for _, w := range a.works {
+		dropped += w.trigger.hear(p)
 	}
 	if dropped > 0 {
 		a.log.Warn("local messages dropped: triggers do not keep up", slog.Int("messages", dropped))
 	}
-	a.settle()
 }
 
 // hear keeps a message that the trigger waits for, and returns how many older ones it dropped.

@@ -17,7 +17,7 @@ func bus(t *testing.T, filters ...string) (w *world, woken *[]string) {
 	w.cfg.Policy.Allow = append(w.cfg.Policy.Allow, protocol.Grant{Capability: protocol.CapListen})
 	w.hub.standard()
 	of := w.hub.workflow("w")
-	of.Trigger.Grants = []protocol.Grant{{Capability: protocol.CapListen, Scopes: []string{"line/+", "all/#"}}}
+	of.Trigger.Grants = []protocol.Grant{{Capability: protocol.CapListen, Scopes: []string{"line/+", "all/#", "site/door"}}}
 	woken = &[]string{}
 	w.plugins.answers["w/when"] = func(c edge.Call) wasmhost.Answer {
 		said := string(c.Request.Why)
@@ -108,24 +108,63 @@ func TestMessagesAreBounded(t *testing.T) {
 	}
 }
 
-// The site gets what this device's plugins say, and not what it brought itself.
+// What is for the whole site goes to the gateway, if there is one: a hub has no use for it.
 func TestSiteGetsMessages(t *testing.T) {
 	w, _ := bus(t)
-	site := &siteBroker{}
-	w.site = site
-	w.boot()
-	from := message("line/1", "\x01", 1)
-	back := from
-	back.From = edge.Instance{}
-	w.agent.Published(w.now, []edge.Publication{from, back})
-	if len(site.got) != 1 || site.got[0].From != from.From {
-		t.Errorf("the site got %+v", site.got)
+	all := []edge.Publication{message("line/1", "\x01", 1), message("site/door", "\x01", 2)}
+	w.kinds()
+	w.agent.Published(w.now, all)
+	if n := w.kinds()[protocol.UpLocal]; n != 0 {
+		t.Errorf("the hub got %d local messages", n)
+	}
+	for _, up := range []bool{true, false} {
+		w.uplink(up)
+		w.link.sent = nil
+		w.agent.Published(w.now, all)
+		var got []protocol.Local
+		for _, m := range w.link.sent {
+			if m.Topic == protocol.Topic(w.cfg.Address, protocol.UpLocal) {
+				var l protocol.Local
+				if err := protocol.Unmarshal(m.Payload, &l); err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, l)
+			}
+		}
+		if len(got) != 1 || got[0].Topic != "site/door" || string(got[0].Data) != "\x01" || got[0].Depth != 2 {
+			t.Errorf("with the hub %v the gateway got %+v", up, got)
+		}
 	}
 }
 
-type siteBroker struct{ got []edge.Publication }
-
-func (s *siteBroker) Publish(p edge.Publication) { s.got = append(s.got, p) }
+// What a neighbour's plugin says wakes triggers as if it were said here, but on no topic that is
+// the device's own, nor deeper than anything may lie.
+func TestSiteBringsMessages(t *testing.T) {
+	w, woken := bus(t, "line/+", "all/#")
+	comes := func(topic string, depth uint8) {
+		w.agent.Handle(w.now, protocol.Message{
+			Topic:   protocol.Topic(w.cfg.Address, protocol.DownLocal),
+			Payload: protocol.MustMarshal(protocol.Local{Topic: topic, Data: protocol.Raw("\x07"), Depth: depth}),
+		})
+		w.pass(time.Second)
+	}
+	comes("line/1", 1) // forged: only the device's own plugins speak there
+	comes("all/site/door", 1)
+	if len(*woken) != 1 {
+		t.Errorf("woken %q", *woken)
+	}
+	w, woken = bus(t, "site/+") // beyond its grant
+	comes("site/door", 3)
+	if len(*woken) != 1 {
+		t.Errorf("woken without a grant: %q", *woken)
+	}
+	w, woken = bus(t, "site/door")
+	comes("site/door", protocol.PublishDepthMax+1)
+	comes("site/door", 3)
+	if want := []string{"start", "site/door \x07 3"}; !slices.Equal(*woken, want) {
+		t.Errorf("woken %q, want %q", *woken, want)
+	}
+}
 
 // The inbox takes only so many messages that nobody has looked at yet.
 func TestInboxBoundsMessages(t *testing.T) {

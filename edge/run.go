@@ -49,7 +49,7 @@ type Inbox struct {
 
 type lineState struct {
 	up      bool
-	near    bool // though not up, neighbours are reached
+	beside  bool // neighbours are reached, up or not
 	session uint64
 }
 
@@ -90,7 +90,7 @@ func (i *Inbox) Online(up bool, session uint64) {
 func (i *Inbox) Uplink(up bool, session uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.line = &lineState{up, !up, session}
+	i.line = &lineState{up, true, session}
 	i.bell()
 }
 
@@ -275,7 +275,7 @@ func (r *Runner) round() {
 	}
 	if m.line != nil {
 		r.Agent.online(time.Now(), m.line.up, m.line.session)
-		r.Agent.near = m.line.near
+		r.Agent.beside, r.Agent.near = m.line.beside, m.line.beside && !m.line.up
 	}
 	r.Agent.answered(time.Now(), m.answers)
 	if len(m.published) > 0 {

@@ -15,7 +15,7 @@ func (a *Agent) uplink(payload []byte) error {
 		return err
 	}
 	a.reach(in.Up, a.session+1)
-	a.near = !in.Up
+	a.near, a.beside = !in.Up, true
 	return nil
 }
 

@@ -39,7 +39,6 @@ type world struct {
 	seed    byte
 	machine map[string]float64        // figures; nil: nobody to ask
 	vault   *edge.DeviceVault         // nil: no secrets
-	site    edge.Site                 // may be nil
 	gone    func([]protocol.Gone)     // may be nil
 	wall    func(time.Time) time.Time // what the clock shows; nil: the time
 	asked   int                       // times that the machine was to be measured and was not yet
@@ -77,9 +76,6 @@ func (w *world) tryBoot() error {
 	deps := edge.Deps{Link: w.link, Store: w.store, Plugins: w.plugins, Random: &counter{seed: w.seed}, Log: log, Wall: w.wall, Gone: w.gone}
 	if w.vault != nil {
 		deps.Vault = w.vault
-	}
-	if w.site != nil {
-		deps.Site = w.site
 	}
 	if w.machine != nil {
 		deps.Measure = func() { w.asked++ }

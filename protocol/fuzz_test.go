@@ -42,6 +42,7 @@ func FuzzHint(f *testing.F)         { fuzzDecoder(f, "Hint") }
 func FuzzFetchRequest(f *testing.F) { fuzzDecoder(f, "FetchRequest") }
 func FuzzChunk(f *testing.F)        { fuzzDecoder(f, "Chunk") }
 func FuzzHop(f *testing.F)          { fuzzDecoder(f, "Hop") }
+func FuzzLocal(f *testing.F)        { fuzzDecoder(f, "Local") }
 func FuzzCarried(f *testing.F)      { fuzzDecoder(f, "Carried") }
 func FuzzProbe(f *testing.F)        { fuzzDecoder(f, "Probe") }
 func FuzzJoinRequest(f *testing.F)  { fuzzDecoder(f, "JoinRequest") }

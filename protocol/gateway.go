@@ -40,9 +40,10 @@ func (c *Carried) Check(up bool) error {
 }
 
 // MayCarry reports whether messages of kind k travel in a Carried: all that an agent and the
-// hub say to each other, but no probe, which tests one line, and nothing that is carried.
+// hub say to each other, but no probe, which tests one line, and nothing that is carried or
+// stays in the site.
 func MayCarry(k Kind) bool {
-	own := []Kind{UpProbe, DownProbe, UpCarried, DownCarried, DownUplink}
+	own := []Kind{UpProbe, DownProbe, UpCarried, DownCarried, DownUplink, UpLocal, DownLocal}
 	return slices.Contains(kinds[:], k) && !slices.Contains(own, k)
 }
 

@@ -5,7 +5,11 @@ import (
 	"unicode/utf8"
 )
 
-// The bounds of what plugins of one device say to each other.
+// SiteTopics begins the topics whose messages go to the other devices of the site too, by its
+// gateway. All others stay on their device.
+const SiteTopics = "site/"
+
+// The bounds of what plugins say to each other.
 const (
 	// PublishMax bounds the data of one local message in bytes of CBOR.
 	PublishMax = 8 << 10
@@ -15,6 +19,33 @@ const (
 	// a trigger, whose run publishes the next. Two triggers that answer each other end there.
 	PublishDepthMax = 8
 )
+
+// Local is a message that a plugin published for all devices of its site. It is told once, to
+// those who are connected to the site's gateway then.
+type Local struct {
+	Topic string `cbor:"1,keyasint"` // begins with SiteTopics
+	Data  Raw    `cbor:"2,keyasint,omitempty"`
+	// Depth counts the messages that led to this one: from 1, at most PublishDepthMax.
+	Depth uint8 `cbor:"3,keyasint"`
+}
+
+// Check holds l against what each receiver relies on. The error has CodeBadInput or CodeLimit.
+func (l *Local) Check() error {
+	if err := CheckLocalTopic(l.Topic); err != nil {
+		return err
+	}
+	switch {
+	case !strings.HasPrefix(l.Topic, SiteTopics):
+		return Errorf(CodeBadInput, "topic %q: want one that begins with %s", clip(l.Topic), SiteTopics)
+	case len(l.Data) > PublishMax:
+		return Errorf(CodeLimit, "topic %q: %d bytes of data, limit PublishMax %d", clip(l.Topic), len(l.Data),
+			PublishMax)
+	case l.Depth == 0 || l.Depth > PublishDepthMax:
+		return Errorf(CodeLimit, "topic %q: depth %d, want 1 to PublishDepthMax %d", clip(l.Topic), l.Depth,
+			PublishDepthMax)
+	}
+	return nil
+}
 
 // CheckLocalTopic returns an error for what is no topic that a plugin may publish on: 1 to
 // TopicMax bytes of UTF-8, at most TopicLevelsMax levels, none empty, no wildcard, no control

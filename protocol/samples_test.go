@@ -155,6 +155,7 @@ func samples() []sample {
 			To: berlin, From: Address{Site: "oslo", Agent: "gw-1"}, Word: HopDone, Run: run, Workflow: "guard", Step: "act",
 			Result: &Result{Run: run, Workflow: "guard", Step: "act", Type: Action, Status: StatusOK, Time: sampleTime, Tries: 1},
 		}},
+		{"local", "a plugin says something to the site", Local{Topic: "site/door", Data: MustMarshal("open"), Depth: 1}},
 		{"event", "a trigger fired", event},
 		{"result", "a step ended in an error, the run with it", Result{
 			Run: run, Workflow: "guard", Step: "act", Type: Action, Status: StatusError, Error: failed,

@@ -34,6 +34,7 @@ const (
 	UpReplay    Kind = "u/replay"   // ReplayAnswer
 	UpCarried   Kind = "u/carried"  // Carried, by a gateway
 	UpProbe     Kind = "u/probe"    // Probe
+	UpLocal     Kind = "u/local"    // Local, to the neighbours
 	DownHint    Kind = "d/hint"     // Hint, retained
 	DownAck     Kind = "d/ack"      // LaneAck
 	DownChunk   Kind = "d/chunk"    // Chunk
@@ -44,12 +45,14 @@ const (
 	DownCarried Kind = "d/carried"  // Carried, to a gateway
 	DownUplink  Kind = "d/uplink"   // Uplink, by a gateway
 	DownProbe   Kind = "d/probe"    // Probe, as the agent sent it
+	DownLocal   Kind = "d/local"    // Local, of a neighbour
 )
 
 var kinds = [...]Kind{
 	UpPresence, UpReported, UpRecords, UpFetch, UpSecrets, UpHop, UpRecord, UpReplay, UpCarried, UpProbe,
+	UpLocal,
 	DownHint, DownAck, DownChunk, DownSecrets, DownHop, DownRecord, DownReplay, DownCarried, DownUplink,
-	DownProbe,
+	DownProbe, DownLocal,
 }
 
 // Up reports whether agents send this kind.

@@ -26,7 +26,7 @@ var decoders = map[string]func([]byte) (any, error){
 	"RecordOrder": message1[RecordOrder], "RecordPart": message1[RecordPart],
 	"SecretsWish": message1[SecretsWish], "SecretsReply": message1[SecretsReply],
 	"SecretSet": document[SecretSet], "SecretList": document[SecretList],
-	"FetchRequest": message1[FetchRequest], "Chunk": message1[Chunk], "Hop": message1[Hop],
+	"FetchRequest": message1[FetchRequest], "Chunk": message1[Chunk], "Hop": message1[Hop], "Local": message1[Local],
 	"Probe":   message1[Probe],
 	"Carried": message1[Carried], "Uplink": message1[Uplink],
 	"JoinRequest": message1[JoinRequest], "JoinReply": message1[JoinReply],

@@ -226,4 +226,5 @@ func (r *Relay) forget(now time.Time) {
 			delete(r.own, d)
 		}
 	}
+	r.silent()
 }

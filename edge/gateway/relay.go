@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/stavily/stavily/protocol"
 )
 
@@ -46,7 +48,9 @@ type Relay struct {
 	requests uint64
 	own      map[protocol.Digest]time.Time        // what the hub gives to the asker alone
 	hints    map[protocol.Address]protocol.Digest // desired documents, as hinted
-	count    Counts
+	// locals holds each agent to a rate of what it says to the whole site.
+	locals map[protocol.Address]*rate.Limiter
+	count  Counts
 }
 
 // said is the newest of what is said whole each time. A presence or report that found no way is
@@ -60,6 +64,7 @@ type said struct {
 type Counts struct {
 	Up, Down uint64 // messages carried to the hub, and from it
 	Inside   uint64 // words from neighbour to neighbour
+	Local    uint64 // messages to the whole site
 	Dropped  uint64 // messages that found no way
 	Fetched  uint64 // bytes of files that came over the uplink
 	Served   uint64 // bytes of files that were handed out
@@ -73,7 +78,7 @@ func New(cfg Config) *Relay {
 	return &Relay{
 		cfg: cfg, log: cfg.Log, unsent: map[said][]byte{}, untold: map[protocol.Address]bool{},
 		flights: map[piece]*flight{}, own: map[protocol.Digest]time.Time{},
-		hints: map[protocol.Address]protocol.Digest{},
+		hints: map[protocol.Address]protocol.Digest{}, locals: map[protocol.Address]*rate.Limiter{},
 	}
 }
 
@@ -110,6 +115,8 @@ func (r *Relay) Say(now time.Time, m protocol.Message) error {
 		err = r.hop(from, m.Payload)
 	case protocol.UpFetch:
 		err = r.fetch(now, from, m.Payload)
+	case protocol.UpLocal:
+		err = r.local(now, from, m.Payload)
 	default:
 		return r.cfg.Send(m)
 	}
@@ -125,6 +132,8 @@ func (r *Relay) pass(now time.Time, from protocol.Address, kind protocol.Kind, p
 		return r.hop(from, payload)
 	case protocol.UpFetch:
 		return r.fetch(now, from, payload)
+	case protocol.UpLocal:
+		return r.local(now, from, payload)
 	case protocol.UpPresence, protocol.UpReported:
 		if !r.up {
 			r.tell(from)

@@ -66,7 +66,7 @@ func openGateway(h *house, c *credentials, addr string) (_ carrier, err error) {
 	})
 	for _, kind := range []protocol.Kind{
 		protocol.UpPresence, protocol.UpReported, protocol.UpRecords, protocol.UpFetch, protocol.UpSecrets,
-		protocol.UpHop, protocol.UpRecord,
+		protocol.UpHop, protocol.UpRecord, protocol.UpLocal,
 	} {
 		err := g.broker.Listen(protocol.UpFilter(kind), func(m protocol.Message) {
 			g.relay.Neighbour(time.Now(), m)
