@@ -59,7 +59,8 @@ func (a *Agent) atOnce() { a.pen.atOnce = true }
 func (a *Agent) waits() bool {
 	p := &a.pen
 	due := !a.syncAt.IsZero() && !a.now.Before(a.syncAt)
-	if a.lanes == nil || a.cfg.Risk == 0 || p.atOnce || due || len(p.changes) > waitMax || !mayWait(p.changes[p.waiting:]) {
+	atOnce := a.lanes == nil || a.cfg.Risk == 0 || p.atOnce || due || len(p.changes) > waitMax
+	if atOnce || !mayWait(p.changes[p.waiting:]) {
 		return false
 	}
 	if len(p.changes) > p.waiting {

@@ -87,7 +87,12 @@ func (c Config) Validate() error {
 	for _, d := range []struct {
 		name string
 		time.Duration
-	}{{"runs kept", c.RunsKept}, {"certificate life", c.CertificateLife}, {"build timeout", c.BuildTimeout}, {"fetch timeout", c.FetchTimeout}} {
+	}{
+		{"runs kept", c.RunsKept},
+		{"certificate life", c.CertificateLife},
+		{"build timeout", c.BuildTimeout},
+		{"fetch timeout", c.FetchTimeout},
+	} {
 		if d.Duration <= 0 {
 			return fmt.Errorf("hub config: %s: %v, want more than 0", d.name, d.Duration)
 		}

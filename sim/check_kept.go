@@ -21,7 +21,9 @@ type keptLane struct {
 
 func newKeptCheck(w *World) *keptCheck {
 	return &keptCheck{
-		rule:  rule{w: w, name: "kept", text: "each record is at the hub exactly once, on its disk or counted as dropped"},
+		rule: rule{
+			w: w, name: "kept", text: "each record is at the hub exactly once, on its disk or counted as dropped",
+		},
 		lanes: map[*device]*[protocol.LaneEnd]keptLane{},
 	}
 }

@@ -70,7 +70,7 @@ func replayCommand() *cobra.Command {
 	cmd.Flags().StringVar(&to, "to", "", "the moment, since the start (default: the end)")
 	cmd.Flags().StringVar(&agent, "agent", "", "whose state to show (default: the first agent)")
 	cmd.Flags().StringVar(&module, "module", "", "of a recorded call: the module that was recorded")
-	cmd.Flags().BoolVar(&f.otherBuild, "other-build", false, "hold a run of this build against a trace of another")
+	cmd.Flags().BoolVar(&f.otherBuild, "other-build", false, "hold this build against a trace of another")
 	cmd.Flags().IntVar(&lines, "lines", linesKept, "how much to show of what happened to it last")
 	return cmd
 }
@@ -145,8 +145,8 @@ func (f *runFlags) traced(cmd *cobra.Command, path string) (*scenario.Scenario, 
 	case cmd.Flags().Changed("seed") && f.seed != r.head.Seed:
 		err = exit(exitBadScenario, "%s: recorded with seed %d, not %d", path, r.head.Seed, f.seed)
 	case r.head.Build != buildName() && !f.otherBuild:
-		err = exit(exitBadScenario, "%s: recorded by build %s, this is %s; --other-build holds them against each other",
-			path, r.head.Build, buildName())
+		err = exit(exitBadScenario, "%s: recorded by build %s, this is %s; to hold them against each other: "+
+			"--other-build", path, r.head.Build, buildName())
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, r.file.Close())

@@ -216,8 +216,6 @@ func (s agentSource) Field(name string) expr.Value {
 		return count(d.stats.Dropped)
 	case "agent.restarts":
 		return count(max(d.boots, 1) - 1)
-	case "agent.renewals":
-		return count(d.stats.Renewals)
 	case "agent.bytes_up":
 		return count(d.stats.BytesUp)
 	case "agent.bytes_down":
@@ -232,6 +230,17 @@ func (s agentSource) Field(name string) expr.Value {
 		return count(s.t.of(d).repeated)
 	case "agent.ran_unsealed":
 		return truth(s.t.of(d).unsealed)
+	default:
+		return s.more(name)
+	}
+}
+
+// more returns the rest of the agent's figures, and those of the fleet.
+func (s agentSource) more(name string) expr.Value {
+	d := s.d
+	switch name {
+	case "agent.renewals":
+		return count(d.stats.Renewals)
 	case "agent.disk":
 		return num(float64(d.disk.bytes))
 	case "agent.outbox.bytes":

@@ -18,7 +18,7 @@ func (l Lanes) ApplyLanes(changes []edge.LaneChange) error {
 	for _, c := range changes {
 		switch {
 		case c.Lane == 0 && isRecord(c.Key): // a store that knows lanes has none under a key
-			return protocol.Errorf(protocol.CodeInternal, "change of %q: a record is named by its lane and mark", c.Key)
+			return protocol.Errorf(protocol.CodeInternal, "change of %q: a record is named by lane and mark", c.Key)
 		case c.Lane == 0:
 			all = append(all, c.Change)
 		case c.Through:

@@ -10,9 +10,9 @@ const (
 	// realMax bounds what runs with certificates: agents renew theirs, and that of the hub
 	// itself lasts a year.
 	realMax = 300 * day
-	// certificatesMin is the least that agents' certificates last: an agent looks once in an
+	// certificatesLeast is the least that agents' certificates last: an agent looks once in an
 	// hour or so whether half of that is over.
-	certificatesMin = 4 * time.Hour
+	certificatesLeast = 4 * time.Hour
 )
 
 func readCertificates(v value, s *Scenario) {
@@ -20,9 +20,9 @@ func readCertificates(v value, s *Scenario) {
 	switch {
 	case s.Level != LevelBubble:
 		v.errorf("not at level %s: only level bubble has certificates of a hub of its own", s.Level)
-	case s.Certificates > 0 && s.Certificates < certificatesMin:
-		v.errorf("%s, want %s or more: agents look once in an hour whether to renew", formatDuration(s.Certificates),
-			formatDuration(certificatesMin))
+	case s.Certificates > 0 && s.Certificates < certificatesLeast:
+		v.errorf("%s, want %s or more: agents look once in an hour whether to renew",
+			formatDuration(s.Certificates), formatDuration(certificatesLeast))
 	}
 }
 

@@ -121,7 +121,13 @@ var topKeys = []key[Scenario]{
 		func(s *Scenario) *time.Duration { return &s.Settle })},
 	{"sample", "how often the fleet's figures are taken", formDuration, false, readLasting(
 		func(s *Scenario) *time.Duration { return &s.Sample })},
-	{"certificates", "how long agents' certificates last, at level bubble", formDuration, false, readCertificates},
+	{
+		"certificates",
+		"how long agents' certificates last, at level bubble",
+		formDuration,
+		false,
+		readCertificates,
+	},
 	{"fleet", "groups of agents", list(object(groupKeys)), true, readFleet},
 	{
 		"plugins",

@@ -95,7 +95,8 @@ func (i *Identity) Renew(ctx context.Context, device protocol.Device, dial Diale
 		return fail(err)
 	}
 	if reply.Address != i.Address || reply.Epoch != i.Epoch {
-		return fail(fmt.Errorf("the hub answers for %s of epoch %d, want epoch %d", reply.Address, reply.Epoch, i.Epoch))
+		return fail(fmt.Errorf("the hub answers for %s of epoch %d, want epoch %d", reply.Address, reply.Epoch,
+			i.Epoch))
 	}
 	next := *i
 	if err := next.certified(&reply); err != nil {
