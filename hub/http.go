@@ -158,6 +158,7 @@ func apiError(err error) *api.Error {
 	var place *document.Error
 	if errors.As(err, &place) {
 		out.Code, out.Place = protocol.CodeBadInput, place
+		errors.As(err, &out.Places)
 	}
 	return out
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stavily/stavily/hub/api"
 	"github.com/stavily/stavily/hub/deploy"
+	"github.com/stavily/stavily/hub/document"
 	"github.com/stavily/stavily/hub/registry"
 	"github.com/stavily/stavily/hub/rollout"
 	"github.com/stavily/stavily/hub/store"
@@ -25,14 +26,17 @@ func (h *Hub) resolve(tx *store.Tx, w *workflow.Workflow, how api.Moves, out *ap
 		return nil, err
 	}
 	d := &deploy.Deployment{Workflow: w}
+	var wrong document.Found
 	for _, step := range w.StepsInOrder() {
 		r, err := h.choose(tx, step, held, how)
 		if err != nil {
-			return nil, w.Errorf(step.Path+".plugin", "%v", err)
+			wrong.Add(w.Errorf(step.Path+".plugin", "%v", err))
+			continue
 		}
 		release, err := h.release(r.Digest)
 		if err != nil {
-			return nil, w.Errorf(step.Path+".plugin", "%v", err)
+			wrong.Add(w.Errorf(step.Path+".plugin", "%v", err))
+			continue
 		}
 		d.Releases = append(d.Releases, release)
 		out.Releases = append(out.Releases, release.Manifest.String())
@@ -47,7 +51,7 @@ func (h *Hub) resolve(tx *store.Tx, w *workflow.Workflow, how api.Moves, out *ap
 			})
 		}
 	}
-	return d, nil
+	return d, wrong.Err()
 }
 
 // choose returns the release that a step gets: the one that it is locked to while its range

@@ -240,6 +240,8 @@ type Error struct {
 	Text string        `json:"text"`
 	// Place is set when the mistake is in a document that the caller sent.
 	Place *document.Error `json:"place,omitempty"`
+	// Places are all mistakes, the first too, where there are several.
+	Places document.Errors `json:"places,omitempty"`
 }
 
 // Error returns the text.

@@ -113,21 +113,33 @@ func strictArgs(cmd *cobra.Command) {
 
 // report prints an error for a person: what, where, and what to do.
 func report(w io.Writer, err error) {
-	fmt.Fprintf(w, "stavily: %s\n", clean(err.Error()))
-	var answer *api.Error
-	var place *document.Error
-	switch {
-	case errors.As(err, &answer) && answer.Place != nil:
-		place = answer.Place
-	default:
-		errors.As(err, &place)
+	text := err.Error()
+	for _, place := range placesOf(err) { // each line that tells of one has its caret below it
+		if caret := place.Caret(); caret != "" {
+			text = strings.Replace(text, place.Error(), place.Error()+"\n"+caret, 1)
+		}
 	}
-	if place != nil && place.Caret() != "" {
-		fmt.Fprintln(w, clean(place.Caret()))
-	}
+	fmt.Fprintf(w, "stavily: %s\n", clean(text))
 	if hint := hintFor(err); hint != "" {
 		fmt.Fprintf(w, "hint: %s\n", hint)
 	}
+}
+
+// placesOf returns the mistakes in a document that an error tells of.
+func placesOf(err error) (all document.Errors) {
+	var answer *api.Error
+	var one *document.Error
+	switch {
+	case errors.As(err, &answer) && len(answer.Places) > 0:
+		return answer.Places
+	case answer != nil && answer.Place != nil:
+		return document.Errors{answer.Place}
+	case errors.As(err, &all):
+		return all
+	case errors.As(err, &one):
+		return document.Errors{one}
+	}
+	return nil
 }
 
 func hintFor(err error) string {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/stavily/stavily/hub/document"
 	"github.com/stavily/stavily/hub/workflow"
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/protocol/condition"
@@ -16,25 +17,23 @@ import (
 // Check holds a deployment against its releases before anything is planned: every
 // plugin fits its slot, its configuration fits the plugin's schema on every agent that is to
 // run it, every target can be placed, what the step is allowed is what the plugin asks for.
-// Errors carry line and column of the workflow's text.
+// Errors carry line and column of the workflow's text, and all of them come at once.
 func Check(d *Deployment, agents []Agent) error {
 	w := d.Workflow
+	var wrong document.Found
 	for i, step := range w.StepsInOrder() {
-		if err := checkStep(w, step, &d.Releases[i]); err != nil {
-			return err
-		}
+		wrong.Add(checkStep(w, step, &d.Releases[i]))
 	}
-	if err := checkTargets(w, agents); err != nil {
+	checkTargets(w, agents, &wrong)
+	if err := wrong.Err(); err != nil { // what follows looks at steps and targets that fit
 		return err
 	}
 	there := *d
 	there.Fleet, there.laid = agents, nil
 	for i, step := range w.StepsInOrder() {
-		if err := checkTemplates(&there, i, step, agents); err != nil {
-			return err
-		}
+		wrong.Add(checkTemplates(&there, i, step, agents))
 	}
-	return nil
+	return wrong.Err()
 }
 
 func checkStep(w *workflow.Workflow, s *workflow.Step, r *Release) error {
@@ -42,23 +41,24 @@ func checkStep(w *workflow.Workflow, s *workflow.Step, r *Release) error {
 		return w.Errorf(s.Path+".plugin", "plugin %s is of type %s; here goes a plugin of type %s",
 			&r.Manifest, got, s.Type)
 	}
+	var wrong document.Found
 	if n := len(protocol.MustMarshal(s.With)); n > protocol.ConfigMax {
-		return w.Errorf(s.Path+".with", "configuration of %d bytes, limit %d", n, protocol.ConfigMax)
-	}
-	if path, err := checkConfig(r, s); err != nil {
-		return w.Errorf(s.Path+".with"+path, "%v", err)
+		wrong.Add(w.Errorf(s.Path+".with", "configuration of %d bytes, limit %d", n, protocol.ConfigMax))
+	} else if path, err := checkConfig(r, s); err != nil {
+		wrong.Add(w.Errorf(s.Path+".with"+path, "%v", err))
 	}
 	wishes, err := r.Manifest.Wishes()
 	if err != nil {
-		return w.Errorf(s.Path+".plugin", "%v", err)
+		wrong.Add(w.Errorf(s.Path+".plugin", "%v", err))
+		return wrong.Err()
 	}
 	for _, g := range s.Allow {
 		if what := unasked(wishes, g); what != "" {
-			return w.Errorf(s.Path+".allow."+g.Capability, "plugin %s does not ask for %s; leave it out",
-				&r.Manifest, what)
+			wrong.Add(w.Errorf(s.Path+".allow."+g.Capability, "plugin %s does not ask for %s; leave it out",
+				&r.Manifest, what))
 		}
 	}
-	return nil
+	return wrong.Err()
 }
 
 // unasked returns the first part of g that no wish covers, empty for none.
@@ -150,7 +150,7 @@ func instancePath(v *jsonschema.ValidationError) string {
 }
 
 // checkTargets refuses what names nobody, and what cannot go together.
-func checkTargets(w *workflow.Workflow, agents []Agent) error {
+func checkTargets(w *workflow.Workflow, agents []Agent, wrong *document.Found) {
 	for _, s := range w.StepsInOrder() {
 		key := ".on"
 		if s.Type == protocol.Trigger {
@@ -161,12 +161,11 @@ func checkTargets(w *workflow.Workflow, agents []Agent) error {
 		case t.Kind == workflow.Affected:
 			continue
 		case t.Kind == workflow.Pool && s.Type == protocol.Trigger:
-			return w.Errorf(s.Path+key, "%s: a pool takes steps; who watches is an agent, a group or the hub", t)
+			wrong.Add(w.Errorf(s.Path+key, "%s: a pool takes steps; who watches is an agent, a group or the hub", t))
 		case !anyone(agents, t):
-			return w.Errorf(s.Path+key, "%s: no such agent%s", t, hint(t, agents))
+			wrong.Add(w.Errorf(s.Path+key, "%s: no such agent%s", t, hint(t, agents)))
 		}
 	}
-	return nil
 }
 
 // hint says who there is.
