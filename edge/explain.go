@@ -243,7 +243,8 @@ func (x *explainer) fares(name protocol.WorkflowName) {
 		x.say("limit", true, "%d events were above its limit, %d meant what another had", s.Limited, s.Repeated)
 	}
 	if t := s.Trial; t != (protocol.Trial{}) {
-		x.say("trial", t.Troubles == 0, "since it changed, or the agent started: %d s, %d runs, %d failed, %d troubles",
+		x.say("trial", t.Troubles == 0,
+			"since it changed, or the agent started: %d s, %d runs, %d failed, %d troubles",
 			t.RunningS, t.Ended, t.Failed, t.Troubles)
 	}
 	rule := protocol.RuleRunning(s)

@@ -20,13 +20,27 @@ func TestAllMistakesAtOnce(t *testing.T) {
 		edit []string
 		want []string
 	}{
-		{"unknown plugins", []string{"tick@1", "tock@1", "note\n", "nota\n"}, []string{"w.yaml:3:11: trigger.plugin: ", "w.yaml:10:13: outputs[0].plugin: "}},
+		{
+			"unknown plugins",
+			[]string{"tick@1", "tock@1", "note\n", "nota\n"},
+			[]string{"w.yaml:3:11: trigger.plugin: ", "w.yaml:10:13: outputs[0].plugin: "},
+		},
 		{
 			"in a wrong place, asked for too much, for nobody",
-			[]string{"tick@1", "note@1", "process.execute: [uptime]", "process.execute: [rm], dns.resolve: []", "plugin: note\n", "plugin: note\n    on: { pool: nowhere }\n"},
-			[]string{"w.yaml:3:11: trigger.plugin: ", "w.yaml:8:31: actions[0].allow.process.execute: ", "w.yaml:8:50: actions[0].allow.dns.resolve: ", "w.yaml:11:9: outputs[0].on: "},
+			[]string{
+				"tick@1", "note@1", "process.execute: [uptime]", "process.execute: [rm], dns.resolve: []",
+				"plugin: note\n", "plugin: note\n    on: { pool: nowhere }\n",
+			},
+			[]string{
+				"w.yaml:3:11: trigger.plugin: ", "w.yaml:8:31: actions[0].allow.process.execute: ",
+				"w.yaml:8:50: actions[0].allow.dns.resolve: ", "w.yaml:11:9: outputs[0].on: ",
+			},
 		},
-		{"one of them", []string{"tick@1", "work@1"}, []string{"w.yaml:3:11: trigger.plugin: plugin work@1.0.0 is of type action; here goes a plugin of type trigger"}},
+		{
+			"one of them",
+			[]string{"tick@1", "work@1"},
+			[]string{"w.yaml:3:11: trigger.plugin: plugin work@1.0.0 is of type action; here goes a plugin of type trigger"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := w.hub.Deploy(w.now, "w.yaml", []byte(strings.NewReplacer(c.edit...).Replace(workflowText)))

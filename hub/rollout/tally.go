@@ -195,10 +195,10 @@ func (a *Agent) reason() string {
 	return err.Code.String() + ": " + err.Text
 }
 
-// choose returns who gets the change now, first those who try another one: as many as the wave lacks, at their sites' time,
-// and no more of a site at once than it bears. For those who went away with the change
-// others are taken, but no more than the wave was to have: a change that silences agents
-// must not eat its way through the fleet.
+// choose returns who gets the change now, first those who try another one: as many as the wave
+// lacks, at their sites' time, and no more of a site at once than it bears. For those who went
+// away with the change others are taken, but no more than the wave was to have: a change that
+// silences agents must not eat its way through the fleet.
 func (t *tally) choose(r *workflow.Rollout, id string, now time.Time) []protocol.AgentName {
 	given := t.fates[waiting] + t.fates[well] + t.fates[failed]
 	room := min(t.goal-given, 2*t.goal-given-t.fates[away])
