@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,8 +23,9 @@ func (w *world) device(agent, command string, more ...string) (out string, code 
 	return string(text), cmd.ProcessState.ExitCode()
 }
 
-// TestCarriedByHand: a device whose line is gone gets a workflow on a stick, and its runs
-// come to the hub on one, each once, with real processes and whatever a stick may be.
+// TestCarriedByHand: a device whose line is gone, and one that never has one, get a workflow on
+// a stick, and their runs come to the hub on one, each once, with real processes and whatever a
+// stick may be.
 func TestCarriedByHand(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes and builds plugins")
@@ -33,6 +35,7 @@ func TestCarriedByHand(t *testing.T) {
 	w.startHub()
 	w.join("far")
 	w.publish()
+	w.joinByHand("cave")
 	far := w.agents["far"]
 	far.end(syscall.SIGTERM)
 	w.deploy("200ms")
@@ -63,6 +66,17 @@ func TestCarriedByHand(t *testing.T) {
 	if out, code := w.device("far", "import", stick); code != 0 || !strings.Contains(out, "taken") {
 		t.Errorf("twice, running: exit %d, %s", code, out)
 	}
+	cave := w.agents["cave"]
+	if out, code := w.device("cave", "import", stick); code != 0 {
+		t.Fatalf("into the cave: exit %d, %s", code, out)
+	}
+	_ = cave.start(t)
+	w.until("lines of cave", func() bool { return len(w.delivered("cave")) >= 3 })
+	cave.end(syscall.SIGTERM)
+	out, code := w.device("cave", "export", w.path("cave.bundle"))
+	if code != 0 {
+		t.Fatalf("out of the cave: exit %d, %s", code, out)
+	}
 	back, again := w.path("back.bundle"), w.path("again.bundle")
 	if out, code := w.device("far", "export", back); code != 0 || !strings.Contains(out, "records") {
 		t.Fatalf("running: exit %d, %s", code, out)
@@ -71,7 +85,7 @@ func TestCarriedByHand(t *testing.T) {
 		t.Errorf("its own bundle: exit %d, %s", code, out)
 	}
 	far.end(syscall.SIGTERM)
-	out, code := w.device("far", "export", again)
+	out, code = w.device("far", "export", again)
 	for _, lane := range []string{" event", " result", " metric", " audit"} {
 		if code != 0 || !strings.Contains(out, lane) {
 			t.Fatalf("stopped: exit %d, %s, want records of%s", code, out, lane)
@@ -79,6 +93,9 @@ func TestCarriedByHand(t *testing.T) {
 	}
 	w.startHub()
 	w.takeBack(back, again)
+	if got := ask[api.BundleImported](w, "bundle", "import", w.path("cave.bundle")); got.New < 9 || got.Agent.Agent != "cave" {
+		t.Errorf("from the cave: got %+v", got)
+	}
 	w.must("bundle", "export", "--site", "lab", stick)
 	if out, code := w.device("far", "import", stick); code != 0 {
 		t.Fatalf("acknowledgements: exit %d, %s", code, out)
@@ -91,6 +108,45 @@ func TestCarriedByHand(t *testing.T) {
 		}
 		return len(lines) <= 1 // one may be on its way
 	})
+}
+
+// joinByHand lets a device that never has a line join by files, with mistakes on the way.
+func (w *world) joinByHand(name string) {
+	t := w.t
+	t.Helper()
+	token := ask[api.Token](w, "agent", "token", "--site", "lab").Token
+	flags := []string{"--hub", "mqtts://nowhere.invalid:1", "--join", token, "--name", name, "--label", "role=gateway"}
+	join := func(agent string, more ...string) (string, int) {
+		return w.device(agent, "join", append(more, flags...)...)
+	}
+	request, reply := w.path(name+".request"), w.path(name+".reply")
+	if out, code := join(name, "--request", request); code != 0 || !strings.Contains(out, "stavily agent join") {
+		t.Fatalf("asked: exit %d, %s", code, out)
+	}
+	if _, errs, code := w.cli("agent", "join", w.path("nothing"), reply); code == 0 || !strings.Contains(errs, "nothing") {
+		t.Errorf("no request: exit %d, %s", code, errs)
+	}
+	if out := w.must("agent", "join", request, reply); !strings.Contains(out, name) {
+		t.Errorf("said %s", out)
+	}
+	again := w.path("again.reply")
+	if _, errs, code := w.cli("agent", "join", request, again); code == 0 || !strings.Contains(errs, "used up") {
+		t.Errorf("the token twice: exit %d, %s", code, errs)
+	}
+	if _, err := os.Stat(again); err == nil {
+		t.Error("a refusal has left a reply")
+	}
+	if out, code := join("other", "--reply", reply); code == 0 || !strings.Contains(out, "not for this agent") {
+		t.Errorf("another device's reply: exit %d, %s", code, out)
+	}
+	if out, code := join(name, "--reply", request); code == 0 || !strings.Contains(out, "copy it again") {
+		t.Errorf("a request for a reply: exit %d, %s", code, out)
+	}
+	if out, code := join(name, "--reply", reply); code != 0 || !strings.Contains(out, "lab/"+name) {
+		t.Fatalf("joined: exit %d, %s", code, out)
+	}
+	w.agents[name] = &part{name: name, log: w.path(name + ".log"), args: append(slices.Clone(w.edge),
+		"--state", w.path(name), "--label", "role=gateway", "--allow", "process.execute:uname")}
 }
 
 // takeBack imports two bundles of one agent, the newer one first.

@@ -134,6 +134,7 @@ func (s *server) routes() http.Handler {
 	handle("POST", api.PathDeadLetter, s.replay)
 	handle("DELETE", api.PathDeadLetter, s.dropDeadLetter)
 	mux.HandleFunc("POST "+api.PathReleases, s.publishRelease)
+	mux.HandleFunc("POST "+api.PathJoins, s.joinByHand)
 	mux.HandleFunc("GET "+api.PathBundle, s.exportBundle)
 	mux.HandleFunc("POST "+api.PathBundles, s.importBundle)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

@@ -309,16 +309,22 @@ func (s *server) operate(ctx context.Context, f func(*store.Tx) error) error {
 
 // join serves one connection of an agent without a certificate.
 func (s *server) join(ctx context.Context, conn *tls.Conn) {
-	ServeJoin(conn, s.log, func(req protocol.JoinRequest, old *x509.Certificate) (reply protocol.JoinReply) {
-		err := s.ask(ctx, func(now time.Time) error {
-			reply = s.hub.Join(now, req, old)
-			return s.admit()
-		})
-		if err != nil {
-			return protocol.JoinReply{Error: protocol.AsError(err)}
-		}
-		return reply
+	ServeJoin(conn, s.log, func(req protocol.JoinRequest, old *x509.Certificate) protocol.JoinReply {
+		return s.decide(ctx, req, old)
 	})
+}
+
+// decide answers a request to join or to renew, and lets in at once who may.
+func (s *server) decide(ctx context.Context, req protocol.JoinRequest, old *x509.Certificate,
+) (reply protocol.JoinReply) {
+	err := s.ask(ctx, func(now time.Time) error {
+		reply = s.hub.Join(now, req, old)
+		return s.admit()
+	})
+	if err != nil {
+		return protocol.JoinReply{Error: protocol.AsError(err)}
+	}
+	return reply
 }
 
 // admit makes what the books say of who may connect hold for the next connection.

@@ -36,6 +36,9 @@ func runJoin(ctx context.Context, o *options, out, _ io.Writer) error {
 			"use --again to join anew, or another --state", exitOther,
 		}
 	}
+	if o.request != "" {
+		return askByHand(o, id, out)
+	}
 	e, err := join(ctx, o, id)
 	if err != nil {
 		return err
@@ -62,51 +65,85 @@ func enrolment(ctx context.Context, o *options, id *disk.Identity) (disk.Enrolme
 	return e, nil
 }
 
-// join spends a token: the key is made here and stays here, the hub signs its public
-// half.
-func join(ctx context.Context, o *options, id *disk.Identity) (disk.Enrolment, error) {
-	none := disk.Enrolment{}
+// joining is a device that spends a token: the key is made here and stays here, the hub
+// signs its public half.
+type joining struct {
+	o     *options
+	id    *disk.Identity
+	token protocol.JoinToken
+	key   *ecdsa.PrivateKey
+}
+
+func newJoining(o *options, id *disk.Identity) (j joining, err error) {
 	if o.hub == "" || o.token == "" {
-		return none, usageError("join: want --hub and --join")
+		return j, usageError("join: want --hub and --join")
 	}
 	token, err := protocol.ParseJoinToken(o.token)
 	if err != nil {
-		return none, &failure{err, "copy the whole token as the hub printed it", exitUsage}
+		return j, &failure{err, "copy the whole token as the hub printed it", exitUsage}
 	}
 	key, err := id.Key()
-	if err != nil {
-		return none, err
+	return joining{o, id, token, key}, err
+}
+
+// request asks for an identity. It is not signed yet.
+func (j *joining) request() protocol.JoinRequest {
+	return protocol.JoinRequest{
+		TokenID: j.token.ID, Secret: j.token.Secret, Device: sysinfo.Device(version, j.o.labels),
+		Address: protocol.Address{Site: protocol.Site(j.o.site), Agent: protocol.AgentName(j.o.name)},
 	}
+}
+
+// join joins over the line, or by the reply that was carried here.
+func join(ctx context.Context, o *options, id *disk.Identity) (disk.Enrolment, error) {
+	j, err := newJoining(o, id)
+	if err != nil {
+		return disk.Enrolment{}, err
+	}
+	var reply protocol.JoinReply
+	if o.reply != "" {
+		reply, err = j.carried()
+	} else {
+		reply, err = j.ask(ctx)
+	}
+	if err != nil {
+		return disk.Enrolment{}, err
+	}
+	return j.accept(&reply)
+}
+
+// ask asks the hub over the line.
+func (j *joining) ask(ctx context.Context) (protocol.JoinReply, error) {
 	time := &clock{}
 	time.raise(buildTime())
 	t := trust{
-		isCA:  func(cert *x509.Certificate) bool { return protocol.DigestOf(cert.Raw) == token.CA },
+		isCA:  func(cert *x509.Certificate) bool { return protocol.DigestOf(cert.Raw) == j.token.CA },
 		clock: time, alpn: protocol.ALPNJoin,
-		look: browse(o.mdnsPort, protocol.Site(o.site), slog.New(slog.DiscardHandler)),
+		look: browse(j.o.mdnsPort, protocol.Site(j.o.site), slog.New(slog.DiscardHandler)),
 	}
-	req := protocol.JoinRequest{
-		TokenID: token.ID, Secret: token.Secret, Device: sysinfo.Device(version, o.labels),
-		Address: protocol.Address{Site: protocol.Site(o.site), Agent: protocol.AgentName(o.name)},
-	}
-	reply, err := exchange(ctx, o.hub, t, key, req)
-	if protocol.CodeOf(err) == protocol.CodeBadName && o.name == "" { // nobody chose a name
+	req := j.request()
+	reply, err := exchange(ctx, j.o.hub, t, j.key, req)
+	if protocol.CodeOf(err) == protocol.CodeBadName && j.o.name == "" { // nobody chose a name
 		req.Address.Agent = hostName()
-		reply, err = exchange(ctx, o.hub, t, key, req)
+		reply, err = exchange(ctx, j.o.hub, t, j.key, req)
 	}
-	if err != nil {
-		return none, err
-	}
-	if protocol.DigestOf(reply.CA) != token.CA {
+	return reply, err
+}
+
+// accept holds a reply against the token and keeps what it says.
+func (j *joining) accept(reply *protocol.JoinReply) (disk.Enrolment, error) {
+	none := disk.Enrolment{}
+	if protocol.DigestOf(reply.CA) != j.token.CA {
 		return none, protocol.Errorf(protocol.CodeRefused, "join: hub answers with another CA than the token's")
 	}
 	e := disk.Enrolment{
-		Hub: o.hub, Address: reply.Address, Epoch: reply.Epoch, Certificate: reply.Certificate, CA: reply.CA,
-		Root: reply.Root, Keyring: reply.Keyring, Time: reply.Time, Labels: o.labels, Allow: o.allow,
+		Hub: j.o.hub, Address: reply.Address, Epoch: reply.Epoch, Certificate: reply.Certificate, CA: reply.CA,
+		Root: reply.Root, Keyring: reply.Keyring, Time: reply.Time, Labels: j.o.labels, Allow: j.o.allow,
 	}
 	if _, err := openKeyring(e); err != nil {
 		return none, err
 	}
-	return e, id.Enrol(e)
+	return e, j.id.Enrol(e)
 }
 
 // openKeyring opens the keyring with the root key that was pinned when joining.
@@ -140,11 +177,9 @@ func exchange(ctx context.Context, hub string, t trust, key *ecdsa.PrivateKey, r
 	var reply protocol.JoinReply
 	ctx, cancel := context.WithTimeout(ctx, exchangeMax)
 	defer cancel()
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
-	if err != nil {
-		return reply, protocol.Errorf(protocol.CodeInternal, "join: certificate request: %w", err)
+	if err := signed(&req, key); err != nil {
+		return reply, err
 	}
-	req.CSR = csr
 	conn, err := new(mqtt.Traffic).DialBrowsing(hub, t.config(), t.look)(ctx)
 	if err != nil {
 		return reply, dialFailure(hub, err)
@@ -160,6 +195,15 @@ func exchange(ctx context.Context, hub string, t trust, key *ecdsa.PrivateKey, r
 		return reply, &failure{reply.Error, hintFor(reply.Error.Code), exitRefused}
 	}
 	return reply, checkReply(&reply, key)
+}
+
+// signed puts the public half of key into the request.
+func signed(req *protocol.JoinRequest, key *ecdsa.PrivateKey) (err error) {
+	req.CSR, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		return protocol.Errorf(protocol.CodeInternal, "join: certificate request: %w", err)
+	}
+	return nil
 }
 
 // converse writes a request and reads a reply.

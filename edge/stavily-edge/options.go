@@ -28,6 +28,7 @@ var errHelp = flag.ErrHelp
 // options are the flags.
 type options struct {
 	hub, token, name, site string
+	request, reply         string // files of a join by hand
 	state                  string
 	labels                 labels
 	allow                  grants
@@ -56,6 +57,9 @@ func (o *options) flags(name string) *flag.FlagSet {
 		"and gateways, are tried in order; mdns stands for the gateways of the\n"+
 		"site that are found in this net")
 	f.StringVar(&o.token, "join", "", "join `token`, needed once")
+	f.StringVar(&o.request, "request", "", "`file` into which join writes what is to be carried to the hub, where\n"+
+		"there is no line: \"stavily agent join\" there makes the reply")
+	f.StringVar(&o.reply, "reply", "", "`file` of that reply, by which join ends")
 	f.StringVar(&o.name, "name", "", "`name` of this agent; without it the token's, or the host's")
 	f.StringVar(&o.site, "site", "", "`site` of this agent; without it the token's")
 	f.StringVar(&o.state, "state", stateDir(), "`directory` that holds all the agent keeps")
@@ -125,6 +129,10 @@ func parseOptions(name string, args []string) (*options, error) {
 		return nil, usageError("%s: want FILE", name)
 	case f.NArg() > 0 && o.file != f.Arg(0):
 		return nil, usageError("%s: argument %q: want flags only", name, f.Arg(0))
+	case name != "join" && (o.request != "" || o.reply != ""):
+		return nil, usageError("%s: --request and --reply are of join", name)
+	case o.request != "" && o.reply != "":
+		return nil, usageError("join: want --request or --reply, not both")
 	case o.logFormat != "text" && o.logFormat != "json":
 		return nil, usageError("--log-format %q: want text or json", o.logFormat)
 	case o.output != "text" && o.output != "json":

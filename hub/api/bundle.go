@@ -15,6 +15,7 @@ import (
 const (
 	PathBundles = "/v1/bundles"     // POST a bundle of an agent: BundleImported
 	PathBundle  = "/v1/bundles/{x}" // GET ?agent: a bundle for the agents of site x
+	PathJoins   = "/v1/joins"       // POST a framed protocol.JoinRequest: a framed protocol.JoinReply
 )
 
 // BundleImported is what a bundle of an agent brought.
@@ -38,6 +39,24 @@ func (c *Client) ExportBundle(
 		return &Error{Code: protocol.CodeUnavailable, Text: fmt.Sprintf("the bundle broke off: %v", err)}
 	}
 	return nil
+}
+
+// Join gives the request of a device without a line to the hub, and returns the reply that is
+// to be carried back.
+func (c *Client) Join(ctx context.Context, request io.Reader) (reply protocol.JoinReply, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+PathJoins, request)
+	if err != nil {
+		return reply, &Error{Code: protocol.CodeBadInput, Text: err.Error()}
+	}
+	body, err := c.send(req)
+	if err != nil {
+		return reply, err
+	}
+	defer body.Close()
+	if err := protocol.ReadFrame(body, protocol.JoinReplyMax, &reply); err != nil {
+		return reply, &Error{Code: protocol.CodeBadMessage, Text: fmt.Sprintf("hub's reply: %v", err)}
+	}
+	return reply, nil
 }
 
 // ImportBundle gives a bundle of an agent to the hub.
