@@ -152,9 +152,9 @@ func (c *Config) CheckLines() error {
 		case c.LaneBytes[lane] < 2*protocol.RecordMax:
 			return protocol.Errorf(protocol.CodeBadInput, "config: LaneBytes of lane %s: want %d or more, got %d",
 				lane, 2*protocol.RecordMax, c.LaneBytes[lane])
-		case c.LaneAge[lane] != 0 && c.LaneAge[lane] < ageMin:
+		case c.LaneAge[lane] != 0 && c.LaneAge[lane] < ageLeast:
 			return protocol.Errorf(protocol.CodeBadInput, "config: LaneAge of lane %s: want 0 or %s or more, got %s",
-				lane, ageMin, c.LaneAge[lane])
+				lane, ageLeast, c.LaneAge[lane])
 		case c.LaneDrop[lane] > DropNone || c.LaneDrop[lane] == DropNone && lane != protocol.LaneEvent:
 			return protocol.Errorf(protocol.CodeBadInput, "config: LaneDrop of lane %s: %s is not for it",
 				lane, c.LaneDrop[lane])
@@ -163,5 +163,5 @@ func (c *Config) CheckLines() error {
 	return nil
 }
 
-// ageMin is the least age that a lane can have: below it, records would go that are only slow.
-const ageMin = time.Minute
+// ageLeast is the least age that a lane can have: below it, records would go that are only slow.
+const ageLeast = time.Minute

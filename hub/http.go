@@ -366,7 +366,7 @@ func (s *server) showAgent(r *http.Request) (any, error) {
 			out.Loads, err = s.hub.loads(tx, out.Agent, "")
 		}
 		if err == nil {
-			out.Gaps, err = runs.Gaps(tx, out.Agent.Address.Agent, api.GapsShown)
+			out.Gaps, err = runs.Gaps(tx, out.Address.Agent, api.GapsShown)
 		}
 		return out, err
 	})

@@ -30,7 +30,8 @@ func (r *Relay) local(now time.Time, from protocol.Address, payload []byte) erro
 		r.locals[from] = rate.NewLimiter(localPerSecond, localBurst)
 	}
 	if !r.locals[from].AllowN(now, 1) {
-		return protocol.Errorf(protocol.CodeLimit, "local messages of %s: more than %d a second", from, localPerSecond)
+		return protocol.Errorf(protocol.CodeLimit, "local messages of %s: more than %d a second", from,
+			localPerSecond)
 	}
 	r.count.Local++
 	for _, a := range r.all() {

@@ -21,11 +21,12 @@ func askByHand(o *options, id *disk.Identity, out io.Writer) error {
 	if err := signed(&req, j.key); err != nil {
 		return err
 	}
-	if err := writeWhole(o.request, func(to io.Writer) error { return protocol.WriteFrame(to, req) }); err != nil {
+	err = writeWhole(o.request, func(to io.Writer) error { return protocol.WriteFrame(to, req) })
+	if err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
-	_, err = fmt.Fprintf(out, "asked in %s\nat the hub: stavily agent join %[2]s REPLY\nthen here, with the same "+
-		"flags: stavily-edge join --reply REPLY\n", o.request, filepath.Base(o.request))
+	_, err = fmt.Fprintf(out, "asked in %s\nat the hub: stavily agent join %[2]s REPLY\nthen here, with the "+
+		"same flags: stavily-edge join --reply REPLY\n", o.request, filepath.Base(o.request))
 	return err
 }
 

@@ -57,8 +57,9 @@ func (o *options) flags(name string) *flag.FlagSet {
 		"and gateways, are tried in order; mdns stands for the gateways of the\n"+
 		"site that are found in this net")
 	f.StringVar(&o.token, "join", "", "join `token`, needed once")
-	f.StringVar(&o.request, "request", "", "`file` into which join writes what is to be carried to the hub, where\n"+
-		"there is no line: \"stavily agent join\" there makes the reply")
+	f.StringVar(&o.request, "request", "",
+		"`file` into which join writes what is to be carried to the hub, where\n"+
+			"there is no line: \"stavily agent join\" there makes the reply")
 	f.StringVar(&o.reply, "reply", "", "`file` of that reply, by which join ends")
 	f.StringVar(&o.name, "name", "", "`name` of this agent; without it the token's, or the host's")
 	f.StringVar(&o.site, "site", "", "`site` of this agent; without it the token's")

@@ -18,8 +18,8 @@ import (
 
 func agentCommand(c *connection) *cobra.Command {
 	cmd := &cobra.Command{Use: "agent", Short: "List, show, label and remove agents, and let new ones join"}
-	cmd.AddCommand(agentList(c), agentShow(c), agentLabel(c), agentAdopt(c), agentRemove(c), agentToken(c), agentJoin(c),
-		agentRecord(c), agentGateway(c), agentBudget(c))
+	cmd.AddCommand(agentList(c), agentShow(c), agentLabel(c), agentAdopt(c), agentRemove(c), agentToken(c),
+		agentJoin(c), agentRecord(c), agentGateway(c), agentBudget(c))
 	return cmd
 }
 

@@ -21,8 +21,8 @@ type joinedByHand struct {
 func agentJoin(c *connection) *cobra.Command {
 	return &cobra.Command{
 		Use: "join REQUEST REPLY", Short: "Let a device join that has no line, by files that are carried",
-		Long: "Let a device join that has no line. On the device, \"stavily-edge join --hub ADDRESS --join TOKEN\n" +
-			"--request FILE\" writes the request. This spends its token and writes the reply, which the device\n" +
+		Long: "Let a device join that has no line. On the device, \"stavily-edge join --hub ADDRESS\n" +
+			"--join TOKEN --request FILE\" writes the request. This spends its token and writes the reply, which the device\n" +
 			"takes with \"stavily-edge join --hub ADDRESS --join TOKEN --reply FILE\".",
 		Example: "  stavily agent join /media/stick/cave.request /media/stick/cave.reply",
 		Args:    cobra.ExactArgs(2),

@@ -39,7 +39,8 @@ func TestGaps(t *testing.T) {
 		{
 			batch(gaps(gapOf(1, 7, 7, protocol.GapAge), gapOf(2, 1, 3, protocol.GapAge), gapOf(2, 5, 9, protocol.GapNewest)),
 				record(1, 8, line), record(2, 4, line)),
-			protocol.Mark{Boot: 2, Sequence: 9}, 2,
+			protocol.Mark{Boot: 2, Sequence: 9},
+			2,
 		},
 		// alone
 		{batch(gaps(gapOf(2, 10, 12, protocol.GapDisk))), protocol.Mark{Boot: 2, Sequence: 12}, 0},

@@ -23,7 +23,9 @@ type field struct {
 }
 
 var fields = [5]field{
-	{"minute", 0, 59, ""}, {"hour", 0, 23, ""}, {"day of the month", 1, 31, ""},
+	{"minute", 0, 59, ""},
+	{"hour", 0, 23, ""},
+	{"day of the month", 1, 31, ""},
 	{"month", 1, 12, "jan feb mar apr may jun jul aug sep oct nov dec"},
 	{"day of the week", 0, 7, "sun mon tue wed thu fri sat"},
 }
