@@ -22,8 +22,8 @@ func agentJoin(c *connection) *cobra.Command {
 	return &cobra.Command{
 		Use: "join REQUEST REPLY", Short: "Let a device join that has no line, by files that are carried",
 		Long: "Let a device join that has no line. On the device, \"stavily-edge join --hub ADDRESS\n" +
-			"--join TOKEN --request FILE\" writes the request. This spends its token and writes the reply, which the device\n" +
-			"takes with \"stavily-edge join --hub ADDRESS --join TOKEN --reply FILE\".",
+			"--join TOKEN --request FILE\" writes the request. This spends its token and writes the\n" +
+			"reply, which the device takes with --reply FILE in place of --request.",
 		Example: "  stavily agent join /media/stick/cave.request /media/stick/cave.reply",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
