@@ -383,7 +383,11 @@ func (p *Publisher) meter(_ context.Context, c *candidate) (string, error) {
 
 func (p *Publisher) seal(_ context.Context, c *candidate) (string, error) {
 	c.release.Artifacts = c.artifacts()
-	sealed, err := protocol.Seal(protocol.ContextRelease, p.Keys.Release, protocol.MustMarshal(c.release))
+	payload := protocol.MustMarshal(c.release)
+	if err := protocol.UnmarshalExact(payload, &protocol.Release{}); err != nil { // nobody could open it
+		return "", err
+	}
+	sealed, err := protocol.Seal(protocol.ContextRelease, p.Keys.Release, payload)
 	c.sealed = sealed
 	return fmt.Sprintf("release %s, %d bytes", protocol.DigestOf(sealed).Short(), len(sealed)), err
 }

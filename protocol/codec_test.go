@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"encoding/hex"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -124,5 +125,35 @@ func TestCodesHaveNames(t *testing.T) {
 	var newer Code
 	if err := newer.UnmarshalText([]byte("code-77")); err != nil || newer != 77 {
 		t.Errorf("got %v, %v", newer, err)
+	}
+}
+
+// A manifest's lists may be there and empty; what says nothing has one encoding all the same.
+func TestEmptyListsHaveOneEncoding(t *testing.T) {
+	m := Manifest{Sandbox: true, Filesystem: "none"}
+	empty(reflect.ValueOf(&m).Elem())
+	if m.Permissions.System == nil || m.Compatibility.Libraries == nil || m.OS.Supported == nil {
+		t.Fatalf("no empty lists in %+v", m)
+	}
+	var got Manifest
+	if err := UnmarshalExact(MustMarshal(m), &got); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, Manifest{Sandbox: true, Filesystem: "none"}) {
+		t.Errorf("decoded as %+v", got)
+	}
+}
+
+// empty makes every list and map in v one that is there and empty.
+func empty(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			empty(v.Field(i))
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 0, 0))
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
 	}
 }

@@ -72,6 +72,10 @@ type Compatibility struct {
 	Libraries map[string]string `cbor:"2,keyasint,omitempty" json:"library_dependencies"`
 }
 
+// IsZero reports whether it says nothing. An empty list says nothing too: without this a
+// manifest with "system: []" would be encoded with a map that is gone when it is decoded.
+func (c Compatibility) IsZero() bool { return c.Language == (LanguageRange{}) && len(c.Libraries) == 0 }
+
 // LanguageRange is a language with the versions of it that serve.
 type LanguageRange struct {
 	Name       string `cbor:"1,keyasint" json:"name"`
@@ -85,6 +89,11 @@ type OS struct {
 	Architectures []string `cbor:"2,keyasint,omitempty" json:"supported_architectures"`
 	MinKernel     string   `cbor:"3,keyasint,omitempty" json:"min_kernel_version"`
 	Libraries     []string `cbor:"4,keyasint,omitempty" json:"required_libraries"`
+}
+
+// IsZero reports whether it says nothing.
+func (o OS) IsZero() bool {
+	return len(o.Supported)+len(o.Architectures)+len(o.Libraries) == 0 && o.MinKernel == ""
 }
 
 // Limits bounds one plugin on one agent (M-17 to M-21). Zero means the default of
@@ -127,6 +136,9 @@ type Permissions struct {
 	System  []string `cbor:"1,keyasint,omitempty" json:"system"`
 	Network []string `cbor:"2,keyasint,omitempty" json:"network"`
 }
+
+// IsZero reports whether it asks for nothing.
+func (p Permissions) IsZero() bool { return len(p.System)+len(p.Network) == 0 }
 
 // Configuration names files of the source.
 type Configuration struct {

@@ -13,6 +13,9 @@ type StateFormat struct {
 	Older  []uint32 `cbor:"2,keyasint,omitempty" json:"reads"`  // besides its own
 }
 
+// IsZero reports whether it says nothing.
+func (s StateFormat) IsZero() bool { return s.Format == 0 && len(s.Older) == 0 }
+
 // StateFormatsMax bounds the older formats that one release reads.
 const StateFormatsMax = 32
 

@@ -36,6 +36,9 @@ func TestScaffolds(t *testing.T) {
 			if err != nil || len(warnings) > 0 || m.Plugin.Name != "my-plugin" || m.Plugin.Type != kind || m.Runtime.Language != language {
 				t.Errorf("%s %s: %+v, %v, %v", language, kind, m, warnings, err)
 			}
+			if err := protocol.UnmarshalExact(protocol.MustMarshal(m), &protocol.Manifest{}); err != nil {
+				t.Errorf("%s %s: its release could not be opened: %v", language, kind, err)
+			}
 			sdk := map[string]string{
 				"go": "stavily/README.md", "rust": "stavily/src/lib.rs", "python": ".sdk/stavily/__init__.py",
 				"javascript": ".sdk/index.d.ts", "typescript": ".sdk/index.d.ts",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"time"
@@ -25,11 +26,26 @@ outputs:
   - plugin: append-file@1
 `
 
+// small is idle with small plugins.
+const small = `workflow: small
+trigger:
+  plugin: small-trigger@1
+  with: { every: 1h }
+  at: { group: { role: small } }
+actions:
+  - name: judge
+    plugin: small-action@1
+    with: { max: 80 }
+outputs:
+  - plugin: small-output@1
+    with: { prefix: "delivered " }
+`
+
 // agentMemory is N4: a real agent that is connected to a real hub over mutual TLS and
-// has one workflow. Its three plugins are Go's, 3.5 MB each, for the hub builds no
-// others yet. It is measured after its first deployment, for which it compiled them,
-// and started again, as it is for the rest of its life. Beside it an agent without a
-// workflow, and a Go program that says hello.
+// has one workflow, of three plugins in Rust, 0.1 MB each, or of three in Go, 3.5 MB each.
+// It is measured started again, as it is for the rest of its life, and that with Go's after
+// its first deployment too, for which it compiled them. Beside it an agent without a workflow,
+// and a Go program that says hello.
 func agentMemory(b *bench) ([]line, error) {
 	w, err := b.startHub()
 	if err != nil {
@@ -38,40 +54,43 @@ func agentMemory(b *bench) ([]line, error) {
 	if err := w.publish("system-health", "system-command", "append-file"); err != nil {
 		return nil, err
 	}
-	busy, err := w.join("busy", "role=gateway")
-	if err != nil {
+	if err := w.publishSmall(); err != nil {
 		return nil, err
 	}
-	plain, err := w.join("plain", "role=none")
-	if err != nil {
-		return nil, err
+	agents := map[string]*process{}
+	for name, role := range map[string]string{"busy": "gateway", "small": "small", "plain": "none"} {
+		if agents[name], err = w.join(name, "role="+role); err != nil {
+			return nil, err
+		}
 	}
-	if err := w.deploy(idle, "busy"); err != nil {
+	if err := errors.Join(w.deploy(idle, "busy"), w.deploy(small, "small")); err != nil {
 		return nil, err
 	}
 	if err := b.pause(settled); err != nil {
 		return nil, err
 	}
-	first, err := b.residents(busy)
+	first, err := b.residents(agents["busy"])
 	if err != nil {
 		return nil, err
 	}
-	busy.end()
-	plain.end()
+	for _, a := range agents {
+		a.end()
+	}
 	rss, err := w.again()
 	if err != nil {
 		return nil, err
 	}
 	const what = "agent RSS, idle and connected, "
 	return []line{
-		{what + "one workflow of three Go plugins", rss[0], "MiB", "no workflow", rss[1], atMost(14)},
-		{what + "the same after compiling them", first[0], "MiB", "no workflow", rss[1], atMost(14)},
-		{what + "no workflow", rss[1], "MiB", "hello program", rss[2], atMost(14)},
+		{what + "one workflow of three Rust plugins", rss[1], "MiB", "no workflow", rss[2], atMost(14)},
+		{what + "one workflow of three Go plugins", rss[0], "MiB", "no workflow", rss[2], atMost(14)},
+		{what + "the same after compiling them", first[0], "MiB", "no workflow", rss[2], atMost(14)},
+		{what + "no workflow", rss[2], "MiB", "hello program", rss[3], atMost(14)},
 	}, nil
 }
 
-// again starts the agent with the workflow from its own disk, and returns what it, the
-// agent without one and a hello program hold.
+// again starts the agents from their own disks, and returns what those with a workflow of Go's
+// plugins and of Rust's, the one without one and a hello program hold.
 func (w *world) again() ([]float64, error) {
 	program, err := w.hello()
 	if err != nil {
@@ -82,7 +101,7 @@ func (w *world) again() ([]float64, error) {
 		return nil, err
 	}
 	var agents []*process
-	for _, name := range []string{"busy", "plain"} {
+	for _, name := range []string{"busy", "small", "plain"} {
 		p, err := w.start(w.edge, "--state", w.path(name), "--allow", "process.execute:uname")
 		if err != nil {
 			return nil, err
@@ -90,13 +109,13 @@ func (w *world) again() ([]float64, error) {
 		agents = append(agents, p)
 	}
 	// Its first boot was the one that joined.
-	if err := w.runs("busy", 2); err != nil {
+	if err := errors.Join(w.runs("busy", 2), w.runs("small", 2)); err != nil {
 		return nil, err
 	}
 	if err := w.pause(settled); err != nil {
 		return nil, err
 	}
-	return w.residents(agents[0], agents[1], hello)
+	return w.residents(agents[0], agents[1], agents[2], hello)
 }
 
 // residents returns the medians, over some seconds, of what processes hold, in MiB.

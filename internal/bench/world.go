@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/stavily/stavily/hub/api"
+	"github.com/stavily/stavily/hub/build"
 	"github.com/stavily/stavily/protocol"
 )
 
@@ -50,21 +51,63 @@ func (b *bench) startHub() (*world, error) {
 	return w, nil
 }
 
-// publish makes a repository of each first-party plugin, with a tag that is signed,
-// and takes it through the hub.
+// publish publishes plugins of this project.
 func (w *world) publish(plugins ...string) error {
+	for _, name := range plugins {
+		if err := os.CopyFS(w.repository(name), os.DirFS(filepath.Join("plugins", name))); err != nil {
+			return err
+		}
+	}
+	return w.release(plugins)
+}
+
+// publishSmall publishes what "stavily plugin new" begins in Rust, one plugin of each type by
+// the names small-trigger, small-action and small-output.
+func (w *world) publishSmall() error {
+	var names []string
+	for _, kind := range []protocol.PluginType{protocol.Trigger, protocol.Action, protocol.Output} {
+		name := "small-" + string(kind)
+		files, err := build.Scaffold{
+			Language: "rust", Type: kind, Name: protocol.PluginName(name), Author: "author",
+		}.Files()
+		if err != nil {
+			return err
+		}
+		for file, data := range files {
+			at := filepath.Join(w.repository(name), filepath.FromSlash(file))
+			if err := os.MkdirAll(filepath.Dir(at), 0o700); err != nil {
+				return err
+			}
+			if err := os.WriteFile(at, data, 0o600); err != nil {
+				return err
+			}
+		}
+		names = append(names, name)
+	}
+	return w.release(names)
+}
+
+func (w *world) repository(plugin string) string {
+	return w.path(filepath.Join("repositories", plugin))
+}
+
+// release signs what lies in the repositories of plugins as version 1.0.0, and takes it through
+// the hub.
+func (w *world) release(plugins []string) error {
 	key := w.path("author")
-	err := w.command(w.dir, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "author", "-f", key)
-	if err != nil {
-		return err
+	if _, err := os.Stat(key); err != nil {
+		err := w.command(w.dir, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "author", "-f", key)
+		if err != nil {
+			return err
+		}
 	}
 	public, err := os.ReadFile(key + ".pub")
 	if err != nil {
 		return err
 	}
 	for _, name := range plugins {
-		repo := w.path(filepath.Join("repositories", name))
-		if err := w.repository(repo, name, key); err != nil {
+		repo := w.repository(name)
+		if err := w.sign(repo, key); err != nil {
 			return err
 		}
 		add := api.AddPlugin{Repository: repo, AllowedSigners: "author@example.com " + string(public)}
@@ -79,10 +122,8 @@ func (w *world) publish(plugins ...string) error {
 	return nil
 }
 
-func (w *world) repository(repo, name, key string) error {
-	if err := os.CopyFS(repo, os.DirFS(filepath.Join("plugins", name))); err != nil {
-		return err
-	}
+// sign makes a repository of a folder, with a signed tag.
+func (w *world) sign(repo, key string) error {
 	for _, args := range [][]string{
 		{"init", "-q", "-b", "main"},
 		{"add", "-A"},
