@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -56,7 +57,7 @@ func (o *outbox) open(a *Agent) error {
 				return err
 			}
 		}
-		l.older, l.waiting = true, l.owes()
+		l.older, l.waiting, l.safe = true, l.owes(), slices.Clone(l.Gaps)
 		if l.Count > 0 && a.cfg.LaneAge[of] > 0 {
 			l.agesAt = a.now.Add(firstAge)
 		}

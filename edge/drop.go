@@ -189,12 +189,14 @@ func (l *lane) told(upTo protocol.Mark) bool {
 		n++
 	}
 	l.Gaps = slices.Delete(l.Gaps, 0, n)
+	l.safe = slices.DeleteFunc(l.safe, func(g protocol.Gap) bool { return !g.To.After(upTo) })
 	l.touched = l.touched || n > 0
 	return n > 0
 }
 
 // gapsBefore returns the gaps that may be told before next, the first record that does not go now,
-// zero for none: not those behind a record that the hub is still to get.
+// zero for none: not those behind a record that the hub is still to get. Nor those that the disk
+// does not have: after a power cut their records would be there again, and nobody would take them.
 func (l *lane) gapsBefore(next protocol.Mark) []protocol.Gap {
 	end := l.sent
 	all := l.recent.all
@@ -204,13 +206,13 @@ func (l *lane) gapsBefore(next protocol.Mark) []protocol.Gap {
 		}
 	}
 	n := 0
-	for _, g := range l.Gaps {
+	for _, g := range l.safe {
 		if next != (protocol.Mark{}) && g.To.After(next) || end != (protocol.Mark{}) && g.From.After(end) {
 			break
 		}
 		n++
 	}
-	return l.Gaps[:n]
+	return l.safe[:n]
 }
 
 // first is the first mark that may be in a lane.

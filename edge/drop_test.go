@@ -3,6 +3,7 @@ package edge_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +130,46 @@ func TestRecordReachesHubOrGap(t *testing.T) {
 	}
 	if reached == 0 || why[protocol.GapBytes] == 0 || why[protocol.GapAge] == 0 || why[protocol.GapNewest] == 0 {
 		t.Fatalf("%d reached, %d gone: %v: not all was tried", reached, gone, why)
+	}
+}
+
+// A gap that the disk refuses is not told: after a power cut its records are there again, and a
+// hub that knew of the gap would not take them.
+func TestGapWaitsForTheDisk(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.LaneBytes[protocol.LaneLog] = 2 * protocol.RecordMax
+	small := &quota{Store: w.disk, left: 1 << 20, sizes: map[string]int{}}
+	w.store = small
+	w.boot()
+	tell := func(n int) {
+		line := protocol.LogLine{Text: strings.Repeat("x", protocol.TextMax-1)}
+		for range n {
+			w.agent.Told(w.now, edge.Told{Lines: slices.Repeat([]protocol.LogLine{line}, 12)})
+			w.pass(time.Second)
+		}
+	}
+	tell(30)
+	kept := w.agent.Status()
+	if kept.Dropped == 0 || kept.Pending == 0 {
+		t.Fatalf("%d dropped, %d pending", kept.Dropped, kept.Pending)
+	}
+	small.left = -1 << 20
+	tell(3)
+	w.online()
+	w.pass(time.Minute)
+	if s := w.agent.Status(); !s.DiskRefuses || s.Dropped == kept.Dropped {
+		t.Fatalf("the disk refuses %v, %d dropped", s.DiskRefuses, s.Dropped)
+	}
+	w.store = w.disk
+	w.boot()
+	w.online()
+	w.pass(time.Hour)
+	told := uint64(0)
+	for _, g := range w.hub.gaps[protocol.LaneLog] {
+		told += g.Count
+	}
+	if s := w.agent.Status(); s.Pending != 0 || told != s.Dropped {
+		t.Errorf("%d pending, %d dropped, and the hub knows of %d", s.Pending, s.Dropped, told)
 	}
 }
 

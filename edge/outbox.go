@@ -30,10 +30,11 @@ type lane struct {
 	sequence uint64        // of the last record of this boot
 	onDisk   protocol.Mark // the last record that survives a power cut
 	recent   recent
-	older    bool   // there may be records on the disk that are not among the recent ones
-	head     string // no record stands below this key
-	touched  bool   // account differs from the disk
-	waiting  bool   // there may be records to send
+	older    bool           // there may be records on the disk that are not among the recent ones
+	head     string         // no record stands below this key
+	touched  bool           // account differs from the disk
+	safe     []protocol.Gap // those of the account that survive a power cut
+	waiting  bool           // there may be records to send
 
 	sent   protocol.Mark // last record of the batch under way; zero: none
 	flying []flown       // the records up to sent that are still here, oldest first
@@ -175,7 +176,7 @@ func (o *outbox) rest() {
 	}
 }
 
-// stored notes that all records are on the disk. Not so many stay in memory; none while the
+// stored notes that all records and accounts are on the disk. Not so many stay in memory; none while the
 // hub does not hear.
 func (o *outbox) stored(heard bool) {
 	most := 0
@@ -184,6 +185,9 @@ func (o *outbox) stored(heard bool) {
 	}
 	for i := range o.lanes {
 		l := &o.lanes[i]
+		if !l.touched {
+			l.safe = append(l.safe[:0], l.Gaps...)
+		}
 		if r := l.recent.all; len(r) > 0 {
 			l.onDisk = r[len(r)-1].mark
 			l.older = l.recent.shrink(most, l.onDisk) || l.older
