@@ -221,7 +221,7 @@ const edgePackage = "./edge/stavily-edge"
 func (b *bench) goBuild(dir, out, pkg string, env ...string) error {
 	args := []string{"build", "-trimpath"}
 	if pkg == edgePackage {
-		args = append([]string{"build"}, platform.BuildFlags()...)
+		args = append([]string{"build"}, platform.BuildFlags(platform.EngineCompiler)...)
 	}
 	cmd := exec.CommandContext(b.ctx, "go", append(args, "-ldflags=-s -w -buildid=", "-o", out, pkg)...)
 	cmd.Dir = dir

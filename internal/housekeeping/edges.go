@@ -78,7 +78,7 @@ func buildEdge(root string, p platform.Platform, file string, flags ...string) (
 	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return 0, err
 	}
-	args := append([]string{"build"}, platform.BuildFlags()...)
+	args := append([]string{"build"}, platform.BuildFlags(p.Engine)...)
 	args = append(args, flags...)
 	args = append(args, "-ldflags=-s -w -buildid= -dumpdep", "-o", file, edgePackage)
 	cmd := exec.Command("go", args...)
