@@ -95,21 +95,6 @@ func laneKey(of protocol.Lane) string { return keyLane + strconv.Itoa(int(of)) }
 
 func lanePrefix(of protocol.Lane) string { return keyOut + strconv.Itoa(int(of)) + "/" }
 
-func recordKey(of protocol.Lane, m protocol.Mark) string {
-	b := make([]byte, 0, len(keyOut)+20+1+16+1+16)
-	b = append(strconv.AppendInt(append(b, keyOut...), int64(of), 10), '/')
-	b = append(appendHex(b, m.Boot), '/')
-	return string(appendHex(b, m.Sequence))
-}
-
-// appendHex adds v with 16 digits.
-func appendHex(b []byte, v uint64) []byte {
-	for shift := 60; shift >= 0; shift -= 4 {
-		b = append(b, "0123456789abcdef"[v>>shift&15])
-	}
-	return b
-}
-
 func markOf(of protocol.Lane, key string) (protocol.Mark, error) {
 	boot, sequence, _ := strings.Cut(strings.TrimPrefix(key, lanePrefix(of)), "/")
 	b, err := strconv.ParseUint(boot, 16, 64)

@@ -41,7 +41,7 @@ func gapsOf(s Store, of protocol.Lane, from, next string) (gaps []protocol.Gap, 
 		return nil, err // a lane without a readable account is counted when the agent starts
 	}
 	for _, g := range acc.Gaps {
-		if at := recordKey(of, g.To); at >= from && (next == "" || at < next) {
+		if at := RecordKey(of, g.To); at >= from && (next == "" || at < next) {
 			gaps = append(gaps, g)
 		}
 	}

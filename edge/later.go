@@ -114,7 +114,7 @@ func (p *pen) named() []Change {
 	all := make([]Change, len(p.changes))
 	for i, c := range p.changes {
 		if all[i] = c.Change; c.Lane != 0 {
-			all[i].Key = recordKey(c.Lane, c.Mark)
+			all[i].Key = RecordKey(c.Lane, c.Mark)
 		}
 	}
 	return all

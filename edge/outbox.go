@@ -85,16 +85,12 @@ func (a *Agent) record(of protocol.Lane, body any) (protocol.Mark, error) {
 	return mark, nil
 }
 
-const (
-	// keySize is the length of a record's key, which counts with it.
-	keySize = len(keyOut) + len("1/") + 16 + 1 + 16
-	// pageSize is how many bytes of records are encoded in one piece of memory, which they
-	// hold until the last of them is gone.
-	pageSize = 8 << 10
-)
+// pageSize is how many bytes of records are encoded in one piece of memory, which they hold until
+// the last of them is gone.
+const pageSize = 8 << 10
 
 // sizeOf is what a record counts for.
-func sizeOf(value []byte) int64 { return int64(keySize + len(value)) }
+func sizeOf(value []byte) int64 { return int64(RecordKeySize + len(value)) }
 
 // encode returns an encoded record.
 func (o *outbox) encode(head *protocol.Record, body any) ([]byte, error) {

@@ -158,7 +158,7 @@ func (a *Agent) readable(of protocol.Lane, m protocol.Mark, value []byte) bool {
 		err = protocol.Errorf(protocol.CodeBadMessage, "record of another mark")
 	}
 	if err != nil {
-		a.log.Warn("record not readable: passed over", slog.String("key", recordKey(of, m)),
+		a.log.Warn("record not readable: passed over", slog.String("key", RecordKey(of, m)),
 			slog.String("error", err.Error()))
 		a.unreadable(of, m)
 	}
@@ -240,7 +240,7 @@ func (a *Agent) discardSome(of protocol.Lane, some []flown) {
 	last := some[len(some)-1].mark
 	if a.lanes == nil {
 		for _, f := range some {
-			a.remove(recordKey(of, f.mark))
+			a.remove(RecordKey(of, f.mark))
 		}
 	} else {
 		a.pen.changes = append(a.pen.changes, LaneChange{Lane: of, Mark: last, Through: true})
@@ -248,7 +248,7 @@ func (a *Agent) discardSome(of protocol.Lane, some []flown) {
 	for _, f := range some {
 		l.less(f.mark, f.size)
 	}
-	l.head = recordKey(of, last) + "\x00"
+	l.head = RecordKey(of, last) + "\x00"
 }
 
 // letGo removes the records of a lane up to and with upTo, sent or not, which the hub has.

@@ -188,7 +188,7 @@ func (k *disk) Get(key string) ([]byte, error) {
 
 // peek returns the value of key, which stays the disk's.
 func (k *disk) peek(key string) []byte {
-	if of, m, ok := laneOfKey(key); ok {
+	if of, m, ok := edge.RecordOf(key); ok {
 		if at, found := k.shelf(of).find(m); found {
 			return k.shelf(of).records[at].value
 		}
@@ -247,7 +247,7 @@ func (k *disk) scanAll(prefix, first string, yield func(key string, value []byte
 	}
 	for of := range k.shelves {
 		for _, r := range k.shelves[of].live() {
-			if key := recordKey(protocol.Lane(of), r.mark); key >= first && strings.HasPrefix(key, prefix) {
+			if key := edge.RecordKey(protocol.Lane(of), r.mark); key >= first && strings.HasPrefix(key, prefix) {
 				all = append(all, entry{key: key, value: r.value})
 			}
 		}

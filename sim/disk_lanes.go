@@ -2,16 +2,11 @@ package sim
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/stavily/stavily/edge"
 	"github.com/stavily/stavily/protocol"
 )
-
-// recordKeySize is the length of a record's key, which counts with it: "out/", lane, boot
-// and sequence.
-const recordKeySize = len("out/1/") + 16 + 1 + 16
 
 // written is one change that is on a disk: of a key, or of a record when lane is set.
 type written struct {
@@ -102,7 +97,7 @@ func (k *disk) ApplyLanes(changes []edge.LaneChange) error {
 		if c.Lane == 0 {
 			size += int64(len(c.Key))
 		} else {
-			size += int64(recordKeySize)
+			size += int64(edge.RecordKeySize)
 		}
 		wrote += size
 		if c.Value != nil {
@@ -135,7 +130,7 @@ func ofLane(c *edge.LaneChange) *edge.LaneChange {
 	if c.Lane != 0 || !strings.HasPrefix(c.Key, "out/") {
 		return c
 	}
-	if of, m, ok := laneOfKey(c.Key); ok {
+	if of, m, ok := edge.RecordOf(c.Key); ok {
 		return &edge.LaneChange{Lane: of, Mark: m, Change: edge.Change{Value: c.Value}}
 	}
 	return c
@@ -152,10 +147,10 @@ func (k *disk) replaced(c *edge.LaneChange) (n int64) {
 	s := k.shelf(c.Lane)
 	if c.Through {
 		for _, r := range s.live()[:s.through(c.Mark)] {
-			n += int64(recordKeySize + len(r.value))
+			n += int64(edge.RecordKeySize + len(r.value))
 		}
 	} else if at, found := s.find(c.Mark); found {
-		n = int64(recordKeySize + len(s.records[at].value))
+		n = int64(edge.RecordKeySize + len(s.records[at].value))
 	}
 	return n
 }
@@ -180,12 +175,12 @@ func (k *disk) lay(of protocol.Lane, m protocol.Mark, value []byte) written {
 	s := k.shelf(of)
 	was := s.set(m, value, k.time())
 	if value != nil {
-		k.bytes += int64(recordKeySize + len(value))
-		s.bytes += uint64(recordKeySize + len(value))
+		k.bytes += int64(edge.RecordKeySize + len(value))
+		s.bytes += uint64(edge.RecordKeySize + len(value))
 	}
 	if was != nil {
-		k.bytes -= int64(recordKeySize + len(was))
-		s.bytes -= uint64(recordKeySize + len(was))
+		k.bytes -= int64(edge.RecordKeySize + len(was))
+		s.bytes -= uint64(edge.RecordKeySize + len(was))
 	}
 	return written{lane: of, mark: m, value: value, was: was}
 }
@@ -214,56 +209,16 @@ func (k *disk) waiting() (n uint64) {
 func (k *disk) scanLane(of protocol.Lane, prefix, first string, yield func(key string, value []byte) bool) {
 	s := k.shelf(of)
 	at := s.head
-	if m, ok := markOf(first); ok {
+	if _, m, ok := edge.RecordOf(first[:min(len(first), edge.RecordKeySize)]); ok { // a key, or what follows one
 		at, _ = s.find(m)
 	}
 	for ; at < len(s.records); at++ {
 		r := &s.records[at]
-		key := recordKey(of, r.mark)
+		key := edge.RecordKey(of, r.mark)
 		if key >= first && strings.HasPrefix(key, prefix) && !yield(key, r.value) {
 			return
 		}
 	}
-}
-
-// laneOfKey returns the lane and mark of a record's key; false for any other key.
-func laneOfKey(key string) (of protocol.Lane, m protocol.Mark, ok bool) {
-	if len(key) != recordKeySize || !strings.HasPrefix(key, "out/") {
-		return 0, m, false
-	}
-	of = laneOf(key[len("out/"):])
-	m, ok = markOf(key)
-	return of, m, ok && of > 0 && of < protocol.LaneEnd && recordKey(of, m) == key
-}
-
-// markOf reads the mark of a record's key. What follows it does not count: it is where a
-// search goes on.
-func markOf(key string) (m protocol.Mark, ok bool) {
-	if len(key) < recordKeySize {
-		return m, false
-	}
-	boot, err := strconv.ParseUint(key[6:22], 16, 64)
-	if err != nil {
-		return m, false
-	}
-	sequence, err := strconv.ParseUint(key[23:recordKeySize], 16, 64)
-	return protocol.Mark{Boot: boot, Sequence: sequence}, err == nil
-}
-
-// recordKey returns the key of a record.
-func recordKey(of protocol.Lane, m protocol.Mark) string {
-	b := append(make([]byte, 0, recordKeySize), "out/"...)
-	b = append(b, '0'+byte(of), '/')
-	b = append(appendHex(b, m.Boot), '/')
-	return string(appendHex(b, m.Sequence))
-}
-
-// appendHex adds v with 16 digits.
-func appendHex(b []byte, v uint64) []byte {
-	for shift := 60; shift >= 0; shift -= 4 {
-		b = append(b, "0123456789abcdef"[v>>shift&15])
-	}
-	return b
 }
 
 var _ edge.LaneStore = (*disk)(nil)

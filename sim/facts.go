@@ -3,6 +3,7 @@ package sim
 import (
 	"strings"
 
+	"github.com/stavily/stavily/edge"
 	"github.com/stavily/stavily/protocol"
 )
 
@@ -128,7 +129,7 @@ func (w *World) recordFact(c *written) (fact, bool) {
 		}
 		f.kind, value = factGone, c.was
 	}
-	f.size = int64(recordKeySize + len(value))
+	f.size = int64(edge.RecordKeySize + len(value))
 	if f.lane != protocol.LaneResult && (f.lane != protocol.LaneEvent || f.kind == factGone) {
 		return f, true // nobody asks for more of it
 	}

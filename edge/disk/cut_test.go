@@ -99,7 +99,7 @@ func (s *story) make(changes []edge.LaneChange) {
 	for _, c := range changes {
 		key := c.Key
 		if c.Lane != 0 {
-			key = recordKey(c.Lane, c.Mark)
+			key = edge.RecordKey(c.Lane, c.Mark)
 		}
 		if s.now[key] = string(c.Value); c.Value == nil {
 			delete(s.now, key)
@@ -149,7 +149,7 @@ func (s *story) changes() (all []edge.LaneChange) {
 }
 
 func (s *story) key(lane protocol.Lane, n uint64) string {
-	return recordKey(lane, protocol.Mark{Boot: 1 + n/50, Sequence: n})
+	return edge.RecordKey(lane, protocol.Mark{Boot: 1 + n/50, Sequence: n})
 }
 
 // The power goes at every write, sync, renaming and cutting of a file, and takes all, none

@@ -21,7 +21,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	put := func(lane protocol.Lane, n uint64, size int) error {
-		key := recordKey(lane, protocol.Mark{Boot: 1, Sequence: n})
+		key := edge.RecordKey(lane, protocol.Mark{Boot: 1, Sequence: n})
 		return j.apply([]edge.Change{{Key: key, Value: bytes.Repeat([]byte{byte(n)}, size)}}, true)
 	}
 	n, metrics := uint64(0), uint64(0)
@@ -48,7 +48,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("the audit was refused: %v", err)
 	}
 	for m := uint64(1); m <= metrics*3/4; m++ {
-		change := edge.Change{Key: recordKey(protocol.LaneMetric, protocol.Mark{Boot: 1, Sequence: m})}
+		change := edge.Change{Key: edge.RecordKey(protocol.LaneMetric, protocol.Mark{Boot: 1, Sequence: m})}
 		if err := j.apply([]edge.Change{change}, true); err != nil {
 			t.Fatalf("letting go of metric %d: %v", m, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"go.etcd.io/bbolt"
@@ -24,7 +25,7 @@ func FuzzSegment(f *testing.F) {
 	for name, n := range story.fs.files {
 		var number uint64
 		if len(filepath.Base(name)) == 16 {
-			number, _ = parseHex(filepath.Base(name))
+			number, _ = strconv.ParseUint(filepath.Base(name), 16, 64)
 			length := lengthOf(n.data, place{segment: number})
 			f.Add(number, n.data, n.data[headerSize:headerSize+length])
 			f.Add(number, n.data, n.data[min(2*headerSize+length, len(n.data)):])
@@ -47,7 +48,7 @@ func FuzzSegment(f *testing.F) {
 			t.Fatalf("open: %v", err)
 		}
 		was := dump(j)
-		keep := edge.Change{Key: recordKey(1, protocol.Mark{Boot: 1 << 63, Sequence: 1}), Value: []byte("kept")}
+		keep := edge.Change{Key: edge.RecordKey(1, protocol.Mark{Boot: 1 << 63, Sequence: 1}), Value: []byte("kept")}
 		if err := j.apply([]edge.Change{{Key: "kept", Value: []byte("too")}, keep}, true); err != nil {
 			t.Fatalf("write: %v", err)
 		}

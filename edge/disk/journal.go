@@ -121,7 +121,7 @@ func (j *journal) apply(changes []edge.Change, now bool) error {
 }
 
 func laneChange(c edge.Change) edge.LaneChange {
-	if lane, m, ok := recordOf(c.Key); ok {
+	if lane, m, ok := edge.RecordOf(c.Key); ok {
 		return edge.LaneChange{Change: edge.Change{Value: c.Value}, Lane: lane, Mark: m}
 	}
 	return edge.LaneChange{Change: edge.Change{Key: c.Key, Value: bytes.Clone(c.Value)}}
@@ -272,7 +272,7 @@ func (j *journal) planRecord(b []byte, p *plan, r *edge.LaneChange) []byte {
 		return appendBytes(appendMark(append(b, opRecord|byte(r.Lane)), r.Mark), r.Value)
 	}
 	known := r.Mark.After(p.heads[r.Lane]) && !r.Mark.After(p.ends[r.Lane])
-	key := recordKey(r.Lane, r.Mark)
+	key := edge.RecordKey(r.Lane, r.Mark)
 	switch {
 	case r.Value == nil && known && j.advance(p, r.Lane, r.Mark):
 		return b
@@ -334,7 +334,7 @@ func (f *front) pass(m protocol.Mark) {
 // agents of before, and of records that were written again.
 func (j *journal) oddThrough(p *plan, c *edge.LaneChange) (keys []string) {
 	gone := func(key string) bool {
-		of, m, ok := recordOf(key)
+		of, m, ok := edge.RecordOf(key)
 		return ok && of == c.Lane && !m.After(c.Mark)
 	}
 	if j.odds > 0 {

@@ -207,7 +207,7 @@ func (j *journal) get(key string) []byte {
 	if v := j.small[key]; v != nil {
 		return append([]byte{}, v...)
 	}
-	lane, m, ok := recordOf(key)
+	lane, m, ok := edge.RecordOf(key)
 	if !ok || !j.lanes[lane].has(m) {
 		return nil
 	}
@@ -292,7 +292,7 @@ func (j *journal) scanLane(of protocol.Lane, from string, yield func(key string,
 			return true
 		}
 		for _, r := range all {
-			if key := recordKey(of, r.mark); key >= from && !yield(key, r.value) {
+			if key := edge.RecordKey(of, r.mark); key >= from && !yield(key, r.value) {
 				return false
 			}
 		}
@@ -318,7 +318,7 @@ func (j *journal) begin(of protocol.Lane, from string) *cursor {
 	if j.spare = nil; c.window == nil {
 		c.window = &window{}
 	}
-	if _, m, ok := recordOf(strings.TrimSuffix(from, "\x00")); ok && before(m).After(c.after) {
+	if _, m, ok := edge.RecordOf(strings.TrimSuffix(from, "\x00")); ok && before(m).After(c.after) {
 		c.after = before(m)
 	}
 	if !l.front.known {
