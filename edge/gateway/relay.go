@@ -39,10 +39,13 @@ type Relay struct {
 	cfg Config
 	log *slog.Logger
 
-	mu      sync.Mutex // guards the fields below
-	up      bool       // the hub is reached
-	unsent  map[said]([]byte)
-	untold  map[protocol.Address]bool // who did not take the last Uplink
+	mu     sync.Mutex // guards the fields below
+	up     bool       // the hub is reached
+	unsent map[said]([]byte)
+	untold map[protocol.Address]bool // who did not take the last Uplink
+	// waiting are those who took last that the hub is not reached. That may lie in a queue for
+	// them while they are away, and be the first that they hear when they are back.
+	waiting map[protocol.Address]bool
 	flights map[piece]*flight
 	// requests counts those to the hub.
 	requests uint64
@@ -77,6 +80,7 @@ func New(cfg Config) *Relay {
 	}
 	return &Relay{
 		cfg: cfg, log: cfg.Log, unsent: map[said][]byte{}, untold: map[protocol.Address]bool{},
+		waiting: map[protocol.Address]bool{},
 		flights: map[piece]*flight{}, own: map[protocol.Digest]time.Time{},
 		hints: map[protocol.Address]protocol.Digest{}, locals: map[protocol.Address]*rate.Limiter{},
 	}
@@ -135,7 +139,7 @@ func (r *Relay) pass(now time.Time, from protocol.Address, kind protocol.Kind, p
 	case protocol.UpLocal:
 		return r.local(now, from, payload)
 	case protocol.UpPresence, protocol.UpReported:
-		if !r.up {
+		if !r.up || r.waiting[from] {
 			r.tell(from)
 		}
 		if err := r.carry(from, kind, payload); err != nil {
@@ -264,8 +268,13 @@ func (r *Relay) Uplink(up bool) {
 // tell says to a neighbour whether the hub is reached, now or when it takes it.
 func (r *Relay) tell(a protocol.Address) {
 	delete(r.untold, a)
-	if r.give(a, protocol.DownUplink, protocol.MustMarshal(protocol.Uplink{Up: r.up})) != nil {
+	switch err := r.give(a, protocol.DownUplink, protocol.MustMarshal(protocol.Uplink{Up: r.up})); {
+	case err != nil:
 		r.untold[a] = true
+	case r.up:
+		delete(r.waiting, a)
+	default:
+		r.waiting[a] = true
 	}
 }
 

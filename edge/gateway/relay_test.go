@@ -411,3 +411,22 @@ func FuzzRelay(f *testing.F) {
 		w.relay.Tick(w.now)
 	})
 }
+
+// Who went away with the word in its queue that the hub is not reached is told when it is back
+// that it is: the word that it was not may be the first that it hears.
+func TestUplinkAfterBeingAway(t *testing.T) {
+	w := newWorld(t)
+	w.relay.Uplink(true)
+	w.relay.Uplink(false)
+	w.said = nil
+	w.here = []protocol.Address{valve}
+	w.relay.Uplink(true)
+	w.now = w.now.Add(time.Minute)
+	w.relay.Tick(w.now)
+	w.wants("while it is away", "valve d/uplink true")
+	w.here = []protocol.Address{pump, valve}
+	w.says(pump, protocol.UpPresence, protocol.Presence{Online: true, Boot: 1, Session: 2})
+	w.wants("back", "pump d/uplink true", "hub u/carried pump u/presence")
+	w.says(pump, protocol.UpPresence, protocol.Presence{Online: true, Boot: 1, Session: 3})
+	w.wants("once", "hub u/carried pump u/presence")
+}
