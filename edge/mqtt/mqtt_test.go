@@ -220,25 +220,30 @@ func TestLineKeepsTheFirstCause(t *testing.T) {
 // What a hub may not answer ends the connection with a cause, and no panic.
 func TestHostileAnswers(t *testing.T) {
 	const connack = "\x20\x02\x00\x00"
-	for _, c := range []struct{ name, said, want string }{
-		{"refused", "\x20\x02\x00\x05", "Not Authorised"},
-		{"two codes for one filter", connack + "\x90\x04\x00\x01\x01\x01", "2 codes for 1 filters"},
-		{"no code", connack + "\x90\x02\x00\x01", "0 codes for 1 filters"},
-		{"filter refused", connack + "\x90\x03\x00\x01\x80", "refused by the hub"},
-		{"two answers", connack + connack + connack, "two answers"},
-		{"QoS 2", connack + "\x34\x05\x00\x01a\x00\x01", "QoS 2"},
-		{"a client's packet", connack + "\xe0\x00", "not for a hub"},
-		{"topic longer than its packet", connack + "\x32\x02\xff\xff", "EOF"},
+	for _, c := range []struct {
+		name string
+		said []string // to the first packet, and to each that follows
+		want string
+	}{
+		{"refused", []string{"\x20\x02\x00\x05"}, "Not Authorised"},
+		{"two codes for one filter", []string{connack, "\x90\x04\x00\x01\x01\x01"}, "2 codes for 1 filters"},
+		{"no code", []string{connack, "\x90\x02\x00\x01"}, "0 codes for 1 filters"},
+		{"filter refused", []string{connack, "\x90\x03\x00\x01\x80"}, "refused by the hub"},
+		{"two answers", []string{connack + connack + connack}, "two answers"},
+		{"QoS 2", []string{connack, "\x34\x05\x00\x01a\x00\x01"}, "QoS 2"},
+		{"a client's packet", []string{connack, "\xe0\x00"}, "not for a hub"},
+		{"topic longer than its packet", []string{connack, "\x32\x02\xff\xff"}, "EOF"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ours, hubs := net.Pipe()
 			defer hubs.Close()
 			go func() { // a hub that answers whatever it hears
-				for b := make([]byte, 4096); ; {
+				b := make([]byte, 4096)
+				for i := 0; ; i++ {
 					if _, err := hubs.Read(b); err != nil {
 						return
 					}
-					if _, err := hubs.Write([]byte(c.said)); err != nil {
+					if _, err := hubs.Write([]byte(c.said[min(i, len(c.said)-1)])); err != nil {
 						return
 					}
 				}
