@@ -56,11 +56,8 @@ func (s *files) Chunks(d protocol.Digest, size int64) (have protocol.Bitmap, who
 // ReadChunk returns a chunk of a whole file, and the size of the file. It is not checked.
 func (s *files) ReadChunk(d protocol.Digest, index uint32) (data []byte, size int64, err error) {
 	f, err := s.fs.open(s.path(d, ""), os.O_RDONLY)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, 0, protocol.Errorf(protocol.CodeNotFound, "read %s: not here", d.Short())
-	case err != nil:
-		return nil, 0, storage("read "+d.Short(), err)
+	if err != nil {
+		return nil, 0, unread(d, err)
 	}
 	size, err = f.size()
 	if err == nil && index >= protocol.ChunkCount(size) {
@@ -80,11 +77,8 @@ func (s *files) ReadChunk(d protocol.Digest, index uint32) (data []byte, size in
 // ReadFile returns a whole file, checked against its digest.
 func (s *files) ReadFile(d protocol.Digest) ([]byte, error) {
 	b, err := s.readAll(s.path(d, ""))
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, protocol.Errorf(protocol.CodeNotFound, "read %s: not here", d.Short())
-	case err != nil:
-		return nil, storage("read "+d.Short(), err)
+	if err != nil {
+		return nil, unread(d, err)
 	}
 	if got := protocol.DigestOf(b); got != d {
 		err := s.fs.rename(s.path(d, ""), s.path(d, suffixBad))
@@ -95,6 +89,14 @@ func (s *files) ReadFile(d protocol.Digest) ([]byte, error) {
 		return nil, protocol.Errorf(protocol.CodeDigest, "read %s: file is %s: set aside", d.Short(), got.Short())
 	}
 	return b, nil
+}
+
+// unread says why a file was not read.
+func unread(d protocol.Digest, err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return protocol.Errorf(protocol.CodeNotFound, "read %s: not here", d.Short())
+	}
+	return storage("read "+d.Short(), err)
 }
 
 func (s *files) readAll(name string) ([]byte, error) {

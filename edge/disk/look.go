@@ -2,7 +2,6 @@ package disk
 
 import (
 	"encoding/hex"
-	"errors"
 	"os"
 	"path/filepath"
 
@@ -17,11 +16,8 @@ type Look string
 // CodeDigest or CodeStorage.
 func (l Look) ReadFile(d protocol.Digest) ([]byte, error) {
 	b, err := os.ReadFile(l.path(d))
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, protocol.Errorf(protocol.CodeNotFound, "read %s: not here", d.Short())
-	case err != nil:
-		return nil, storage("read "+d.Short(), err)
+	if err != nil {
+		return nil, unread(d, err)
 	}
 	if got := protocol.DigestOf(b); got != d {
 		return nil, protocol.Errorf(protocol.CodeDigest, "read %s: file is %s", d.Short(), got.Short())
