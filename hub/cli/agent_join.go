@@ -36,23 +36,17 @@ func agentJoin(c *connection) *cobra.Command {
 				return err
 			}
 			defer request.Close()
-			to, err := os.CreateTemp(filepath.Dir(args[1]), "."+filepath.Base(args[1])+"-*")
+			var reply protocol.JoinReply
+			err = wholeFile(args[1], func(to *os.File) error { // what cannot be written spends no token
+				if reply, err = client.Join(cmd.Context(), request); err != nil {
+					return fmt.Errorf("%s: %w", args[0], err)
+				}
+				if err := protocol.WriteFrame(to, reply); err != nil {
+					return err
+				}
+				return to.Sync()
+			})
 			if err != nil {
-				return err // before the token is spent
-			}
-			defer os.Remove(to.Name())
-			defer to.Close()
-			reply, err := client.Join(cmd.Context(), request)
-			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
-			}
-			if err := protocol.WriteFrame(to, reply); err != nil {
-				return err
-			}
-			if err := to.Sync(); err != nil {
-				return err
-			}
-			if err := os.Rename(to.Name(), args[1]); err != nil {
 				return err
 			}
 			out := joinedByHand{reply.Address, reply.Epoch, args[1]}

@@ -67,12 +67,29 @@ func bundleCommand(c *connection) *cobra.Command {
 	return cmd
 }
 
-// exportTo has a bundle written to a file that appears whole or not at all, and reads it
-// back: the medium may be a bad one.
+// exportTo has a bundle written to a file, and reads it back: the medium may be a bad one.
 func exportTo(path string, write func(io.Writer) error) (shelf *bundle.Shelf, err error) {
+	err = wholeFile(path, func(file *os.File) error {
+		if err := write(file); err != nil {
+			return err
+		}
+		if err := file.Sync(); err != nil {
+			return err
+		}
+		if shelf, err = bundle.Open(file); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		return nil
+	})
+	return shelf, err
+}
+
+// wholeFile has a file written that appears whole or not at all. It is there to be written to
+// before anything else happens.
+func wholeFile(path string, write func(*os.File) error) (err error) {
 	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() {
 		_ = file.Close()
@@ -81,15 +98,9 @@ func exportTo(path string, write func(io.Writer) error) (shelf *bundle.Shelf, er
 		}
 	}()
 	if err := write(file); err != nil {
-		return nil, err
+		return err
 	}
-	if err := file.Sync(); err != nil {
-		return nil, err
-	}
-	if shelf, err = bundle.Open(file); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return shelf, os.Rename(file.Name(), path)
+	return os.Rename(file.Name(), path)
 }
 
 func showBundle(w io.Writer, path string, s *bundle.Shelf) {
