@@ -50,6 +50,9 @@ const (
 	// shutPart is the part of a full lane that is free before it takes more, and of DropNone the
 	// one, times two, that is left for what was under way.
 	shutPart = 8
+	// dropPart is the part of a full lane that goes besides what must: to look for the oldest on the
+	// disk costs more than to let go of a hundred of them.
+	dropPart = 256
 	// agedMax is how many records go at once because of their age.
 	agedMax = 1024
 	// firstAge is how long after a start the ages are looked at: the boot has other work.
@@ -69,6 +72,7 @@ func (a *Agent) makeRoom(of protocol.Lane, size int64) bool {
 		return !l.shut
 	}
 	if over > 0 {
+		over += most / dropPart
 		a.dropOldest(of, protocol.GapBytes, func(_ []byte, n int64) bool {
 			was := over
 			over -= n
