@@ -131,6 +131,18 @@ var floors = []floor{
 		"what a gateway passes on needs neither broker nor socket to be understood",
 	},
 	{
+		"edge/gateway/door",
+		[]string{"protocol", "broker", "edge/credentials", "edge/gateway"},
+		[]string{wazero, paho, goGit, anyHub},
+		"a gateway's broker has the same door on a device and in a simulation",
+	},
+	{
+		"edge/credentials",
+		[]string{"protocol"},
+		[]string{wazero, paho, mochi, goGit, anyHub},
+		"whom an agent believes is the same on a device and in a simulation",
+	},
+	{
 		"edge/discover",
 		[]string{"protocol"},
 		[]string{wazero, paho, mochi, goGit, anyHub},
@@ -157,7 +169,8 @@ var floors = []floor{
 	{
 		"edge/stavily-edge",
 		[]string{
-			"protocol", "protocol/bundle", "wasmhost", "wasmhost/native", "edge", "edge/mqtt", "edge/disk", "edge/sysinfo", "edge/discover",
+			"protocol", "protocol/bundle", "wasmhost", "wasmhost/native", "edge", "edge/credentials", "edge/mqtt", "edge/disk", "edge/sysinfo",
+			"edge/discover",
 		},
 		[]string{
 			goGit, mochi, anyHub, module + "/firmware-targets",
@@ -317,8 +330,8 @@ var floors = []floor{
 	{
 		"sim",
 		[]string{
-			"protocol", "wasmhost", "firmware-targets", "edge", "edge/gateway", "edge/mqtt", "hub", "hub/api",
-			"sim/expr", "sim/scenario", "sim/report", "sim/swarm", "sim/wire",
+			"protocol", "wasmhost", "firmware-targets", "edge", "edge/credentials", "edge/gateway", "edge/gateway/door", "edge/mqtt",
+			"hub", "hub/api", "sim/expr", "sim/scenario", "sim/report", "sim/swarm", "sim/wire",
 		},
 		[]string{"testing/synctest"},
 		"the simulator uses the hub whole: its rooms are reached through it",
@@ -336,7 +349,7 @@ var floors = []floor{
 	},
 	{
 		"sim/swarm",
-		[]string{"protocol", "wasmhost", "edge", "edge/mqtt", "hub", "hub/api", "sim/wire"},
+		[]string{"protocol", "wasmhost", "edge", "edge/credentials", "edge/mqtt", "hub", "hub/api", "sim/wire"},
 		nil,
 		"the swarm is real agents, real sockets and a real hub",
 	},

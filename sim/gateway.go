@@ -14,8 +14,6 @@ import (
 )
 
 const (
-	// shelfMax bounds the files that a gateway keeps for its site, as stavily-edge does.
-	shelfMax = 256 << 20
 	// relayEvery is how often a gateway tries again what found no way.
 	relayEvery = time.Second
 	// addressStays is how long a line must have lasted for its gateway to come in its turn again.
@@ -63,7 +61,7 @@ func (p *post) start() error {
 		return err
 	}
 	p.dir = filepath.Join(dir, fmt.Sprint("site-", p.d.id))
-	shelf, err := gateway.OpenFolder(p.dir, shelfMax)
+	shelf, err := gateway.OpenFolder(p.dir, gateway.ShelfMax)
 	if err != nil {
 		return err
 	}

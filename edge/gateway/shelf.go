@@ -14,6 +14,9 @@ import (
 	"github.com/stavily/stavily/protocol"
 )
 
+// ShelfMax bounds the bytes of the files that a gateway keeps for its site.
+const ShelfMax = 256 << 20
+
 // Shelf keeps files for a site. One caller at a time.
 type Shelf interface {
 	// Chunk returns chunk index of a file, verified, and the size of the whole; not ok when it

@@ -107,11 +107,11 @@ type house struct {
 func (h *house) live(ctx context.Context, id *disk.Identity) (err error) {
 	h.clock.raise(buildTime())
 	h.clock.raise(time.UnixMilli(h.enrolment.Time))
-	credentials, err := newCredentials(id, h.enrolment, h.clock, h.log)
+	own, err := newIdentity(id, h.enrolment, h.clock, h.log)
 	if err != nil {
 		return err
 	}
-	credentials.look = browse(h.mdnsPort, h.enrolment.Address.Site, h.log)
+	own.inbox, own.look = h.inbox, browse(h.mdnsPort, h.enrolment.Address.Site, h.log)
 	// Plugins and link outlive ctx: the runner first waits for what is being asked.
 	inner, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -121,7 +121,7 @@ func (h *house) live(ctx context.Context, id *disk.Identity) (err error) {
 	if h.vault, err = openVault(id); err != nil {
 		return err
 	}
-	if err := h.furnish(inner, credentials); err != nil {
+	if err := h.furnish(inner, own); err != nil {
 		return err
 	}
 	defer h.engine.Close(context.WithoutCancel(ctx))
@@ -142,12 +142,12 @@ func (h *house) live(ctx context.Context, id *disk.Identity) (err error) {
 		all.Go(func() { h.carrier.Run(inner) })
 	}
 	all.Go(func() { _ = h.link.Run(inner) })
-	all.Go(func() { credentials.keep(inner, h.inbox) })
+	all.Go(func() { own.keeper.Run(inner, own.rings) })
 	all.Go(func() { h.tidier.run(inner) })
 	all.Go(func() { h.readFigures(inner) })
-	all.Go(func() { h.porter(credentials).run(inner) })
+	all.Go(func() { h.porter(own).run(inner) })
 	h.notify(daemon.SdNotifyReady)
-	w := h.watch(credentials)
+	w := h.watch(own)
 	runner := &edge.Runner{Agent: h.agent, Inbox: h.inbox, Every: w.every(), After: w.after, Drain: h.drain}
 	runner.Run(ctx)
 	h.notify(daemon.SdNotifyStopping)
@@ -159,20 +159,15 @@ func (h *house) live(ctx context.Context, id *disk.Identity) (err error) {
 }
 
 // porter returns who takes and gives what is carried by hand.
-func (h *house) porter(c *credentials) *porter {
+func (h *house) porter(c *identity) *porter {
 	return &porter{
 		state: h.state, enrolment: h.enrolment, key: c.key, store: h.store, inbox: h.inbox, log: h.log,
-		keyring: func(sealed []byte) {
-			select {
-			case c.rings <- sealed:
-			default:
-			}
-		},
+		keyring: c.bring,
 	}
 }
 
 // furnish makes engine, plugins, link and agent.
-func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
+func (h *house) furnish(ctx context.Context, c *identity) (err error) {
 	h.meter, h.measure = sysinfo.NewMeter(h.state, nil), make(chan struct{}, 1)
 	h.engine, err = wasmhost.New(ctx, wasmhost.Config{
 		Log: h.log, Lines: h.inbox.Line, Verdicts: h.store.Verdicts(buildID()),
@@ -209,12 +204,12 @@ func (h *house) furnish(ctx context.Context, c *credentials) (err error) {
 		}
 		online, trusted.look = h.carrier.OnState, nil
 	} else {
-		trusted.site = h.enrolment.Address.Site
+		trusted.Site = h.enrolment.Address.Site
 	}
 	h.link, err = mqtt.New(mqtt.Config{
 		Address: h.enrolment.Address, Log: h.log, Will: h.will,
-		Dial:    traffic.DialBrowsing(h.enrolment.Hub, trusted.config(), trusted.look),
-		OnState: func(up bool) { online(up, h.link.Session()<<sessionBits) },
+		Dial:    traffic.DialBrowsing(h.enrolment.Hub, trusted.Config(), trusted.look),
+		OnState: func(up bool) { online(up, edge.SessionOf(h.link.Session())) },
 	})
 	if err != nil {
 		return err
@@ -292,13 +287,9 @@ func (h *house) config() (edge.Config, error) {
 	return c, err
 }
 
-// sessionBits is the room, within one connection's number, for the times that a gateway comes
-// to reach the hub again, each of which is a session to the agent. The Will ends them all.
-const sessionBits = 16
-
 // will is what the hub says of this agent when connection session is cut.
 func (h *house) will(session uint64) []byte {
-	return protocol.MustMarshal(protocol.Presence{Boot: h.boot, Session: (session+1)<<sessionBits - 1})
+	return protocol.MustMarshal(edge.WillOf(h.boot, session))
 }
 
 // carrier is what stands between agent and link in a gateway: the agent's link, which carries

@@ -311,15 +311,15 @@ func (d *doctor) hub(ctx context.Context) {
 	}
 	time := &clock{}
 	time.raise(buildTime())
-	c, err := newCredentials(id, d.e, time, d.o.logger(io.Discard))
+	c, err := newIdentity(id, d.e, time, d.o.logger(io.Discard))
 	if err != nil {
 		d.say("hub trust", bad, "join again", fmt.Sprintf("%v", err))
 		return
 	}
 	c.look = browse(d.o.mdnsPort, d.e.Address.Site, c.log)
 	trusted := c.trust(protocol.ALPNLink)
-	trusted.site = d.e.Address.Site
-	secure, err := new(mqtt.Traffic).DialBrowsing(d.e.Hub, trusted.config(), trusted.look)(ctx)
+	trusted.Site = d.e.Address.Site
+	secure, err := new(mqtt.Traffic).DialBrowsing(d.e.Hub, trusted.Config(), trusted.look)(ctx)
 	if protocol.CodeOf(err) == protocol.CodeUnavailable {
 		d.say("hub line", warn, "is a gateway of this site running, in this net? What runs here goes on",
 			fmt.Sprintf("%v", err))

@@ -28,7 +28,7 @@ func (g *siteGateway) beFound(ctx context.Context) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
-		if g.isGateway() {
+		if g.IsGateway() {
 			ticker.Reset(netsEvery)
 			if now := discover.Places(); !reflect.DeepEqual(in, now) {
 				end()

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stavily/stavily/edge/credentials"
 	"github.com/stavily/stavily/edge/disk"
 	"github.com/stavily/stavily/edge/mqtt"
 	"github.com/stavily/stavily/edge/sysinfo"
@@ -116,11 +117,10 @@ func join(ctx context.Context, o *options, id *disk.Identity) (disk.Enrolment, e
 func (j *joining) ask(ctx context.Context) (protocol.JoinReply, error) {
 	time := &clock{}
 	time.raise(buildTime())
-	t := trust{
-		isCA:  func(cert *x509.Certificate) bool { return protocol.DigestOf(cert.Raw) == j.token.CA },
-		clock: time, alpn: protocol.ALPNJoin,
-		look: browse(j.o.mdnsPort, protocol.Site(j.o.site), slog.New(slog.DiscardHandler)),
-	}
+	t := trust{credentials.Trust{
+		IsCA: func(cert *x509.Certificate) bool { return protocol.DigestOf(cert.Raw) == j.token.CA },
+		Now:  time.now, ALPN: protocol.ALPNJoin,
+	}, browse(j.o.mdnsPort, protocol.Site(j.o.site), slog.New(slog.DiscardHandler))}
 	req := j.request()
 	reply, err := exchange(ctx, j.o.hub, t, j.key, req)
 	if protocol.CodeOf(err) == protocol.CodeBadName && j.o.name == "" { // nobody chose a name
@@ -180,7 +180,7 @@ func exchange(ctx context.Context, hub string, t trust, key *ecdsa.PrivateKey, r
 	if err := signed(&req, key); err != nil {
 		return reply, err
 	}
-	conn, err := new(mqtt.Traffic).DialBrowsing(hub, t.config(), t.look)(ctx)
+	conn, err := new(mqtt.Traffic).DialBrowsing(hub, t.Config(), t.look)(ctx)
 	if err != nil {
 		return reply, dialFailure(hub, err)
 	}

@@ -23,7 +23,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stavily/stavily/edge"
+	"github.com/stavily/stavily/edge/credentials"
 	"github.com/stavily/stavily/edge/disk"
 	"github.com/stavily/stavily/protocol"
 )
@@ -191,11 +191,11 @@ func TestJoin(t *testing.T) {
 		t.Fatalf("second join: %d, %q", code, errs)
 	}
 	// Renewal shows the old certificate and keeps the key.
-	c, err := newCredentials(id, e, &clock{}, (&options{}).logger(io.Discard))
+	c, err := newIdentity(id, e, &clock{}, (&options{}).logger(io.Discard))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.renew(context.Background(), edge.NewInbox()); err != nil {
+	if err := c.renew(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	again, err := id.Enrolment()
@@ -297,10 +297,10 @@ func TestTrustWithoutClock(t *testing.T) {
 	h := newJoinHub(t)
 	c := &clock{}
 	for _, pinned := range []bool{true, false} {
-		tr := trust{clock: c, alpn: protocol.ALPNJoin, isCA: func(cert *x509.Certificate) bool {
+		tr := credentials.Trust{Now: c.now, ALPN: protocol.ALPNJoin, IsCA: func(cert *x509.Certificate) bool {
 			return pinned && cert.Equal(h.ca)
 		}}
-		conf := tr.config()
+		conf := tr.Config()
 		conf.Time = func() time.Time { return time.Unix(0, 0) }
 		conn, err := tls.Dial("tcp", strings.TrimPrefix(h.addr, "mqtts://"), conf)
 		if pinned != (err == nil) {

@@ -11,22 +11,16 @@ import (
 	"time"
 
 	"github.com/stavily/stavily/edge"
+	"github.com/stavily/stavily/edge/credentials"
 	"github.com/stavily/stavily/edge/disk"
 	"github.com/stavily/stavily/edge/mqtt"
 	"github.com/stavily/stavily/edge/sysinfo"
 	"github.com/stavily/stavily/protocol"
 )
 
-// renewEvery is how often it is looked whether the certificate is to be renewed. State
-// decides, looked at again and again: a jump of the clock skips nothing.
-const renewEvery = time.Hour
-
-// endedEvery is the same once the certificate has ended: there is no line without the next.
-const endedEvery = time.Minute
-
-// credentials are what the agent shows to the hub. Renewing them never stops anything
+// identity is what the agent shows to the hub. Renewing them never stops anything
 // that runs here.
-type credentials struct {
+type identity struct {
 	id    *disk.Identity
 	key   *ecdsa.PrivateKey
 	ca    *x509.Certificate
@@ -37,11 +31,12 @@ type credentials struct {
 	enrolment disk.Enrolment // of the goroutine that renews
 	leaf      *x509.Certificate
 	shown     atomic.Pointer[tls.Certificate]
-	now       chan struct{} // holds one: renew at once
-	rings     chan []byte   // holds one: a sealed keyring that was brought by hand
+	inbox     *edge.Inbox
+	keeper    *credentials.Keeper
+	rings     chan func() // holds one: takes a sealed keyring that was brought by hand
 }
 
-func newCredentials(id *disk.Identity, e disk.Enrolment, c *clock, log *slog.Logger) (*credentials, error) {
+func newIdentity(id *disk.Identity, e disk.Enrolment, c *clock, log *slog.Logger) (*identity, error) {
 	key, err := id.Key()
 	if err != nil {
 		return nil, err
@@ -50,15 +45,19 @@ func newCredentials(id *disk.Identity, e disk.Enrolment, c *clock, log *slog.Log
 	if err != nil {
 		return nil, protocol.Errorf(protocol.CodeStorage, "identity: CA: %w", err)
 	}
-	cr := &credentials{
-		id: id, key: key, ca: ca, clock: c, log: log, now: make(chan struct{}, 1),
-		rings: make(chan []byte, 1),
+	own := &identity{
+		id: id, key: key, ca: ca, clock: c, log: log, inbox: edge.NewInbox(), rings: make(chan func(), 1),
 	}
-	return cr, cr.show(e)
+	own.keeper = credentials.NewKeeper(credentials.Keeper{
+		Life: func() (given, ends time.Time) { return time.UnixMilli(own.enrolment.Time), own.leaf.NotAfter },
+		Now:  c.now, Renew: own.keep,
+		UpTo: func(d time.Duration) time.Duration { return time.Duration(rand.Int64N(int64(d))) },
+	})
+	return own, own.show(e)
 }
 
 // show makes e what is shown from now on.
-func (c *credentials) show(e disk.Enrolment) error {
+func (c *identity) show(e disk.Enrolment) error {
 	leaf, err := x509.ParseCertificate(e.Certificate)
 	if err != nil {
 		return protocol.Errorf(protocol.CodeStorage, "identity: certificate: %w", err)
@@ -68,61 +67,19 @@ func (c *credentials) show(e disk.Enrolment) error {
 	return nil
 }
 
-func (c *credentials) trust(alpn string) trust {
-	return trust{ca: c.ca, clock: c.clock, alpn: alpn, own: c.shown.Load, look: c.look}
+func (c *identity) trust(alpn string) trust {
+	return trust{credentials.Trust{CA: c.ca, Now: c.clock.now, ALPN: alpn, Own: c.shown.Load}, c.look}
 }
 
-// due reports whether half of the certificate's life is over. It begins when the hub
-// gave it: hubs date certificates back for devices whose clock is behind.
-func (c *credentials) due() bool {
-	given := time.UnixMilli(c.enrolment.Time)
-	return c.clock.now().After(given.Add(c.leaf.NotAfter.Sub(given) / 2))
-}
-
-// keep renews the certificate when it is due, until ctx ends. A failure is a warning;
-// while the certificate still serves, many agents must not ask at once.
-func (c *credentials) keep(ctx context.Context, inbox *edge.Inbox) {
-	wait := time.Duration(rand.Int64N(int64(time.Minute)))
-	if c.clock.now().After(c.leaf.NotAfter) {
-		wait = 0
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	for {
-		asked := false
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		case <-c.now:
-			asked = true
-		case sealed := <-c.rings:
-			c.brought(sealed, inbox)
-			continue
-		}
-		if asked || c.due() {
-			if err := c.renew(ctx, inbox); err != nil {
-				c.log.Warn("certificate not renewed; what runs here goes on", slog.Time("ends", c.leaf.NotAfter),
-					slog.String("error", err.Error()))
-			}
-		}
-		every := renewEvery
-		if c.clock.now().After(c.leaf.NotAfter) {
-			every = endedEvery
-		}
-		timer.Reset(every/2 + time.Duration(rand.Int64N(int64(every))))
+// keep renews the certificate. A failure is a warning.
+func (c *identity) keep(ctx context.Context) {
+	if err := c.renew(ctx); err != nil {
+		c.log.Warn("certificate not renewed; what runs here goes on", slog.Time("ends", c.leaf.NotAfter),
+			slog.String("error", err.Error()))
 	}
 }
 
-// hurry has the certificate, and the keyring with it, renewed at once.
-func (c *credentials) hurry() {
-	select {
-	case c.now <- struct{}{}:
-	default:
-	}
-}
-
-func (c *credentials) renew(ctx context.Context, inbox *edge.Inbox) error {
+func (c *identity) renew(ctx context.Context) error {
 	e := c.enrolment
 	req := protocol.JoinRequest{Address: e.Address, Renew: true, Device: sysinfo.Device(version, e.Labels)}
 	reply, err := exchange(ctx, e.Hub, c.trust(protocol.ALPNJoin), c.key, req)
@@ -139,7 +96,7 @@ func (c *credentials) renew(ctx context.Context, inbox *edge.Inbox) error {
 		newer.Keyring = reply.Keyring
 		if ring, err := openKeyring(newer); err == nil && !c.older(ring) {
 			e = newer
-			inbox.Keyring(ring)
+			c.inbox.Keyring(ring)
 		}
 	}
 	if err := c.id.Enrol(e); err != nil {
@@ -150,8 +107,16 @@ func (c *credentials) renew(ctx context.Context, inbox *edge.Inbox) error {
 	return c.show(e)
 }
 
+// bring has a keyring that came by hand taken, unless another one is about to be.
+func (c *identity) bring(sealed []byte) {
+	select {
+	case c.rings <- func() { c.brought(sealed) }:
+	default:
+	}
+}
+
 // brought keeps a keyring that came by hand, and believes it from then on.
-func (c *credentials) brought(sealed []byte, inbox *edge.Inbox) {
+func (c *identity) brought(sealed []byte) {
 	e := c.enrolment
 	e.Keyring = sealed
 	ring, err := openKeyring(e)
@@ -163,11 +128,11 @@ func (c *credentials) brought(sealed []byte, inbox *edge.Inbox) {
 		return
 	}
 	c.enrolment = e
-	inbox.Keyring(ring)
+	c.inbox.Keyring(ring)
 }
 
 // older reports whether ring is below the one that is held: versions only rise.
-func (c *credentials) older(ring protocol.Keyring) bool {
+func (c *identity) older(ring protocol.Keyring) bool {
 	held, err := openKeyring(c.enrolment)
 	return err == nil && ring.Version < held.Version
 }

@@ -36,11 +36,11 @@ type watch struct {
 	patted   time.Time
 	written  time.Time
 	last     edge.Status
-	renewer  *credentials
+	renewer  *identity
 	asked    uint64 // revision whose seal made us ask for newer keys
 }
 
-func (h *house) watch(c *credentials) *watch {
+func (h *house) watch(c *identity) *watch {
 	w := &watch{h: h, renewer: c, path: filepath.Join(h.state, nameStatus)}
 	if d, err := daemon.SdWatchdogEnabled(false); err == nil {
 		w.watchdog = d
@@ -65,7 +65,7 @@ func (w *watch) after(now time.Time, a *edge.Agent) {
 	s := a.Status()
 	if r := s.Refused; r != nil && r.Error.Code == protocol.CodeBadSeal && r.Revision > w.asked {
 		w.asked = r.Revision // the hub may have newer keys than this agent
-		w.renewer.hurry()
+		w.renewer.keeper.Hurry()
 	}
 	if sameNews(&s, &w.last) && now.Sub(w.written) < statusEvery {
 		return

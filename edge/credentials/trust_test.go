@@ -1,4 +1,4 @@
-package main
+package credentials
 
 import (
 	"crypto/ecdsa"
@@ -89,9 +89,9 @@ func TestWhoIsBelieved(t *testing.T) {
 			leaf.DNSNames = []string{c.dns}
 		}
 		for alpn, want := range map[string]bool{protocol.ALPNLink: c.line, protocol.ALPNJoin: c.join} {
-			believes := trust{ca: a.cert, clock: &clock{}, alpn: alpn}
+			believes := Trust{CA: a.cert, Now: time.Now, ALPN: alpn}
 			if alpn == protocol.ALPNLink {
-				believes.site = "plant"
+				believes.Site = "plant"
 			}
 			err := believes.verify(tls.ConnectionState{
 				NegotiatedProtocol: alpn, PeerCertificates: []*x509.Certificate{c.by.sign(leaf, c.over)},
@@ -103,16 +103,3 @@ func TestWhoIsBelieved(t *testing.T) {
 	}
 }
 
-// The Will of a connection is newer than all that the agent says of itself on it, however often
-// its gateway comes to reach the hub, and older than the next connection.
-func TestWillEndsItsConnection(t *testing.T) {
-	h := &house{boot: 3}
-	var p protocol.Presence
-	if err := protocol.Unmarshal(h.will(7), &p); err != nil {
-		t.Fatal(err)
-	}
-	if first, next := uint64(7)<<sessionBits, uint64(8)<<sessionBits; p.Session <= first+1000 || p.Session >= next ||
-		p.Online || p.Boot != 3 {
-		t.Errorf("Will %+v of the connection from %d up to %d", p, first, next)
-	}
-}
