@@ -141,29 +141,20 @@ func (p *Plugin) askBatch(ctx context.Context, rs []Request) (answers []Answer, 
 	if err := p.configure(ctx, rs[0].Config); err != nil {
 		return nil, err
 	}
-	in, limit := p.live, p.batchTimeout(rs)
+	live, limit := p.live, p.batchTimeout(rs)
 	p.log.begin()
-	fuel := in.tank.spent()
-	in.tank.resume(p.host.cfg.Clock())
-	stop := p.watch(ctx, in, limit)
+	live.Begin()
+	defer live.Rest()
+	stop := p.watch(ctx, live, limit)
 	defer stop()
-	req := &request{p: p, ctx: ctx, in: in, limit: limit, most: callsMax * uint32(len(rs))}
+	req := &request{p: p, ctx: ctx, in: live, limit: limit, most: callsMax * uint32(len(rs))}
 	defer req.close()
 	answers, err = p.conv.askBatch(batch{rs, limit.Milliseconds()}, req)
-	if err == nil && (!in.settle() || p.conv.unread()) {
-		err = contractf("says more than was asked")
+	if err = p.heard(err); err != nil {
+		return nil, p.broken(err)
 	}
-	if err != nil {
-		return nil, p.broken(in, err)
-	}
-	if in.gone() {
-		p.parted(in)
-	}
-	total := Usage{TookUS: p.host.cfg.Clock().Sub(began).Microseconds(), MemoryB: in.memory.size.Load()}
-	total.HostCalls, total.Denied = req.calls, req.denied
-	if p.live == in || in.finished() {
-		total.Fuel = in.tank.spent() - fuel
-	}
+	total := p.used(live, req)
+	total.TookUS = p.host.cfg.Clock().Sub(began).Microseconds()
 	share(answers, total)
 	return answers, nil
 }
@@ -180,10 +171,14 @@ func (p *Plugin) batchTimeout(rs []Request) (least time.Duration) {
 func share(answers []Answer, total Usage) {
 	n := len(answers)
 	for i := range answers {
-		u := Usage{Fuel: total.Fuel / uint64(n), TookUS: total.TookUS / int64(n), MemoryB: total.MemoryB}
+		u := Usage{
+			Fuel: total.Fuel / uint64(n), TookUS: total.TookUS / int64(n), CPUUS: total.CPUUS / int64(n),
+			MemoryB: total.MemoryB,
+		}
 		if i == 0 {
 			u.Fuel += total.Fuel % uint64(n)
 			u.TookUS += total.TookUS % int64(n)
+			u.CPUUS += total.CPUUS % int64(n)
 			u.HostCalls, u.Denied = total.HostCalls, total.Denied
 		}
 		answers[i].Usage = u

@@ -126,7 +126,7 @@ func TestBatchCosts(t *testing.T) {
 		}
 		fuel += a.Usage.Fuel
 	}
-	if total := p.live.tank.spent(); fuel == 0 || fuel > total {
+	if total := spent(p.live); fuel == 0 || fuel > total {
 		t.Errorf("batch cost %d of %d", fuel, total)
 	}
 	// A deadline is for the batch; who meets it is asked again alone, with one of its own.

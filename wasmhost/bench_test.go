@@ -74,9 +74,9 @@ func BenchmarkEcho(b *testing.B) {
 		if _, err := c.ask(r, nil); err != nil {
 			b.Fatal(err)
 		}
-		d.settle()
+		d.Settle()
 	}
-	d.finish()
+	d.Finish()
 }
 
 func itoa(n int) string { return jsonOf(protocol.MustMarshal(n)) }

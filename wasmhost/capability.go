@@ -71,7 +71,7 @@ type doing func(args protocol.Raw) (any, error)
 // request is one request under way: it answers the host calls of it.
 type request struct {
 	p     *Plugin
-	in    *instance
+	in    Carrier
 	ctx   context.Context
 	limit time.Duration
 	stop  context.CancelFunc // of ctx, once it is bounded
@@ -86,7 +86,7 @@ type request struct {
 func (r *request) call(name string, args protocol.Raw) (protocol.Raw, error) {
 	r.calls++
 	if r.calls > max(r.most, callsMax) {
-		r.in.end(errCallsMax)
+		r.in.End(errCallsMax)
 	}
 	do, err := r.admit(name)
 	if err != nil {
@@ -97,7 +97,7 @@ func (r *request) call(name string, args protocol.Raw) (protocol.Raw, error) {
 	}
 	out, err := r.do(name, do, args)
 	if r.stop != nil && r.ctx.Err() != nil {
-		<-r.in.ending // what ended the call ends the guest (watch): it must not answer first
+		<-r.in.Ending() // what ended the call ends the guest (watch): it must not answer first
 	}
 	return out, err
 }
@@ -149,7 +149,7 @@ func (r *request) bounded() context.Context {
 	done := make(chan struct{})
 	go func() {
 		select {
-		case <-r.in.ending:
+		case <-r.in.Ending():
 		case <-done:
 		}
 		cancel()

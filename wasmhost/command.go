@@ -64,7 +64,7 @@ func RunCommand(ctx context.Context, c Command) ([]byte, error) {
 	select {
 	case <-in.done:
 	case <-ctx.Done():
-		in.end(protocol.Errorf(protocol.CodeDeadline, "ended after its time: %w", ctx.Err()))
+		in.End(protocol.Errorf(protocol.CodeDeadline, "ended after its time: %w", ctx.Err()))
 		<-in.done
 	}
 	if c.Ended != nil {
@@ -105,8 +105,9 @@ func engineWASI(ctx context.Context, r wazero.Runtime) error {
 func startCommand(code *code, h *Host, c *Command, out *output) (*instance, error) {
 	in := &instance{
 		duplex: newDuplex(), clock: time.Now, memory: newMemory(uint64(c.MemoryMB)<<20, nil),
-		ending: make(chan struct{}), done: make(chan struct{}),
+		done: make(chan struct{}),
 	}
+	in.Fate = NewFate(in.kill)
 	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), instanceKey{}, in))
 	in.cancel = cancel
 	cfg := in.config(h).WithArgs(c.Args...).WithStdin(bytes.NewReader(nil)).WithStdout(out).WithStderr(out).
@@ -160,12 +161,10 @@ func (in *instance) global(name string) (value uint64, ok bool) {
 
 // verdict says how a command ended.
 func (in *instance) verdict() error {
-	in.mu.Lock()
-	defer in.mu.Unlock()
 	var code *sys.ExitError
 	switch {
-	case in.cause != nil:
-		return in.cause
+	case in.ended():
+		return in.Cause()
 	case in.memory.denied.Load():
 		return protocol.Errorf(protocol.CodeMemory, "wanted more memory than its limit")
 	case in.exit == nil, errors.As(in.exit, &code) && code.ExitCode() == 0:

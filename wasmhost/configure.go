@@ -10,7 +10,7 @@ import (
 // What is in this file gives a plugin the configuration of one request. A plugin whose
 // configuration is the same for all requests is never told another.
 
-// configure makes config, nil for the step's own, the configuration that the live instance
+// configure makes config, nil for the step's own, the configuration that the live guest
 // has: by another init where the plugin takes that, else in a fresh instance. A plugin that
 // refuses it is ended, with its own error.
 func (p *Plugin) configure(ctx context.Context, config protocol.Raw) error {
@@ -26,22 +26,23 @@ func (p *Plugin) configure(ctx context.Context, config protocol.Raw) error {
 			return err
 		}
 	}
-	in, first, s := p.live, !p.conv.isSet, p.start
+	live, first, s := p.live, !p.conv.isSet, p.setup()
 	s.Config = config
 	p.log.begin()
-	in.tank.resume(p.host.cfg.Clock())
-	stop := p.watch(ctx, in, p.timeout(0))
+	live.Begin()
+	defer live.Rest()
+	stop := p.watch(ctx, live, p.timeout(0))
 	defer stop()
-	if err := p.started(in, p.conv, p.conv.setUp(s)); err != nil {
+	if err := p.started(p.conv, p.conv.setUp(s)); err != nil {
 		return err
 	}
 	if p.script != nil && first {
-		p.script.started(s, in.tank.spent())
+		p.script.started(s, spent(live))
 	}
 	return nil
 }
 
-// replaces reports whether the live instance cannot be given config.
+// replaces reports whether the live guest cannot be given config.
 func (p *Plugin) replaces(config protocol.Raw) bool {
 	if config == nil {
 		config = p.start.Config

@@ -72,13 +72,13 @@ func (g *Guest) Write(p []byte) (int, error) { return g.in.Write(p) }
 
 // Settle waits until the guest reads again or has ended, and reports whether it said
 // nothing more meanwhile.
-func (g *Guest) Settle() bool { return g.in.settle() }
+func (g *Guest) Settle() bool { return g.in.Settle() }
 
 // Finish ends the guest's stdin.
-func (g *Guest) Finish() { g.in.finish() }
+func (g *Guest) Finish() { g.in.Finish() }
 
 // End ends the guest because of cause. It returns at once.
-func (g *Guest) End(cause error) { g.in.end(protocol.AsError(cause)) }
+func (g *Guest) End(cause error) { g.in.End(protocol.AsError(cause)) }
 
 // Wait waits until the guest has ended or ctx has, and says how: nil for exit 0,
 // CodePlugin for another, CodeMemory, or the cause given to End.

@@ -113,9 +113,9 @@ func (d *duplex) Read(p []byte) (int, error) {
 	}
 }
 
-// settle waits until the guest reads again, or waits for that, or has gone, and reports whether it said
+// Settle waits until the guest reads again, or waits for that, or has gone, and reports whether it said
 // nothing more meanwhile.
-func (d *duplex) settle() bool {
+func (d *duplex) Settle() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for !d.waiting && !d.dozing && !d.gone && d.out.len() == 0 {
@@ -124,12 +124,19 @@ func (d *duplex) settle() bool {
 	return d.out.len() == 0
 }
 
-// finish ends the guest's stdin.
-func (d *duplex) finish() {
+// Finish ends the guest's stdin.
+func (d *duplex) Finish() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.eof = true
 	d.cond.Broadcast()
+}
+
+// Said reports whether the guest has said what was not read.
+func (d *duplex) Said() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.out.len() > 0
 }
 
 // drop wakes both sides: the guest's calls do not return, the host reads what there is

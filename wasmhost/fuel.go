@@ -101,7 +101,7 @@ func (t *tank) out(in *instance) {
 		panic(sys.NewExitError(exitEnded))
 	}
 	if t.stack != nil && int64(t.stack.Get()) < 0 {
-		in.end(protocol.Errorf(protocol.CodeMemory, "call stack of more than %d bytes: recursion without end",
+		in.End(protocol.Errorf(protocol.CodeMemory, "call stack of more than %d bytes: recursion without end",
 			8*meter.StackUnits))
 		panic(sys.NewExitError(exitEnded))
 	}

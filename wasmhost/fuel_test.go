@@ -31,12 +31,12 @@ func TestRestHoldsTheShare(t *testing.T) {
 		{"clock goes back", 0.5, []int{-500}, 0, false},
 	} {
 		ticks := c.clock
-		in := &instance{ending: make(chan struct{}), clock: func() time.Time {
+		in := &instance{Fate: NewFate(func() {}), clock: func() time.Time {
 			now := at(ticks[0])
 			ticks = ticks[1:]
 			return now
 		}}
-		close(in.ending) // so that no test sleeps
+		in.End(errClosed) // so that no test sleeps
 		tank := tank{cores: c.cores, resumed: t0}
 		tank.rest(in)
 		if c.asleep {

@@ -161,7 +161,9 @@ func load(t testing.TB, h *Host, s Spec) *Plugin {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pin(p.code, h.engine)
+	if r, ok := p.room.(*moduleRoom); ok {
+		pin(r.code, h.engine)
+	}
 	t.Cleanup(func() { p.Close(context.Background()) })
 	return p
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -20,19 +19,17 @@ import (
 // end of its life, which is mostly in a read of stdin.
 type instance struct {
 	*duplex
+	*Fate
 	module api.Module
 	memory *memory
 	tank   tank
 	world  *world // what it has besides memory; nil in a command
 	clock  func() time.Time
 	errs   *lineWriter   // stderr
-	ending chan struct{} // closed when the guest must end
 	done   chan struct{} // closed when it has ended
 	exit   error         // how; set before done is closed
 	cancel context.CancelFunc
-
-	mu    sync.Mutex      // guards the field below
-	cause *protocol.Error // why the host ended it
+	before uint64 // the fuel that was spent at Begin
 }
 
 // blueprint is what instances of one plugin are made from.
@@ -49,8 +46,9 @@ func newInstance(b blueprint) (*instance, error) {
 	in := &instance{
 		duplex: newDuplex(), clock: b.host.cfg.Clock, errs: b.log,
 		memory: newMemory(uint64(b.limits.MemoryMB)<<20, &b.host.held),
-		ending: make(chan struct{}), done: make(chan struct{}),
+		done:   make(chan struct{}),
 	}
+	in.Fate = NewFate(in.kill)
 	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), instanceKey{}, in))
 	in.cancel = cancel
 	in.world = newWorld(in, b)
@@ -147,31 +145,43 @@ func (in *instance) sleep(d time.Duration) {
 	}
 }
 
-// end ends the guest because of cause. The first cause counts. It returns at once.
-func (in *instance) end(cause *protocol.Error) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.cause != nil {
-		return
-	}
-	in.cause = cause
-	close(in.ending)
+// kill ends the guest. It returns at once.
+func (in *instance) kill() {
 	in.drop()
 	in.cancel()
 }
 
-func (in *instance) ended() bool {
-	select {
-	case <-in.ending:
-		return true
-	default:
-		return false
-	}
+// Gone reports whether the guest has ended by itself or must. A guest whose streams are
+// dropped has left its program, although its goroutine may still be closing the module.
+func (in *instance) Gone() bool { return in.dropped() || in.ended() }
+
+// Begin lets the guest's time count again.
+func (in *instance) Begin() {
+	in.before = in.tank.spent()
+	in.tank.resume(in.clock())
 }
 
-// gone reports whether the guest has ended by itself or must. A guest whose streams are
-// dropped has left its program, although its goroutine may still be closing the module.
-func (in *instance) gone() bool { return in.dropped() || in.ended() }
+// Rest does nothing: a guest that is not asked waits in a read.
+func (*instance) Rest() {}
+
+// Used returns the fuel since Begin and the linear memory. The fuel of a guest that was
+// ended and still runs is not known.
+func (in *instance) Used() Usage {
+	u := Usage{MemoryB: in.memory.size.Load()}
+	if !in.Gone() || in.finished() {
+		u.Fuel = in.tank.spent() - in.before
+	}
+	return u
+}
+
+// spent returns the fuel that a guest that waits has spent since it was started; 0 for one
+// that pays none.
+func spent(of Carrier) uint64 {
+	if in, ok := of.(*instance); ok {
+		return in.tank.spent()
+	}
+	return 0
+}
 
 // finished reports whether the guest's goroutine has ended.
 func (in *instance) finished() bool {
@@ -183,8 +193,11 @@ func (in *instance) finished() bool {
 	}
 }
 
-// await waits for the guest's end, at most d.
-func (in *instance) await(d time.Duration) bool {
+// Await waits for the guest's end, at most d.
+func (in *instance) Await(d time.Duration) bool {
+	if in.finished() {
+		return true
+	}
 	ctx, stop := context.WithTimeout(context.Background(), d)
 	defer stop()
 	select {
@@ -195,24 +208,11 @@ func (in *instance) await(d time.Duration) bool {
 	}
 }
 
-// why says why a guest with which the conversation broke off by err has ended.
-func (in *instance) why(err error) *protocol.Error {
-	in.mu.Lock()
-	cause := in.cause
-	in.mu.Unlock()
-	if cause != nil {
-		return cause
-	}
-	if code := protocol.CodeOf(err); code != protocol.CodeInternal {
-		in.end(protocol.AsError(err))
-		return protocol.AsError(err)
-	}
-	in.await(endPatience)
-	return in.autopsy()
-}
+// Free does nothing: the guest's goroutine has freed all.
+func (*instance) Free() {}
 
-// autopsy says how a guest ended that the host did not end.
-func (in *instance) autopsy() *protocol.Error {
+// Autopsy says how a guest ended that the host did not end.
+func (in *instance) Autopsy() *protocol.Error {
 	exit := in.exit
 	var code *sys.ExitError
 	how := "exit 0"

@@ -247,11 +247,11 @@ func TestCancel(t *testing.T) {
 func TestRest(t *testing.T) {
 	p := load(t, newHost(t, Config{}), specOf("probe", guest(t, "probe")))
 	old := p.live
-	if !p.Rest() || p.live != nil || !old.gone() || p.Rest() {
+	if !p.Rest() || p.live != nil || !old.Gone() || p.Rest() {
 		t.Fatal("instance is still there")
 	}
-	if code := new(sys.ExitError); !errors.As(old.exit, &code) || code.ExitCode() != 0 {
-		t.Errorf("guest did not end by itself: %v", old.exit)
+	if code := new(sys.ExitError); !errors.As(old.(*instance).exit, &code) || code.ExitCode() != 0 {
+		t.Errorf("guest did not end by itself: %v", old.(*instance).exit)
 	}
 	if a := p.Call(context.Background(), work(t, `1`)); a.Error != nil {
 		t.Error(a.Error)

@@ -44,12 +44,13 @@ func (h *held) add(bytes int64) {
 type warm struct {
 	born   time.Time
 	ground uint64       // bytes of memory when it was ready
+	size   uint64       // and when it answered last
 	used   atomic.Int64 // when it answered last, in ns since 1970
 }
 
 // ready notes that an instance has come.
 func (w *warm) ready(now time.Time, memory uint64) {
-	w.born, w.ground = now, memory
+	w.born, w.ground, w.size = now, memory, memory
 	w.used.Store(now.UnixNano())
 }
 
@@ -69,7 +70,7 @@ func (p *Plugin) yield() {
 // stale reports whether the live instance is too old or too large to be kept.
 func (p *Plugin) stale(now time.Time) bool {
 	pool := &p.host.cfg.Pool
-	size, limit := p.live.memory.size.Load(), uint64(p.limits.MemoryMB)<<20
+	size, limit := p.warm.size, uint64(p.limits.MemoryMB)<<20
 	high := cmp.Or(pool.HighWater, highWaterDefault)
 	if size*100 >= limit*uint64(high) && size-min(size, p.warm.ground) >= limit/grownQuarter {
 		return true

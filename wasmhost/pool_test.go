@@ -23,7 +23,7 @@ func TestPoolByAge(t *testing.T) {
 	}
 	now = now.Add(time.Second)
 	ask1(t, p)
-	if p.live != nil || !first.finished() {
+	if p.live != nil || !first.Await(0) {
 		t.Error("not replaced in its time")
 	}
 	ask1(t, p)
@@ -65,7 +65,7 @@ func TestPoolAfterATrap(t *testing.T) {
 		t.Errorf("got %v", a.Error)
 	}
 	ask1(t, beside)
-	if !trapped.finished() || bad.live != nil || beside.live != live {
+	if !trapped.Await(0) || bad.live != nil || beside.live != live {
 		t.Error("the wrong one was ended")
 	}
 }

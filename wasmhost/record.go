@@ -17,7 +17,7 @@ type script interface {
 	// asked hears of a request before it is put.
 	asked(r Request)
 	// callee answers the host calls of that request; of is who would.
-	callee(in *instance, of callee) callee
+	callee(in Carrier, of callee) callee
 	// answered hears of the answer.
 	answered(a Answer)
 }
@@ -52,7 +52,7 @@ func (p *Plugin) Record(ctx context.Context, most int, asked ...Request) ([]Answ
 	first := p.live
 	var answers []Answer
 	for _, r := range asked {
-		if p.live != first || first.gone() || p.replaces(r.Config) {
+		if p.live != first || first.Gone() || p.replaces(r.Config) {
 			rec.tapes.stop(CutFull)
 			p.script = nil // what a second instance does is not part of it
 		}
@@ -127,7 +127,7 @@ func (rec *recorder) call() *RecordedCall {
 	return &rec.r.Calls[len(rec.r.Calls)-1]
 }
 
-func (rec *recorder) callee(_ *instance, of callee) callee {
+func (rec *recorder) callee(_ Carrier, of callee) callee {
 	return Callee(func(name string, args protocol.Raw) (protocol.Raw, error) {
 		if capability, _ := CapabilityOf(name); capability == protocol.CapSecret {
 			rec.tapes.stop(CutSecret)

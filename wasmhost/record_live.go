@@ -12,7 +12,7 @@ import (
 type Taping struct {
 	p     *Plugin
 	rec   *recorder
-	first *instance // nil until the first call
+	first Carrier // nil until the first call
 	over  bool
 }
 
@@ -42,7 +42,7 @@ func (t *Taping) Call(ctx context.Context, r Request) Answer {
 		}
 		t.first = t.p.live
 	}
-	if t.p.live != t.first || t.first.gone() {
+	if t.p.live != t.first || t.first.Gone() {
 		t.stop() // what a second instance does is not part of it
 	}
 	return t.p.answer(ctx, r)

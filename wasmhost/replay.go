@@ -89,18 +89,16 @@ func (h *Host) replayed(ctx context.Context, s Spec, r *Recording) (*Plugin, err
 	p.limits = r.Limits
 	p.late = r.late()
 	p.grants = r.Grants
-	verdict, err := h.verified(s.Wasm, s.Digest, &s.Manifest)
+	verdict, err := h.runnable(&s)
 	if err != nil {
 		return nil, err
 	}
-	if !verdict.Metered && !h.cfg.AllowUnmetered {
-		return nil, protocol.Errorf(protocol.CodeUnverified,
-			"module is not metered: a loop in it could not be stopped")
-	}
-	if p.code, err = h.acquire(ctx, s.Digest, s.Wasm, verdict.Metered); err != nil {
+	c, err := h.acquire(ctx, s.Digest, s.Wasm, verdict.Metered)
+	if err != nil {
 		return nil, err
 	}
-	return p, h.enter(ctx, p, verdict)
+	p.room = &moduleRoom{p, c, verdict}
+	return p, p.enter(ctx)
 }
 
 // Metered returns a module as it runs: metered, which it may be already. Errors:
@@ -155,7 +153,7 @@ func (play *player) asked(r Request) {
 
 // over reports whether there is nothing left to ask.
 func (play *player) over(p *Plugin) bool {
-	return play.out.Difference != "" || play.ranOut() || p.live == nil || p.live.gone()
+	return play.out.Difference != "" || play.ranOut() || p.live == nil || p.live.Gone()
 }
 
 // differs notes what is not as recorded; the first such thing counts.
@@ -165,25 +163,25 @@ func (play *player) differs(format string, args ...any) {
 	}
 }
 
-func (play *player) callee(in *instance, _ callee) callee {
+func (play *player) callee(in Carrier, _ callee) callee {
 	n := len(play.out.Calls) - 1
 	recorded, now := &play.r.Calls[n], &play.out.Calls[n]
 	return Callee(func(name string, args protocol.Raw) (protocol.Raw, error) {
 		i := len(now.HostCalls)
 		if i >= callsMax {
-			in.end(errCallsMax)
+			in.End(errCallsMax)
 		}
 		h := RecordedHost{Name: name, Args: slices.Clone(args)}
 		if i >= len(recorded.HostCalls) {
 			play.beyond(n, h)
-			in.end(errStray)
+			in.End(errStray)
 			return nil, errStray
 		}
 		want := recorded.HostCalls[i]
 		if name != want.Name || !bytes.Equal(args, want.Args) {
 			play.differs("call %d, host call %d: %s %s, recorded %s %s", n+1, i+1, clip(name, 64),
 				clip(string(ToJSON(orEmpty(args))), 200), want.Name, clip(string(ToJSON(orEmpty(want.Args))), 200))
-			in.end(errStray)
+			in.End(errStray)
 			return nil, errStray
 		}
 		now.HostCalls = append(now.HostCalls, want)

@@ -93,7 +93,7 @@ func (t *tape) want(kind byte, in *instance) uint64 {
 	default:
 		return n
 	}
-	in.end(errStray)
+	in.End(errStray)
 	panic(sys.NewExitError(exitEnded))
 }
 
@@ -128,7 +128,7 @@ func (t *tape) draw(p []byte, in *instance, live io.Reader) error {
 	n := int(t.want(entryRandom, in))
 	if n != len(p) {
 		t.wrong = "asks for another number of random bytes than recorded"
-		in.end(errStray)
+		in.End(errStray)
 		panic(sys.NewExitError(exitEnded))
 	}
 	copy(p, t.world[t.at-n:t.at])

@@ -72,9 +72,10 @@ func newLetter(t *testing.T, most int) *letter {
 	must(t, err)
 	h := newHost(t, Config{})
 	in := &instance{
-		duplex: newDuplex(), clock: func() time.Time { return time.Unix(1000, 5) }, ending: make(chan struct{}),
+		duplex: newDuplex(), clock: func() time.Time { return time.Unix(1000, 5) },
 		done: make(chan struct{}), errs: newLineWriter(h, Spec{}), cancel: func() {},
 	}
+	in.Fate = NewFate(in.kill)
 	in.world = newWorld(in, blueprint{
 		host: h, limits: protocol.Limits{Files: uint32(most)},
 		world: worldly{args: []string{"engine", "x"}, env: []string{"A=b"}, mounts: []Mount{{"/lib", tree}}},
@@ -466,8 +467,8 @@ func TestPoll(t *testing.T) {
 	l.call("fd_read", 0, atIovec, 1, atResult)
 	l.subscribe(0, pollRead, 0, 0, 0)
 	go func() {
-		l.in.settle()
-		l.in.finish()
+		l.in.Settle()
+		l.in.Finish()
 	}()
 	expect("stdin that ends while it is waited for", "100:0:0:1", 1)
 }
@@ -487,7 +488,7 @@ func TestSleepEnds(t *testing.T) {
 			_, err := l.mod.ExportedFunction("poll_oneoff").Call(l.ctx, atBuffer, atIovec, n, atResult)
 			ended <- err
 		}()
-		l.in.end(protocol.Errorf(protocol.CodeDeadline, "over"))
+		l.in.End(protocol.Errorf(protocol.CodeDeadline, "over"))
 		if err := <-ended; err == nil || !strings.Contains(err.Error(), "exit_code") {
 			t.Errorf("%s: %v", name, err)
 		}

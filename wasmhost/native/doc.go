@@ -1,7 +1,7 @@
 // Package native runs plugins as processes in a sandbox of the operating system, for code
 // that WebAssembly cannot run, on full servers. It is the second carrier of the
-// conversation of wasmhost/ABI.md: the same requests, the same answers, and host calls
-// answered by the same code (wasmhost.Desk).
+// conversation of wasmhost/ABI.md: the same requests, the same answers, the same life of a
+// plugin, and host calls answered by the same code (wasmhost.Host.LoadIn).
 //
 // A plugin's process sees nothing of the machine. It has its own user, process, mount,
 // network, IPC, UTS and cgroup namespaces; its root is a folder in memory with the

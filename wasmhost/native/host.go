@@ -62,7 +62,7 @@ type Host struct {
 	serial atomic.Uint64
 
 	mu      sync.Mutex // guards the fields below
-	plugins map[*Plugin]struct{}
+	plugins map[*wasmhost.Plugin]struct{}
 	closed  bool
 }
 
@@ -96,7 +96,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 		cfg.Need = []string{LayerNamespaces, LayerSeccomp}
 	}
 	h := &Host{
-		cfg: cfg, root: os.Geteuid() == 0, starts: make(chan start), plugins: map[*Plugin]struct{}{},
+		cfg: cfg, root: os.Geteuid() == 0, starts: make(chan start), plugins: map[*wasmhost.Plugin]struct{}{},
 	}
 	if err := h.clearDir(); err != nil {
 		return nil, protocol.Errorf(protocol.CodeStorage, "native: %w", err)
@@ -248,7 +248,7 @@ func (h *Host) Close(ctx context.Context) error {
 	h.mu.Lock()
 	again := h.closed
 	h.closed = true
-	var open []*Plugin
+	var open []*wasmhost.Plugin
 	for p := range h.plugins {
 		open = append(open, p)
 	}

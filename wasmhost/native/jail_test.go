@@ -81,7 +81,7 @@ func TestJailHolds(t *testing.T) {
 			}
 		})
 	}
-	if got := tell(t, p, "whoami", "", 0); got != "uid "+strconv.Itoa(p.plan.order.ID)+" pid 1" {
+	if got := tell(t, p, "whoami", "", 0); got != "uid "+strconv.Itoa(p.room.plan.order.ID)+" pid 1" {
 		t.Errorf("is %s", got)
 	}
 }

@@ -4,6 +4,7 @@ package native
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -158,18 +159,19 @@ func jailProgram(file string) int {
 	}
 	defer h.Close(ctx)
 	m := action()
-	p := &Plugin{host: h, manifest: m, dir: filepath.Join(dir, "native", "p")}
-	if err := os.Mkdir(p.dir, 0o755); err != nil {
-		panic(err)
-	}
-	if p.desk, err = calls.Desk(spec(m, artifact)); err == nil {
-		err = p.prepare(artifact)
-	}
-	if err != nil {
-		panic(err)
-	}
-	proc, err := h.launch(ctx, p.plan, p.desk, os.Stderr)
-	if err != nil {
+	var proc *process
+	s := spec(m, artifact)
+	_, err = calls.LoadIn(ctx, s, func(desk *wasmhost.Desk) (wasmhost.Room, error) {
+		r := &room{host: h, manifest: m}
+		if err := r.furnish(desk, &s); err != nil {
+			panic(err)
+		}
+		if proc, err = h.launch(ctx, r.plan, desk, os.Stderr); err != nil {
+			panic(err)
+		}
+		return nil, errOurs
+	})
+	if !errors.Is(err, errOurs) {
 		panic(err)
 	}
 	go func() {
@@ -178,9 +180,12 @@ func jailProgram(file string) int {
 	}()
 	_, _ = io.Copy(os.Stdout, proc)
 	<-proc.done
-	proc.bury()
+	proc.Free()
 	return proc.cmd.ProcessState.ExitCode()
 }
+
+// errOurs says that no plugin is to be loaded: the process is spoken to by somebody else.
+var errOurs = errors.New("ours")
 
 // beAgent loads the probe of file, says which process it is, and waits to be killed.
 func beAgent(file string) int {
@@ -201,7 +206,7 @@ func beAgent(file string) int {
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(p.live.cmd.Process.Pid)
+	fmt.Println(p.room.last.Load().cmd.Process.Pid)
 	ask(p, "sleep", "", 0)
 	return 0
 }

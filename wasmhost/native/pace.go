@@ -83,7 +83,7 @@ func (c *pacer) hold(asked <-chan struct{}, stood chan<- struct{}) {
 		case <-tick.C:
 		}
 		if c.memory > 0 && c.proc.memoryB() > uint64(c.memory) {
-			c.proc.away.End(protocol.Errorf(protocol.CodeMemory, "more than max_memory_mb %d", c.memory>>20))
+			c.proc.End(protocol.Errorf(protocol.CodeMemory, "more than max_memory_mb %d", c.memory>>20))
 			return
 		}
 		if c.cores == 0 {

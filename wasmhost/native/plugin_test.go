@@ -39,13 +39,13 @@ func TestContract(t *testing.T) {
 			m := action()
 			m.Limits.Seconds = 2
 			p := load(t, h, m, probe(t))
-			before := p.live
+			before := p.room.last.Load()
 			a := ask(p, c.do, "", c.n)
 			if c.do == "twice" { // heard now, or before the next request
 				if a.Error != nil && a.Error.Code != protocol.CodeContract {
 					t.Errorf("answered %v", a.Error)
 				}
-				waitSaid(t, p, before)
+				waitSaid(t, before)
 			} else if protocol.CodeOf(a.Error) != c.code || !strings.Contains(a.Error.Error(), c.text) {
 				t.Errorf("answered %v, want %v with %q", a.Error, c.code, c.text)
 			}
@@ -53,17 +53,17 @@ func TestContract(t *testing.T) {
 				t.Errorf("the next request got %q", got)
 			}
 			kept := c.code == protocol.CodeLimit
-			if (p.live == before) != kept {
-				t.Errorf("the next request got the same process: %v, want %v", p.live == before, kept)
+			if (p.room.last.Load() == before) != kept {
+				t.Errorf("the next request got the same process: %v, want %v", p.room.last.Load() == before, kept)
 			}
 		})
 	}
 }
 
 // waitSaid waits until the process has said more, or was ended for it.
-func waitSaid(t *testing.T, p *Plugin, proc *process) {
+func waitSaid(t *testing.T, proc *process) {
 	t.Helper()
-	if p.live != proc {
+	if proc.Gone() {
 		return
 	}
 	raw, err := proc.stdout.SyscallConn()
@@ -89,7 +89,7 @@ func TestLogFlood(t *testing.T) {
 	h := jailed(t)
 	h.cfg.Calls = calls
 	p := load(t, h, action(), probe(t))
-	proc := p.live
+	proc := p.room.last.Load()
 	tell(t, p, "log", "", 500)
 	p.Close(context.Background())
 	<-proc.mute
@@ -140,8 +140,8 @@ func TestFigures(t *testing.T) {
 	m.Permissions.System = []string{protocol.CapMetrics}
 	p := load(t, jailed(t), m, probe(t))
 	p.SetGrants([]protocol.Grant{{Capability: protocol.CapMetrics}})
-	if got := tell(t, p, "read", "/proc/meminfo", 0); !p.live.status.Proc {
-		t.Skipf("no /proc in a jail here: %v", p.live.status.Notes)
+	if got := tell(t, p, "read", "/proc/meminfo", 0); !p.room.last.Load().status.Proc {
+		t.Skipf("no /proc in a jail here: %v", p.room.last.Load().status.Notes)
 	} else if !strings.HasPrefix(got, "read MemTotal") {
 		t.Errorf("with metrics.read: %s", got)
 	}

@@ -35,11 +35,12 @@ const (
 
 // process is one jailed process from its start to its end.
 type process struct {
+	*wasmhost.Fate
 	cmd    *exec.Cmd
 	stdin  *os.File
 	stdout *os.File
 	group  *cgroup
-	away   *wasmhost.Away
+	desk   *wasmhost.Desk
 	status status
 	jailed bool // its end ends all that it has started
 	pace   pacer
@@ -47,6 +48,8 @@ type process struct {
 	done   chan struct{} // closed when it has ended
 	exit   error         // how; set before done is closed
 	used   atomic.Int64  // CPU time that was seen last, ns
+	had    atomic.Uint64 // memory that was seen when it was killed, bytes
+	before time.Duration // the CPU time at Begin
 }
 
 // ends are the pipes of one process: ours, and its own until it was started.
@@ -109,7 +112,7 @@ func (h *Host) launch(ctx context.Context, p *plan, desk *wasmhost.Desk, stderr 
 	}
 	proc := &process{stdin: e.stdin, stdout: e.stdout, jailed: p.order.Jail, done: make(chan struct{})}
 	proc.mute = make(chan struct{})
-	proc.away = desk.Guest(proc.kill)
+	proc.desk, proc.Fate = desk, wasmhost.NewFate(proc.kill)
 	limits := p.group
 	if limits.memory < settingUp {
 		limits.memory = settingUp
@@ -138,7 +141,9 @@ func (h *Host) launch(ctx context.Context, p *plan, desk *wasmhost.Desk, stderr 
 	e.status.Close()
 	if err != nil {
 		proc.kill()
-		proc.bury()
+		if proc.Await(endPatience) {
+			proc.Free()
+		}
 		return nil, protocol.Errorf(protocol.CodeUnavailable, "jail: %w", err)
 	}
 	proc.pace.start(proc, p)
@@ -219,6 +224,7 @@ func (p *process) kill() {
 		return
 	}
 	p.used.Store(int64(cpuTime(p.cmd.Process.Pid)))
+	p.had.Store(p.memoryB())
 	if !p.jailed {
 		_ = unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL)
 	}
@@ -228,38 +234,94 @@ func (p *process) kill() {
 	_ = p.stdout.SetReadDeadline(time.Now())
 }
 
-// bury waits for the end of a process that was killed and frees what it held. It reports
-// whether the process has ended.
-func (p *process) bury() bool {
+// Await waits for the end of the process, at most d.
+func (p *process) Await(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
 	select {
 	case <-p.done:
-	case <-time.After(endPatience):
+		return true
+	case <-timer.C:
 		return false
 	}
+}
+
+// Free closes what is left of a process that has ended.
+func (p *process) Free() {
 	p.stdin.Close()
 	p.stdout.Close()
 	p.group.remove()
-	return true
 }
 
-// gone reports whether the process has ended by itself or must.
-func (p *process) gone() bool {
+// Gone reports whether the process has ended by itself or must.
+func (p *process) Gone() bool {
 	select {
 	case <-p.done:
 		return true
 	default:
-		return p.away.Cause() != nil
+		return p.Cause() != nil
 	}
 }
 
-// waiting returns how many bytes it has said that were not read.
-func (p *process) waiting() int {
+// Said reports whether the process has said what was not read.
+func (p *process) Said() bool {
 	n := 0
 	raw, err := p.stdout.SyscallConn()
 	if err == nil {
 		_ = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
 	}
-	return n
+	return n > 0
+}
+
+// Settle waits for nothing: over a pipe nobody sees that the process waits.
+func (p *process) Settle() bool { return !p.Said() }
+
+// Begin lets the process run.
+func (p *process) Begin() {
+	p.before = p.cpu()
+	p.pace.resume()
+}
+
+// Rest lets the process stand still, where that is how it is held to its share.
+func (p *process) Rest() { p.pace.rest() }
+
+// Used returns the CPU time since Begin, of all threads together, and the resident memory.
+func (p *process) Used() wasmhost.Usage {
+	memory := p.memoryB()
+	if memory == 0 {
+		memory = p.had.Load()
+	}
+	return wasmhost.Usage{CPUUS: max(0, p.cpu()-p.before).Microseconds(), MemoryB: memory}
+}
+
+// Finish ends the stdin of the process.
+func (p *process) Finish() {
+	p.pace.resume() // or it would not hear of it
+	p.stdin.Close()
+}
+
+// Autopsy says how the process has ended, which the host did not end.
+func (p *process) Autopsy() *protocol.Error {
+	how := "exit 0"
+	var exit interface{ Sys() any }
+	if errors.As(p.exit, &exit) {
+		how = p.exit.Error()
+		if w, ok := exit.Sys().(syscall.WaitStatus); ok && w.Exited() {
+			how = fmt.Sprintf("exit %d", w.ExitStatus())
+		}
+	}
+	select {
+	case <-p.mute:
+	case <-time.After(endPatience / 10):
+	}
+	if said := p.desk.First(); said != "" {
+		how += ": " + said
+	}
+	if p.group.outOfMemory() {
+		return protocol.AsError(protocol.Errorf(protocol.CodeMemory,
+			"ended for want of memory beyond max_memory_mb %d: %.400s", p.desk.Limits().MemoryMB, how))
+	}
+	return protocol.AsError(protocol.Errorf(protocol.CodeContract, "ended without an answer: %.400s", how))
 }
 
 // Read gives what the process says: io.EOF when it has ended.
@@ -319,5 +381,3 @@ func drain(from *os.File, to io.Writer, done <-chan struct{}) {
 		}
 	}
 }
-
-var _ io.ReadWriter = (*process)(nil)
