@@ -240,7 +240,7 @@ func (a *Agent) Next() time.Time {
 	if a.pen.stuck {
 		return a.stuckDue()
 	}
-	t := sooner(sooner(a.figuresDue(), a.syncAt), a.shelfDue())
+	t := sooner(sooner(sooner(a.figuresDue(), a.syncAt), a.shelfDue()), a.clockAt())
 	for _, w := range a.works {
 		t = sooner(t, w.due(a.runsMax(w)))
 	}
@@ -281,6 +281,9 @@ func (a *Agent) begin(now time.Time) bool {
 	a.now = now
 	if a.pen.stuck {
 		return false
+	}
+	if a.clock.anchor != 0 {
+		a.regain()
 	}
 	a.countData()
 	return true
@@ -548,6 +551,13 @@ func doubled(d time.Duration, times int, longest time.Duration) time.Duration {
 // sooner returns the earlier of two times, of which zero means never.
 func sooner(t, u time.Time) time.Time {
 	if t.IsZero() || !u.IsZero() && u.Before(t) {
+		return u
+	}
+	return t
+}
+
+func later(t, u time.Time) time.Time {
+	if t.Before(u) {
 		return u
 	}
 	return t

@@ -21,6 +21,7 @@ const (
 type storm struct {
 	savedStorm
 	free time.Time // when the account of its limit is even
+	own  time.Time // when it would be if there were only the places taken since the boot
 	next time.Time // when the event that waits has its place; zero: none waits
 	seen seen
 }
@@ -32,6 +33,7 @@ type savedStorm struct {
 	AheadMS  int64          `cbor:"3,keyasint,omitempty"` // how far the account was ahead
 	At       protocol.Stamp `cbor:"4,keyasint,omitzero"`  // then
 	Wait     *fired         `cbor:"5,keyasint,omitempty"`
+	Steady   int64          `cbor:"6,keyasint,omitempty"` // 1 and At by the steady clock; 0: not said
 }
 
 // fired is an event that may become a run.
@@ -54,12 +56,15 @@ type sighting struct {
 	key   onceKey
 	run   protocol.RunID
 	until time.Time
+	old   bool // from before this boot
 }
 
 // savedSighting is what a sighting leaves on the disk.
 type savedSighting struct {
 	Run protocol.RunID `cbor:"1,keyasint"`
 	At  protocol.Stamp `cbor:"2,keyasint"`
+
+	Steady int64 `cbor:"3,keyasint,omitempty"` // as savedStorm's
 }
 
 // admit holds an event against the workflow's once and limit, and reports whether a run of
@@ -91,10 +96,7 @@ func (a *Agent) takePlace(w *work, f *fired) bool {
 	switch {
 	case !a.now.Before(place), l.Over == protocol.OverQueue:
 		f.at = place
-		if s.free.Before(a.now) {
-			s.free = a.now
-		}
-		s.free = s.free.Add(every)
+		s.free, s.own = later(s.free, a.now).Add(every), later(s.own, a.now).Add(every)
 		return true
 	case l.Over == protocol.OverLatest:
 		if s.Wait != nil {
@@ -138,7 +140,8 @@ func (s *storm) due(room bool) time.Time {
 
 func (a *Agent) saveStorm(w *work) {
 	s := &w.storm
-	s.At, s.AheadMS = a.stamp(), max(s.free.Sub(a.now).Milliseconds(), 0)
+	a.pen.timed = true
+	s.At, s.Steady, s.AheadMS = a.stamp(), 1+a.steady(), max(s.free.Sub(a.now).Milliseconds(), 0)
 	a.put(keyStorm+string(w.of.Workflow), s.savedStorm)
 }
 
@@ -159,7 +162,8 @@ func (a *Agent) remember(s *seen, o *protocol.Once, at Instance, v sighting) {
 	v.until = a.now.Add(time.Duration(o.WithinMS) * time.Millisecond)
 	old = append(old, v)
 	*s = old
-	a.put(sightingKey(at, v.key), savedSighting{v.run, a.stamp()})
+	a.pen.timed = true
+	a.put(sightingKey(at, v.key), savedSighting{v.run, a.stamp(), 1 + a.steady()})
 }
 
 // find returns the run that was begun for key a while ago, nil when there is none.
@@ -170,6 +174,21 @@ func (s seen) find(key onceKey, now time.Time) *sighting {
 		}
 	}
 	return nil
+}
+
+// end returns when the first of those that still mean something does no more; the zero time:
+// none does.
+func (s seen) end(now time.Time) time.Time {
+	at, _ := slices.BinarySearchFunc(s, now, func(v sighting, now time.Time) int {
+		if now.Before(v.until) {
+			return 1
+		}
+		return -1
+	})
+	if at == len(s) {
+		return time.Time{}
+	}
+	return s[at].until
 }
 
 func sightingKey(at Instance, key onceKey) string {
@@ -205,8 +224,9 @@ func keyOf(o *protocol.Once, data protocol.Raw) (key onceKey, err error) {
 	return onceKey(d[:len(key)]), err
 }
 
-// readStorms gives the workflows their accounts back, and what their events meant. Time
-// that the agent was off counts where its clock can be believed, then and now.
+// readStorms gives the workflows their accounts back, and what their events meant. Time that
+// the agent was off counts where the steady clock counts it; see RATIONALE.md, Why does the time
+// off not count for a limit without a clock?
 func (a *Agent) readStorms() error {
 	for _, w := range a.works {
 		s := &w.storm
@@ -216,10 +236,10 @@ func (a *Agent) readStorms() error {
 		}
 		every, slack := pace(w.of.Limit)
 		if s.AheadMS > 0 {
-			s.free = a.now.Add(time.Duration(s.AheadMS)*time.Millisecond - a.elapsed(s.At))
+			s.free = a.now.Add(time.Duration(s.AheadMS)*time.Millisecond - a.elapsed(s.At, s.Steady))
 		}
 		if s.Wait != nil {
-			s.next = s.free.Add(-slack)
+			s.next = later(s.free.Add(-slack), a.now)
 		}
 		if w.of.Limit.Over == protocol.OverQueue {
 			spread(w.runs, s.free.Add(-slack), every)
@@ -231,6 +251,59 @@ func (a *Agent) readStorms() error {
 		}
 		return true
 	})
+}
+
+// wasOff takes the time that the agent was off before this boot, which its clock says only now,
+// off what began before it. What was counted since stays as it is.
+func (a *Agent) wasOff(off time.Duration) {
+	for _, w := range a.works {
+		a.stormWasOff(w, off)
+		a.seenBefore(&w.storm.seen, Instance{Workflow: w.of.Workflow, Step: w.steps[0].Name}, w.of.Once, off)
+	}
+	for i, h := range a.hosts {
+		if !slices.ContainsFunc(a.hosts[:i], func(g *hosting) bool { return g.seen == h.seen }) {
+			a.seenBefore(h.seen, h.instance(), h.of.Once, off)
+		}
+	}
+}
+
+func (a *Agent) stormWasOff(w *work, off time.Duration) {
+	s := &w.storm
+	if w.of.Limit == nil || !a.now.Before(s.free) {
+		return
+	}
+	every, slack := pace(w.of.Limit)
+	s.free = later(s.free.Add(-off), s.own)
+	if s.Wait != nil {
+		s.next = later(s.free.Add(-slack), a.now)
+	}
+	if w.of.Limit.Over == protocol.OverQueue {
+		for _, r := range w.runs {
+			if r.Next == 0 && r.Tries == 0 {
+				r.at = a.now
+			}
+		}
+		spread(w.runs, s.free.Add(-slack), every)
+	}
+	a.saveStorm(w)
+}
+
+// seenBefore makes what was seen before this boot older by the time off.
+func (a *Agent) seenBefore(s *seen, at Instance, o *protocol.Once, off time.Duration) {
+	if o == nil {
+		return
+	}
+	within := time.Duration(o.WithinMS) * time.Millisecond
+	for i := range *s {
+		v := &(*s)[i]
+		if !v.old || !a.now.Before(v.until) {
+			continue
+		}
+		began := v.until.Add(-within)
+		v.until = v.until.Add(-off)
+		steady := a.steady() - a.now.Sub(began).Milliseconds() - off.Milliseconds()
+		a.put(sightingKey(at, v.key), savedSighting{v.run, a.stamp(), 1 + steady})
+	}
 }
 
 // spread gives runs that have not begun their places back, the last one the last place.
@@ -245,8 +318,12 @@ func spread(runs []*run, end time.Time, every time.Duration) {
 	}
 }
 
-// elapsed returns how long ago a time was, 0 when a clock does not say.
-func (a *Agent) elapsed(then protocol.Stamp) time.Duration {
+// elapsed returns how long ago a time was, by the steady clock; of what an agent of before it
+// left, by the wall clock, and 0 when that does not say.
+func (a *Agent) elapsed(then protocol.Stamp, steady int64) time.Duration {
+	if steady != 0 {
+		return time.Duration(max(1+a.steady()-steady, 0)) * time.Millisecond
+	}
 	now := a.stamp()
 	if then.Quality != protocol.QualityClock || now.Quality != protocol.QualityClock {
 		return 0
@@ -270,8 +347,8 @@ func (a *Agent) readSighting(key string, value []byte) bool {
 	if once == nil {
 		return false
 	}
-	left := time.Duration(once.WithinMS)*time.Millisecond - a.elapsed(saved.At)
-	v.run, v.until = saved.Run, a.now.Add(left)
+	left := time.Duration(once.WithinMS)*time.Millisecond - a.elapsed(saved.At, saved.Steady)
+	v.run, v.until, v.old = saved.Run, a.now.Add(left), true
 	if left > 0 {
 		at, _ := slices.BinarySearchFunc(*of, v, func(x, y sighting) int { return x.until.Compare(y.until) })
 		*of = slices.Insert(*of, at, v)
@@ -297,7 +374,7 @@ func (a *Agent) inheritStorm(w, old *work) {
 	w.storm = old.storm
 	was, is := old.of.Limit, w.of.Limit
 	if was != is && (was == nil || is == nil || *was != *is) {
-		w.storm.free, w.storm.next, w.storm.Wait = time.Time{}, time.Time{}, nil
+		w.storm.free, w.storm.own, w.storm.next, w.storm.Wait = time.Time{}, time.Time{}, time.Time{}, nil
 		if old.storm.Wait != nil {
 			w.storm.Limited++
 		}

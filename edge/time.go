@@ -24,6 +24,8 @@ type clock struct {
 	base   int64 // the steady time at from, in milliseconds
 	from   time.Time
 	saved  savedClock // on the disk
+	cold   bool       // this boot began without a wall clock to believe
+	anchor int64      // then: what it showed at base, when it was believed; 0: not known
 }
 
 // savedClock is what a clock leaves on the disk. Off is missing when the wall clock was
@@ -155,6 +157,23 @@ func (a *Agent) readClock() {
 		c.floor, c.proven = time.UnixMilli(saved.FloorMS), c.base
 		c.base += max(off, 0)
 	}
+	if c.cold = a.stamp().Quality != protocol.QualityClock; c.cold && saved.Off == nil {
+		c.anchor = saved.FloorMS
+	}
+}
+
+// regain takes the time that the agent was off before this boot off what is measured since
+// before it, once the wall clock shows a time to believe.
+func (a *Agent) regain() {
+	c, at := &a.clock, a.stamp()
+	if at.Quality != protocol.QualityClock {
+		return
+	}
+	off := time.Duration(at.UnixMS-c.anchor+c.base-a.steady()) * time.Millisecond
+	if c.anchor = 0; off > 0 {
+		a.log.Info("the clock is there and says how long the agent was off", slog.Duration("off", off))
+		a.wasOff(off)
+	}
 }
 
 // clockAhead returns how many milliseconds the clock ran ahead of the disk.
@@ -164,7 +183,57 @@ func (a *Agent) clockAhead() int64 {
 }
 
 // clockDue reports whether the clock ran so far ahead that it is written for itself.
-func (a *Agent) clockDue() bool { return a.clockAhead() >= clockEvery.Milliseconds() }
+func (a *Agent) clockDue() bool {
+	ahead := a.clockAhead()
+	return ahead >= clockEvery.Milliseconds() || a.clock.cold && ahead >= a.clockStep().Milliseconds()
+}
+
+// clockStep is how far the steady time may run ahead of the disk on a device that boots without
+// a clock, where a cut loses it: by as much as this boot has there already, and an eighth of what
+// the shortest of what is measured still takes, but no less than what is worth a write; and
+// clockEvery when nothing is measured.
+func (a *Agent) clockStep() time.Duration {
+	left := a.measured()
+	if left == 0 {
+		return clockEvery
+	}
+	kept := time.Duration(a.clock.saved.SteadyMS-a.clock.base) * time.Millisecond
+	return min(max(min(left/8, kept), timerWorth), clockEvery)
+}
+
+// clockAt returns when the clock is to be written for itself; the zero time: not before another
+// input.
+func (a *Agent) clockAt() time.Time {
+	if !a.clock.cold || a.measured() == 0 {
+		return time.Time{}
+	}
+	return a.now.Add(a.clockStep() - time.Duration(a.clockAhead())*time.Millisecond)
+}
+
+// measured returns what the shortest still takes of all that is measured by the steady clock and
+// goes on over a restart: limits, meanings and timers. 0: there is nothing.
+func (a *Agent) measured() time.Duration {
+	var left time.Duration
+	until := func(end time.Time) {
+		if d := end.Sub(a.now); d > 0 && (left == 0 || d < left) {
+			left = d
+		}
+	}
+	for _, w := range a.works {
+		until(w.storm.free)
+		until(w.storm.seen.end(a.now))
+		switch t := &w.trigger; {
+		case t.wallMS > 0:
+			until(a.now.Add(time.Duration(t.wallMS-a.stamp().UnixMS) * time.Millisecond))
+		case a.lasts(w):
+			until(t.at)
+		}
+	}
+	for _, h := range a.hosts {
+		until(h.seen.end(a.now))
+	}
+	return left
+}
 
 // saveClock writes the clock along with changes that hold times, or when it ran far ahead.
 func (a *Agent) saveClock() {
