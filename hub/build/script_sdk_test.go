@@ -19,7 +19,7 @@ func TestJavaScriptSDK(t *testing.T) {
 	said, err := scriptBuilder(t, nil).Test(t.Context(), Request{
 		Tree: source, TreeDigest: digest, Manifest: scriptRequest("typescript", nil).Manifest,
 	})
-	if err != nil || !strings.Contains(said, "passed, 6 files") {
+	if err != nil || !strings.Contains(said, "passed, 7 files") {
 		t.Errorf("tests said %q, %v", said, err)
 	}
 }

@@ -36,7 +36,7 @@ import (
 //	log, metrics, process, append, write, read, list, get, put
 //	                          the SDK's own function for that host call, with "args" as in ABI.md;
 //	                          the result is what it returns
-//	fire       events, state, after_ms    (trigger) the answer
+//	fire       events, state, after_ms, at_ms    (trigger) the answer; at_ms only where it matters
 //
 // An action answers with the result as its data, a trigger with one event that is the
 // result and no state, an output by the host call kv.put of key "result" (none for no
@@ -57,13 +57,14 @@ type Ask struct {
 	Kind    wasmhost.RequestKind // empty: that of the plugin's type
 	Do      string               // JSON: the command
 	Results []protocol.Result
+	NoClock bool          // the device's clock cannot be believed
 	Widen   bool          // with keys that nobody knows
 	Within  time.Duration // 0: the suite's timeout
 	Config  string        // JSON: another configuration, told before; passed over where the plugin takes none
 	Calls   []Call        // that must be made, in order
 
 	Result string        // JSON of the result that must come; empty for none
-	Fired  string        // JSON of a trigger's answer instead: {"events","state","after_ms"}
+	Fired  string        // JSON of a trigger's answer instead: {"events","state","after_ms"}, and "at_ms"
 	Code   protocol.Code // of the error that must come; CodeContract: ended, CodeDeadline: had to be ended
 	Text   string        // that must stand in the error
 	OrEnds bool          // with Code: the program may end instead
@@ -270,6 +271,9 @@ func (s *suite) asking(a *Ask) (wasmhost.Request, error) {
 		}
 	}
 	r := s.request(1, do, do)
+	if a.NoClock {
+		r.Now.Quality = protocol.QualityFloor
+	}
 	r.Results = a.Results
 	if a.Kind != "" {
 		r.Kind = a.Kind
@@ -307,7 +311,7 @@ func (s *suite) compare(a *Ask, got wasmhost.Answer) error {
 		return same("result", a.Result, wasmhost.ToJSON(got.Data))
 	case a.Result == "" && len(got.Events) == 0:
 		return same("state", "", wasmhost.ToJSON(got.State))
-	case len(got.Events) != 1 || got.Next.AfterMS != 0:
+	case len(got.Events) != 1 || got.Next.AfterMS != 0 || got.Next.AtMS != 0:
 		return fmt.Errorf("answer %.300s, want one event and no more", firedJSON(got))
 	}
 	return errors.Join(same("event", a.Result, wasmhost.ToJSON(got.Events[0])),
@@ -339,7 +343,11 @@ func firedJSON(a wasmhost.Answer) []byte {
 		out = append(out, wasmhost.ToJSON(e)...)
 	}
 	out = append(append(out, `],"state":`...), wasmhost.ToJSON(a.State)...)
-	return fmt.Appendf(out, `,"after_ms":%d}`, a.Next.AfterMS)
+	out = fmt.Appendf(out, `,"after_ms":%d`, a.Next.AfterMS)
+	if a.Next.AtMS != 0 {
+		out = fmt.Appendf(out, `,"at_ms":%d`, a.Next.AtMS)
+	}
+	return append(out, '}')
 }
 
 // scripted answers a call as the case says.

@@ -153,9 +153,20 @@ var triggers = []Case{
 		Do:    `{"do":"fire","events":[],"state":1,"after_ms":86400000}`,
 		Fired: `{"events":[],"state":1,"after_ms":86400000}`,
 	}}},
-	{Name: "wake as asked", Type: protocol.Trigger, Asks: []Ask{{
-		Do: `{"do":"request"}`, Result: `{"why":"timer","now_ms":1790000001000}`,
+	{Name: "fire at a time of the clock", Type: protocol.Trigger, Asks: []Ask{{
+		Do:    `{"do":"fire","events":[],"state":1,"after_ms":0,"at_ms":1790000060001}`,
+		Fired: `{"events":[],"state":1,"after_ms":0,"at_ms":1790000060001}`,
 	}}},
+	{Name: "wake as asked", Type: protocol.Trigger, Asks: []Ask{
+		{
+			Do:     `{"do":"request"}`,
+			Result: `{"why":"timer","now_ms":1790000001000,"steady_ms":61000,"clock":true}`,
+		},
+		{
+			Do: `{"do":"request"}`, NoClock: true,
+			Result: `{"why":"timer","now_ms":1790000001000,"steady_ms":61000,"clock":false}`,
+		},
+	}},
 }
 
 const (

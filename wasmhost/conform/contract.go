@@ -347,7 +347,8 @@ func (s *suite) request(i int, state, data protocol.Raw) wasmhost.Request {
 		if i == 0 {
 			why = wasmhost.WhyStart
 		}
-		return wasmhost.Request{Kind: wasmhost.Wake, Why: why, State: state, Now: at}
+		steady := 60_000 + int64(i)*1000
+		return wasmhost.Request{Kind: wasmhost.Wake, Why: why, State: state, Now: at, SteadyMS: steady}
 	}
 	r := wasmhost.Request{
 		Kind: wasmhost.Run, Key: fmt.Sprintf("conform-%d", i), Now: at,

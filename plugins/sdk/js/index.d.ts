@@ -84,6 +84,16 @@ export function output<F extends Fields = {}>(name: string, definition: OutputDe
 export interface Wake {
 	/** "start" on the first wake after a start, whatever the trigger waited for before. */
 	why: "start" | "timer" | "message" | (string & {});
+	/**
+	 * Counts milliseconds over restarts and never jumps: what it says of two wakes is how long
+	 * one was after the other, whatever the clock was set to between. 0: not said.
+	 */
+	steadyMS: number;
+	/**
+	 * Whether ctx.nowMS can be believed. Without, it is the newest time that is known and what
+	 * has passed since.
+	 */
+	clock: boolean;
 	/** What the last answer left; undefined at first. */
 	state: any;
 	/** What a plugin of the same device published, when that is why. */
@@ -98,8 +108,17 @@ export interface Fired {
 	events?: unknown[];
 	/** What the next wake gets, also after a restart. At most 16 KiB. */
 	state?: unknown;
-	/** When to be woken next, in milliseconds. 0 or none: not again until the next start. */
+	/**
+	 * When to be woken next, in milliseconds. 0 or none: not again until the next start. A wait
+	 * goes on over a restart.
+	 */
 	afterMS?: number;
+	/**
+	 * In place of afterMS, what the wall clock is to show then, milliseconds since 1970. The host
+	 * follows when the clock is set; what was missed by more than a minute is as the workflow's
+	 * catch-up says.
+	 */
+	atMS?: number;
 	/**
 	 * Filters of local topics ("line/+/alarm", "line/#"): a message on one wakes the trigger
 	 * before its time. At most 16. Needs mqtt.listen with filters as scopes.

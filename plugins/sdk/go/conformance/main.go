@@ -83,6 +83,7 @@ type command struct {
 	Events  []json.RawMessage `json:"events"`
 	State   json.RawMessage   `json:"state"`
 	AfterMS int64             `json:"after_ms"`
+	AtMS    int64             `json:"at_ms"`
 	List    []hostCall        `json:"list"`
 	hostCall
 }
@@ -139,7 +140,9 @@ func (w *worker) wake(c *stavily.Context, r stavily.Wake) (stavily.Fired, error)
 	if err := r.LoadState(&do); err == nil && do.Do == "fire" {
 		return fire(do), nil
 	}
-	result, err := w.do(c, r.State, map[string]any{"why": r.Why, "now_ms": c.Now().UnixMilli()})
+	result, err := w.do(c, r.State, map[string]any{
+		"why": r.Why, "now_ms": c.Now().UnixMilli(), "steady_ms": r.SteadyMS, "clock": r.Clock,
+	})
 	if err != nil || result == nil {
 		return stavily.Fired{}, err
 	}
@@ -148,6 +151,9 @@ func (w *worker) wake(c *stavily.Context, r stavily.Wake) (stavily.Fired, error)
 
 func fire(do command) stavily.Fired {
 	f := stavily.Fired{After: time.Duration(do.AfterMS) * time.Millisecond}
+	if do.AtMS > 0 {
+		f.At = time.UnixMilli(do.AtMS)
+	}
 	for _, e := range do.Events {
 		f.Events = append(f.Events, e)
 	}

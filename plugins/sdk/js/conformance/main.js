@@ -27,13 +27,14 @@ const plugins = {
 
 export default plugins[KIND]();
 
-function wake(ctx, { why, raw }) {
+function wake(ctx, { why, steadyMS, clock, raw }) {
 	const state = raw();
 	const command = state.value;
 	if (command?.do === "fire") {
-		return { events: state.get("events").items(), state: state.get("state"), afterMS: command.after_ms };
+		const { after_ms: afterMS, at_ms: atMS } = command;
+		return { events: state.get("events").items(), state: state.get("state"), afterMS, atMS };
 	}
-	const result = obey(ctx, state, () => ({ why, now_ms: ctx.nowMS }));
+	const result = obey(ctx, state, () => ({ why, now_ms: ctx.nowMS, steady_ms: steadyMS, clock }));
 	return result === undefined ? {} : { events: [result] };
 }
 

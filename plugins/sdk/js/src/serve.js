@@ -81,9 +81,9 @@ export class Session {
 	#ask(m) {
 		const { type, definition, name } = this.#plugin;
 		if (m.wake !== undefined && type === "trigger") {
-			const { why, state, message } = m.wake;
+			const { why, state, message, steady_ms: steadyMS = 0, clock = false } = m.wake;
 			const raw = this.#lazy("wake", "state");
-			return definition.wake(this.#context(m.wake), { why, state: state ?? undefined, message, raw });
+			return definition.wake(this.#context(m.wake), { why, state: state ?? undefined, message, steadyMS, clock, raw });
 		}
 		if (m.run !== undefined && type === "action") {
 			return definition.run(this.#context(m.run), work(m.run, this.#lazy("run", "event", "data")));
@@ -145,9 +145,11 @@ export class Session {
 		if (m.run !== undefined) {
 			return stringify({ data: made ?? null });
 		}
-		const { events, state, afterMS, topics = [] } = made ?? {};
+		const { events, state, afterMS, atMS, topics = [] } = made ?? {};
 		const wait = wholeMS(afterMS);
-		const next = topics.length > 0 ? { after_ms: wait, mqtt: topics } : wait > 0 ? { after_ms: wait } : undefined;
+		const at = atMS ? Math.max(wholeMS(atMS), 1) : undefined;
+		const mqtt = topics.length > 0 ? topics : undefined;
+		const next = wait > 0 || at || mqtt ? { after_ms: wait, at_ms: at, mqtt } : undefined;
 		return stringify({ events: events ?? [], next, state: state ?? null });
 	}
 

@@ -21,6 +21,8 @@ class Host {
 	calls = []; // {name, args}, logs too
 	grants = []; // told at the next start; they deny nothing by themselves
 	nowMS = Date.UTC(2026, 0, 1);
+	steadyMS = 0; // what advance let pass
+	clock = true; // whether the device's clock can be believed
 	state = undefined;
 
 	#plugin;
@@ -31,7 +33,7 @@ class Host {
 	#replies = [];
 	#id = 0;
 	#started = false;
-	#wakeAt = null;
+	#wakeAt = null; // what one of the two shows then
 
 	constructor(plugin, config) {
 		this.#plugin = plugin;
@@ -110,32 +112,44 @@ class Host {
 	}
 
 	#wake(wake) {
-		return this.#after(this.#ask("wake", { ...wake, state: this.state ?? null }), (a) => {
+		const told = { ...wake, state: this.state ?? null, steady_ms: this.steadyMS, clock: this.clock };
+		return this.#after(this.#ask("wake", told), (a) => {
 			this.state = a.state ?? undefined;
-			const afterMS = a.next?.after_ms ?? 0;
-			this.#wakeAt = afterMS > 0 ? this.nowMS + afterMS : null;
-			return { events: a.events ?? [], state: this.state, afterMS, topics: a.next?.mqtt ?? [] };
+			const { after_ms: afterMS = 0, at_ms: atMS, mqtt: topics = [] } = a.next ?? {};
+			this.#wakeAt = atMS ? { atMS } : afterMS > 0 ? { steadyMS: this.steadyMS + afterMS } : null;
+			return { events: a.events ?? [], state: this.state, afterMS, atMS, topics };
 		});
 	}
 
 	// advance lets time pass: it wakes the trigger at once if it was not started, then each
 	// time that it asked for, and returns the events.
 	advance(ms) {
-		const end = this.nowMS + ms;
+		const end = this.steadyMS + ms;
 		if (!this.#started) {
-			this.#wakeAt = this.nowMS;
+			this.#wakeAt = { steadyMS: this.steadyMS };
 		}
 		const events = [];
-		while (this.#wakeAt !== null && this.#wakeAt <= end) {
-			this.nowMS = Math.max(this.nowMS, this.#wakeAt);
+		while (this.#wakeAt !== null && this.steadyMS + this.#wait() <= end) {
+			this.#pass(this.#wait());
 			const fired = this.wake();
 			if (typeof fired.then === "function") {
 				throw new Error("advance: the plugin's function returns a promise: await wake() instead");
 			}
 			events.push(...fired.events);
 		}
-		this.nowMS = end;
+		this.#pass(end - this.steadyMS);
 		return events;
+	}
+
+	// wait is how long it is until the trigger is woken, by the clock that it named.
+	#wait() {
+		const { atMS, steadyMS } = this.#wakeAt;
+		return Math.max(atMS === undefined ? steadyMS - this.steadyMS : atMS - this.nowMS, 0);
+	}
+
+	#pass(ms) {
+		this.nowMS += ms;
+		this.steadyMS += ms;
 	}
 
 	#work(data, { results = [], key = "key-1", deadlineMS = 30_000 }) {

@@ -41,6 +41,10 @@ export interface Host {
 	grants: { capability: string; scopes: string[] }[];
 	/** The host's clock, milliseconds since 1970. Setting it wakes nothing. */
 	nowMS: number;
+	/** The host's steady clock: it counts what advance lets pass. */
+	steadyMS: number;
+	/** Whether the device's clock can be believed. */
+	clock: boolean;
 	/** What a trigger answered last, and is told at its next wake. */
 	state: any;
 
@@ -62,7 +66,7 @@ export interface Host {
 	batch(events: unknown[], more?: { results?: unknown[]; key?: string; deadlineMS?: number }): any;
 	/** Asks the plugin to check itself. */
 	check(): any;
-	/** Wakes a trigger now, with the state that it answered last: { events, state, afterMS, topics }. */
+	/** Wakes a trigger now, with the state that it answered last: { events, state, afterMS, atMS, topics }. */
 	wake(): any;
 	/** Wakes a trigger with a message on a local topic, whether it waits for that or not. */
 	hear(topic: string, data?: unknown): any;

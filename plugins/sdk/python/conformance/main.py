@@ -25,8 +25,9 @@ def check(ctx):
 def wake(ctx, request):
     state = request.state or {}
     if state.get("do") == "fire":
-        return stavily.Fired(state["events"], state["state"], state["after_ms"] / 1000)
-    result = obey(ctx, state, {"why": request.why, "now_ms": ctx.now_ms})
+        return stavily.Fired(state["events"], state["state"], state["after_ms"] / 1000, at_ms=state.get("at_ms", 0))
+    asked = {"why": request.why, "now_ms": ctx.now_ms, "steady_ms": request.steady_ms, "clock": request.clock}
+    result = obey(ctx, state, asked)
     return stavily.Fired() if result is None else stavily.Fired([result])
 
 

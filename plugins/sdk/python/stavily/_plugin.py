@@ -137,7 +137,10 @@ class Session(Talk):
         kind, call = self.plugin.kind, self.plugin.function
         if kind == "trigger" and "wake" in message:
             wake = message["wake"]
-            asked = Wake(wake.get("why", ""), wake.get("state"), wake.get("message"))
+            asked = Wake(
+                wake.get("why", ""), wake.get("state"), wake.get("message"), wake.get("steady_ms", 0),
+                wake.get("clock") is True,
+            )
             return _fired(call(self._context(wake), asked) or Fired())
         if kind == "action" and "run" in message:
             return {"data": call(self._context(message["run"]), Request(message["run"]))}
@@ -171,8 +174,10 @@ class Session(Talk):
 def _fired(fired: Fired) -> dict[str, Any]:
     """A trigger's answer as it travels."""
     out: dict[str, Any] = {"events": fired.events}
-    if milliseconds(fired.after) > 0 or fired.topics:
+    if milliseconds(fired.after) > 0 or fired.topics or fired.at_ms:
         out["next"] = {"after_ms": milliseconds(fired.after)}
+    if fired.at_ms:
+        out["next"]["at_ms"] = max(int(fired.at_ms), 1)
     if fired.topics:
         out["next"]["mqtt"] = fired.topics
     out["state"] = fired.state

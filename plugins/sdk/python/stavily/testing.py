@@ -38,11 +38,13 @@ class Host(Stock):
         self.calls: list[tuple[str, dict[str, Any]]] = []  # (name, args), logs too
         self.grants: list[dict[str, Any]] = []
         self.now_ms = 1_767_225_600_000  # the first of January 2026
+        self.steady_ms = 0  # what advance let pass
+        self.clock = True  # whether the device's clock can be believed
         self.state: Any = None
         self._plugin, self._config, self._desk = plugin, config, Desk(self)
         self._answers: dict[str, Callable[[dict[str, Any]], Any]] = {}
         self._id, self._started = 0, False
-        self._wake_at: int | None = None
+        self._wake_at: tuple[str, int] | None = None  # "now_ms" or "steady_ms", and what it shows then
         self._open()
 
     def answer(self, name: str, function: Callable[[dict[str, Any]], Any]) -> None:
@@ -106,23 +108,36 @@ class Host(Stock):
         return self._wake({"why": "message", "message": {"topic": topic, "data": data}})
 
     def _wake(self, wake: dict[str, Any]) -> dict[str, Any]:
-        answer = self._ask("wake", {**wake, "state": self.state})
+        told = {**wake, "state": self.state, "steady_ms": self.steady_ms, "clock": self.clock}
+        answer = self._ask("wake", told)
         self.state = answer.get("state")
-        after = answer.get("next", {}).get("after_ms", 0)
-        self._wake_at = self.now_ms + after if after else None
+        asked = answer.get("next", {})
+        self._wake_at = None
+        if asked.get("at_ms"):
+            self._wake_at = "now_ms", asked["at_ms"]
+        elif asked.get("after_ms"):
+            self._wake_at = "steady_ms", self.steady_ms + asked["after_ms"]
         return answer
 
     def advance(self, seconds: float) -> list[Any]:
         """Lets time pass, wakes the trigger when it asked for it, and returns the events."""
-        end = self.now_ms + milliseconds(seconds)
+        end = self.steady_ms + milliseconds(seconds)
         events: list[Any] = []
         if not self._started:
-            self._wake_at = self.now_ms
-        while self._wake_at is not None and self._wake_at <= end:
-            self.now_ms = max(self.now_ms, self._wake_at)
+            self._wake_at = "steady_ms", self.steady_ms
+        while self._wake_at is not None:
+            clock, at = self._wake_at
+            wait = max(at - getattr(self, clock), 0)
+            if self.steady_ms + wait > end:
+                break
+            self._pass(wait)
             events += self.wake()["events"]
-        self.now_ms = end
+        self._pass(end - self.steady_ms)
         return events
+
+    def _pass(self, ms: int) -> None:
+        self.now_ms += ms
+        self.steady_ms += ms
 
     def _work(
         self, data: Any, results: Iterable[dict[str, Any]], key: str, deadline_ms: int

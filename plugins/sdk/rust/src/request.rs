@@ -22,6 +22,12 @@ pub struct Wake {
     pub why: Why,
     /// The host's time, milliseconds since 1970.
     pub now_ms: i64,
+    /// Counts milliseconds over restarts and never jumps: what it says of two wakes is how long
+    /// one was after the other, whatever the clock was set to between. 0: not said.
+    pub steady_ms: i64,
+    /// Whether `now_ms` can be believed. Without, it is the newest time that is known and what
+    /// has passed since.
+    pub clock: bool,
     /// What the last answer's state was; null at first.
     pub state: Value,
     /// What [`Why::Message`] brings: topic and data; none for every other reason.
@@ -43,8 +49,13 @@ pub struct Fired {
     pub events: Vec<Value>,
     /// What the next wake gets, also after a restart; null forgets the state. At most 16 KiB.
     pub state: Value,
-    /// When to be woken next; none or zero: not again until the next start.
+    /// When to be woken next; none or zero: not again until the next start. A wait goes on
+    /// over a restart.
     pub after: Option<Duration>,
+    /// In place of `after`, what the wall clock is to show then, milliseconds since 1970. The
+    /// host follows when the clock is set; what was missed by more than a minute is as the
+    /// workflow's catch-up says.
+    pub at_ms: Option<i64>,
     /// Filters of local topics: a message on one wakes the trigger before its time. At most 16.
     /// Needs mqtt.listen with filters as scopes.
     pub topics: Vec<String>,
@@ -53,7 +64,7 @@ pub struct Fired {
 impl Fired {
     /// Nothing happened, and nothing is to be kept.
     pub fn nothing() -> Fired {
-        Fired { events: Vec::new(), state: Value::Null, after: None, topics: Vec::new() }
+        Fired { events: Vec::new(), state: Value::Null, after: None, at_ms: None, topics: Vec::new() }
     }
 
     /// This happened too.
@@ -77,6 +88,13 @@ impl Fired {
         self
     }
 
+    /// Wake me when the wall clock shows this time, milliseconds since 1970.
+    #[must_use]
+    pub fn at_ms(mut self, at: i64) -> Fired {
+        self.at_ms = Some(at);
+        self
+    }
+
     /// Wake me by messages on this filter of local topics too.
     #[must_use]
     pub fn listen(mut self, filter: &str) -> Fired {
@@ -89,6 +107,9 @@ impl Fired {
         let mut next = None;
         if let Some(after) = self.after.filter(|d| !d.is_zero()) {
             next = Some(Value::map().with("after_ms", milliseconds(after)));
+        }
+        if let Some(at) = self.at_ms {
+            next = Some(next.unwrap_or_else(Value::map).with("at_ms", at.max(1)));
         }
         if !self.topics.is_empty() {
             next = Some(next.unwrap_or_else(Value::map).with("mqtt", self.topics));
@@ -226,7 +247,8 @@ fn wake_of(mut body: Value, now_ms: i64) -> Wake {
         Value::Text(topic) => Some((topic, said.take("data"))),
         _ => None,
     };
-    Wake { why, now_ms, state: body.take("state"), message }
+    let (steady_ms, clock) = (whole(&body, "steady_ms"), body.get("clock").is_some_and(|c| *c == Value::Bool(true)));
+    Wake { why, now_ms, steady_ms, clock, state: body.take("state"), message }
 }
 
 record! {

@@ -39,13 +39,24 @@ pub struct Host<C> {
     config: Value,
     desk: Desk,
     state: Value,
-    wake_at: Option<i64>,
+    wake_at: Option<WakeAt>,
     started: bool,
     id: u64,
     /// Told at the next start; they deny nothing by themselves.
     pub grants: Vec<Grant>,
-    /// The host's time, milliseconds since 1970.
+    /// The host's time, milliseconds since 1970. Setting it wakes nothing.
     pub now_ms: i64,
+    /// The host's steady clock: it counts what [`Host::advance`] lets pass.
+    pub steady_ms: i64,
+    /// Whether the device's clock can be believed.
+    pub clock: bool,
+}
+
+/// What one of the clocks shows when a trigger is to be woken.
+#[derive(Clone, Copy)]
+enum WakeAt {
+    Steady(i64),
+    Clock(i64),
 }
 
 /// What a trigger answered.
@@ -57,6 +68,8 @@ pub struct Answer {
     pub state: Value,
     /// When it wants to be woken next.
     pub after: Option<Duration>,
+    /// What the clock is to show when it wants to be woken, in place of `after`.
+    pub at_ms: Option<i64>,
     /// The local topics that it waits for.
     pub topics: Vec<String>,
 }
@@ -102,6 +115,8 @@ impl<C: Config + 'static> Host<C> {
             id: 0,
             grants: Vec::new(),
             now_ms: EPOCH_MS,
+            steady_ms: 0,
+            clock: true,
         };
         host.open().map(|()| host)
     }
@@ -145,15 +160,26 @@ impl<C: Config + 'static> Host<C> {
     }
 
     fn wake_by(&mut self, wake: Value) -> Result<Answer> {
-        let mut answer = self.ask("wake", wake.with("now_ms", self.now_ms).with("state", self.state.clone()))?;
+        let told = wake
+            .with("now_ms", self.now_ms)
+            .with("state", self.state.clone())
+            .with("steady_ms", self.steady_ms)
+            .with("clock", self.clock);
+        let mut answer = self.ask("wake", told)?;
         let next = answer.take("next");
         let after: u64 = next.get("after_ms").map_or(Ok(0), Value::read)?;
         self.state = answer.take("state");
-        self.wake_at = (after > 0).then(|| self.now_ms + after as i64);
+        let at_ms: i64 = next.get("at_ms").map_or(Ok(0), Value::read)?;
+        self.wake_at = match (at_ms, after) {
+            (0, 0) => None,
+            (0, after) => Some(WakeAt::Steady(self.steady_ms + after as i64)),
+            (at, _) => Some(WakeAt::Clock(at)),
+        };
         Ok(Answer {
             events: answer.take("events").read()?,
             state: self.state.clone(),
             after: (after > 0).then(|| Duration::from_millis(after)),
+            at_ms: (at_ms > 0).then_some(at_ms),
             topics: next.get("mqtt").map_or(Ok(Vec::new()), Value::read)?,
         })
     }
@@ -161,17 +187,30 @@ impl<C: Config + 'static> Host<C> {
     /// Lets time pass: wakes the trigger at once if it was not started, and then each time
     /// that it asked for, and returns the events.
     pub fn advance(&mut self, by: Duration) -> Result<Vec<Value>> {
-        let end = self.now_ms + by.as_millis() as i64;
+        let end = self.steady_ms + by.as_millis() as i64;
         if !self.started {
-            self.wake_at = Some(self.now_ms);
+            self.wake_at = Some(WakeAt::Steady(self.steady_ms));
         }
         let mut events = Vec::new();
-        while let Some(at) = self.wake_at.filter(|at| *at <= end) {
-            self.now_ms = self.now_ms.max(at);
+        while let Some(wait) = self.wait().filter(|wait| self.steady_ms + wait <= end) {
+            self.pass(wait);
             events.extend(self.wake()?.events);
         }
-        self.now_ms = end;
+        self.pass(end - self.steady_ms);
         Ok(events)
+    }
+
+    /// How long it is until the trigger is woken, by the clock that it named.
+    fn wait(&self) -> Option<i64> {
+        self.wake_at.map(|at| match at {
+            WakeAt::Steady(at) => (at - self.steady_ms).max(0),
+            WakeAt::Clock(at) => (at - self.now_ms).max(0),
+        })
+    }
+
+    fn pass(&mut self, ms: i64) {
+        self.now_ms += ms;
+        self.steady_ms += ms;
     }
 
     /// Asks an action to work on an event with this data and returns the result's data.

@@ -371,3 +371,46 @@ fn floats_are_as_short_as_can_be() {
         assert_eq!(Cbor.decode(&bytes(n)), Ok((Value::Float(n), size)), "{}", n);
     }
 }
+
+/// A wake says both times, and a trigger may wait by either: one that waits by the clock goes off
+/// when that is set past its time.
+#[test]
+fn two_clocks() {
+    let plugin = || {
+        Plugin::trigger("clocks", |_, every: &Every, wake| {
+            let told = Value::map().with("steady", wake.steady_ms).with("clock", wake.clock);
+            let fired = Fired::nothing().event(told);
+            Ok(match every.at {
+                true => fired.at_ms(wake.now_ms / 60_000 * 60_000 + 60_000),
+                false => fired.after(Duration::from_secs(90)),
+            })
+        })
+    };
+    let told = |steady: i64, clock: bool| Value::map().with("steady", steady).with("clock", clock);
+    for (at, jump, want) in [
+        (false, 0, [0, 90_000, 180_000].as_slice()),
+        (false, 600_000, [0, 90_000, 180_000].as_slice()),
+        (true, 0, [0, 60_000, 120_000, 180_000].as_slice()),
+        (true, 50_000, [0, 60_000, 70_000, 130_000, 190_000].as_slice()),
+    ] {
+        let mut host = Host::start(plugin, Value::map().with("at", at)).unwrap();
+        let mut events = host.advance(Duration::from_secs(60)).unwrap();
+        host.now_ms += jump;
+        host.clock = false;
+        events.extend(host.advance(Duration::from_secs(130)).unwrap());
+        let first = if at { 2 } else { 1 };
+        let want: Vec<Value> = want.iter().enumerate().map(|(i, steady)| told(*steady, i < first)).collect();
+        assert_eq!(events, want, "at {}, the clock set by {}", at, jump);
+    }
+    let mut host = Host::start(plugin, Value::map().with("at", true)).unwrap();
+    let answer = host.wake().unwrap();
+    assert_eq!((answer.after, answer.at_ms), (None, Some(host.now_ms + 60_000)));
+}
+
+record! {
+    struct Every {
+        at: bool,
+    }
+}
+
+impl Config for Every {}

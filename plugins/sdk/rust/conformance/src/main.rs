@@ -38,6 +38,7 @@ record! {
         events: Vec<Value>,
         state: Value,
         after_ms: u64,
+        at_ms: i64,
         list: Vec<Call>,
         name: String,
         args: Value,
@@ -94,11 +95,16 @@ fn trigger() -> Plugin<Settings> {
                 events: order.events,
                 state: order.state,
                 after: Some(Duration::from_millis(order.after_ms)),
+                at_ms: Some(order.at_ms).filter(|at| *at > 0),
                 ..Fired::nothing()
             });
         }
         let why = if wake.why == Why::Start { "start" } else { "timer" };
-        let request = Value::map().with("why", why).with("now_ms", ctx.now_ms());
+        let request = Value::map()
+            .with("why", why)
+            .with("now_ms", ctx.now_ms())
+            .with("steady_ms", wake.steady_ms)
+            .with("clock", wake.clock);
         Ok(match obey(ctx, config, &wake.state, request, &mut count)? {
             Some(result) => Fired::nothing().event(result),
             None => Fired::nothing(),
