@@ -105,44 +105,52 @@ func TestRealPlugins(t *testing.T) {
 // runReal lets an agent live on dir until done, and waits until all of it has ended.
 func runReal(t *testing.T, dir string, hub *hubSide, done func() bool) {
 	t.Helper()
-	runRealWith(t, dir, hub, nil, done)
+	real{dir: dir, hub: hub, done: done}.run(t)
 }
 
 // loads loads native plugins.
 type loads func(context.Context, wasmhost.Spec) (wasmhost.Loaded, error)
 
-// runRealWith is runReal for an agent that runs native artifacts of this machine too, by
-// what native makes; nil for one that does not.
-func runRealWith(t *testing.T, dir string, hub *hubSide, native func(*wasmhost.Host) loads, done func() bool) {
+// real is an agent with real plugins, a real disk and the real time.
+type real struct {
+	dir     string
+	hub     *hubSide
+	native  func(*wasmhost.Host) loads // makes what runs native artifacts; nil for none
+	compile wasmhost.Compile
+	done    func() bool // called after each message of the agent's
+}
+
+// run lets the agent live until done, and waits until all of it has ended.
+func (r real) run(t *testing.T) {
 	t.Helper()
-	store, err := disk.Open(dir, nil)
+	store, err := disk.Open(r.dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	engine, err := wasmhost.New(ctx, wasmhost.Config{CacheDir: filepath.Join(dir, "cache")})
+	engine, err := wasmhost.New(ctx, wasmhost.Config{CacheDir: filepath.Join(r.dir, "cache"), Compile: r.compile})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer engine.Close(ctx)
 	inbox := edge.NewInbox()
 	c := edge.DefaultConfig()
-	c.Address, c.Epoch, c.Keyring = here, 1, hub.ring()
+	c.Address, c.Epoch, c.Keyring = here, 1, r.hub.ring()
 	c.Device = protocol.Device{Platform: "linux-" + runtime.GOARCH}
 	plugins := edge.HostConfig{
 		Engine: engine, Store: store, Answered: inbox.Answered, Audit: inbox.Audit, Rest: 20 * time.Millisecond,
 		KV: func(i edge.Instance) wasmhost.KV { return store.KV(i) },
 	}
-	if native != nil {
-		c.Native, plugins.Native = true, native(engine)
+	if r.native != nil {
+		c.Native, plugins.Native = true, r.native(engine)
 	}
 	host := edge.NewHost(ctx, plugins)
 	running, stop := context.WithCancel(ctx)
 	defer stop()
-	link := &loop{hub: hub, inbox: inbox, done: func() {
-		if done() {
+	link := &loop{hub: r.hub, inbox: inbox, done: func() {
+		if r.done() {
 			stop()
 		}
 	}}
@@ -156,7 +164,7 @@ func runRealWith(t *testing.T, dir string, hub *hubSide, native func(*wasmhost.H
 		t.Fatal(err)
 	}
 	inbox.Online(true, 1)
-	hub.sayHint()
+	r.hub.sayHint()
 	(&edge.Runner{Agent: agent, Inbox: inbox}).Run(running)
 	if ctx.Err() != nil {
 		t.Fatalf("not done in time: %+v", agent.Status())

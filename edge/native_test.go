@@ -96,7 +96,7 @@ func TestNativePlugins(t *testing.T) {
 	if host := probeJail(t, self); host != "" {
 		t.Skipf("no jail here: %s", host)
 	}
-	runRealWith(t, dir, hub, jails, func() bool { return len(hub.results) >= 6 && len(hub.events) >= 3 })
+	real{dir: dir, hub: hub, native: jails, done: func() bool { return len(hub.results) >= 6 && len(hub.events) >= 3 }}.run(t)
 	checkEachRun(t, hub, 3)
 	mu.Lock()
 	defer mu.Unlock()

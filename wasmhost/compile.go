@@ -27,14 +27,14 @@ type Compile struct {
 	// arguments that are appended here. Empty: modules are compiled in this process.
 	Command []string
 	// Seconds bounds the time of a processor, on a machine like the one of RATIONALE.md, for
-	// a module of up to 2 MiB; each further MiB gets half of it again, a slower machine as
-	// much more as it is slower, up to eight times. 0 means 2.
+	// a module of 2 MiB: a small one gets two fifths of it, each MiB beyond 2 as much again,
+	// a slower machine as much more as it is slower, up to eight times. 0 means 2.
 	Seconds int
 	// MemoryMB bounds the memory for a module of up to 2 MiB; each further MiB gets 48 MB
 	// more. 0 means 256.
 	MemoryMB int
 	// Wall bounds the time that passes, for a machine that is too busy to say anything of a
-	// module. 0 means ten times the time of a processor.
+	// module. 0 means ten times the time of a processor that a module of 2 MiB or more gets.
 	Wall time.Duration
 }
 
@@ -42,7 +42,7 @@ type Compile struct {
 const CompileCommand = "compile-module"
 
 const (
-	smallModule  = 2 << 20 // bytes; modules up to that get the same bounds
+	smallModule  = 2 << 20 // bytes; modules up to that get the same memory
 	secondsSmall = 2
 	memorySmall  = 256
 	memoryPerMiB = 48 // MB, for each MiB of a larger module
@@ -50,21 +50,22 @@ const (
 )
 
 // room returns the bounds for a module of that size.
-func (c *Compile) room(size int) (seconds, memoryMB int, wall time.Duration) {
-	seconds, memoryMB, wall = c.Seconds, c.MemoryMB, c.Wall
-	if seconds <= 0 {
-		seconds = secondsSmall
+func (c *Compile) room(size int) (used time.Duration, memoryMB int, wall time.Duration) {
+	full, memoryMB, wall := time.Duration(c.Seconds)*time.Second, c.MemoryMB, c.Wall
+	if full <= 0 {
+		full = secondsSmall * time.Second
 	}
 	if memoryMB <= 0 {
 		memoryMB = memorySmall
 	}
-	more := max(0, size-smallModule)
-	seconds += (seconds*more/2 + 1<<20 - 1) >> 20
+	small, more := time.Duration(min(size, smallModule)), max(0, size-smallModule)
 	memoryMB += (memoryPerMiB * more) >> 20
+	used = full*2/5 + full*3/5*small/smallModule
+	rest := full * time.Duration(more) / (1 << 20)
 	if wall <= 0 {
-		wall = time.Duration(seconds) * wallPerCPU * time.Second
+		wall = (full + rest) * wallPerCPU
 	}
-	return seconds, memoryMB, wall
+	return used + rest, memoryMB, wall
 }
 
 // compile compiles a module that is not on the shelf and puts it there. The caller has
@@ -97,12 +98,12 @@ func (e *engine) compile(ctx context.Context, m module, r wazero.Runtime) (wazer
 // delegate has a child compile a module onto the shelf. Without a shelf, or with an
 // engine that leaves nothing there, this only shows that compiling it does no harm.
 func (e *engine) delegate(ctx context.Context, m module) error {
-	seconds, memoryMB, wall := e.bounds.room(len(m.wasm))
+	used, memoryMB, wall := e.bounds.room(len(m.wasm))
 	inner, stop := context.WithTimeout(ctx, wall)
 	defer stop()
 	args := childArgs{
 		dir: e.shelf.root(), metered: m.metered, interpreter: e.interpreter,
-		seconds: seconds, memoryMB: memoryMB,
+		used: used, memoryMB: memoryMB,
 	}
 	cmd := exec.CommandContext(inner, e.bounds.Command[0], slices.Concat(e.bounds.Command[1:], args.list())...)
 	var said bytes.Buffer
@@ -185,13 +186,14 @@ func (s *short) Write(p []byte) (int, error) {
 type childArgs struct {
 	dir                  string // of the shelf; empty for none
 	metered, interpreter bool
-	seconds, memoryMB    int
+	used                 time.Duration // of a processor; told in milliseconds
+	memoryMB             int
 }
 
 func (a *childArgs) list() []string {
 	return []string{
 		a.dir, strconv.FormatBool(a.metered), strconv.FormatBool(a.interpreter),
-		strconv.Itoa(a.seconds), strconv.Itoa(a.memoryMB),
+		strconv.FormatInt(a.used.Milliseconds(), 10), strconv.Itoa(a.memoryMB),
 	}
 }
 
@@ -206,10 +208,11 @@ func (a *childArgs) parse(args []string) (err error) {
 			return err
 		}
 	}
-	for i, to := range []*int{&a.seconds, &a.memoryMB} {
-		if *to, err = strconv.Atoi(args[3+i]); err != nil {
-			return err
-		}
+	ms, err := strconv.Atoi(args[3])
+	if err != nil {
+		return err
 	}
-	return nil
+	a.used = time.Duration(ms) * time.Millisecond
+	a.memoryMB, err = strconv.Atoi(args[4])
+	return err
 }

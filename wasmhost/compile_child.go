@@ -33,7 +33,7 @@ func CompileChild(args []string, in io.Reader, out io.Writer) int {
 	}
 	// Two bounds: the collector works harder towards the first, the system ends it at the second.
 	debug.SetMemoryLimit(int64(a.memoryMB) << 20)
-	if err := limitSelf(a.seconds, a.memoryMB, out); err != nil {
+	if err := limitSelf(a.used, a.memoryMB, out); err != nil {
 		fmt.Fprintln(out, err)
 		return exitUsage
 	}

@@ -86,6 +86,31 @@ func TestBombsAreKilled(t *testing.T) {
 	}
 }
 
+// TestTimeGrowsWithTheModule: a small module cannot have the time of a large one, and the real ones
+// have twice of what they were seen to take on the machine of RATIONALE.md, or near it.
+func TestTimeGrowsWithTheModule(t *testing.T) {
+	for _, c := range []struct {
+		size  int
+		takes time.Duration // what a real module of that size was seen to take; 0: none
+		want  time.Duration
+	}{
+		{0, 0, 800 * time.Millisecond},
+		{140_000, 180 * time.Millisecond, 880 * time.Millisecond},
+		{525_423, 450 * time.Millisecond, 1100 * time.Millisecond},
+		{2 << 20, 0, 2 * time.Second},
+		{3_644_482, 2700 * time.Millisecond, 4950 * time.Millisecond},
+		{6_426_218, 3500 * time.Millisecond, 10260 * time.Millisecond},
+	} {
+		got, memoryMB, wall := new(Compile).room(c.size)
+		if got.Round(10*time.Millisecond) != c.want || 10*got < 18*c.takes {
+			t.Errorf("%d bytes: %v, want %v, and more than %v", c.size, got, c.want, c.takes)
+		}
+		if memoryMB < memorySmall || wall < 20*time.Second || wall < 10*got {
+			t.Errorf("%d bytes: %d MB, %v by the clock", c.size, memoryMB, wall)
+		}
+	}
+}
+
 // latencies calls p every few milliseconds until done and returns how long each call
 // took, in ascending order.
 func latencies(t *testing.T, p *Plugin, done <-chan struct{}) (out []time.Duration) {
