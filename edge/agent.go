@@ -102,6 +102,7 @@ type pen struct {
 	runs    []*run   // how far they are is among the changes, and not encoded yet
 	effects []effect // released when changes are on the disk, or wait for it
 	atOnce  bool     // they may not wait for others
+	bound   bool     // they are to be on the disk before anything leaves
 	timed   bool     // they hold times: the clock goes to the disk with them
 	stuck   bool     // the disk refused changes
 	full    bool     // because it has no room
@@ -147,7 +148,7 @@ func (a *Agent) Handle(now time.Time, m protocol.Message) {
 	}
 	a.carry(&m)
 	a.take(m)
-	a.after(m.Done)
+	a.pen.effects = append(a.pen.effects, effect{do: m.Done, inward: true}) // it stands on this input alone
 	a.settle()
 }
 
@@ -373,6 +374,8 @@ func (p *pen) add(c LaneChange) {
 type effect struct {
 	do    func()
 	start []Call
+	// inward: nothing outside the agent's memory becomes another by it.
+	inward bool
 }
 
 // after has f run when the input's changes are on the disk.
@@ -383,13 +386,14 @@ func (a *Agent) after(f func()) {
 }
 
 // afterStart has a call start then. Calls that come together are started together.
-func (a *Agent) afterStart(c Call) {
+func (a *Agent) afterStart(c Call, inward bool) {
 	if n := len(a.pen.effects); n > 0 && a.pen.effects[n-1].do == nil {
 		e := &a.pen.effects[n-1]
-		e.start = append(e.start, c)
+		e.start, e.inward = append(e.start, c), e.inward && inward
 		return
 	}
-	a.pen.effects = append(a.pen.effects, effect{start: append(make([]Call, 0, max(a.asking.most, 1)), c)})
+	start := append(make([]Call, 0, max(a.asking.most, 1)), c)
+	a.pen.effects = append(a.pen.effects, effect{start: start, inward: inward})
 }
 
 // settle ends an input: what is due is begun, everything that changed goes to the

@@ -31,24 +31,59 @@ const waitMax = 4096
 // What may be at risk, by the beginnings of the keys: how far a run is, what has ended of
 // it, and what the hub has acknowledged. After a cut the run's last step is asked again
 // under its idempotency key, as after a cut between the step's end and the disk; and
-// records go to the hub once more, which knows them. A run's event, its trigger's state,
-// and all that a deployment changes are on the disk before anything follows from them.
-// What waits goes there as one, with what does not wait.
+// records go to the hub once more, which knows them. What waits goes there as one, with what
+// does not wait.
 var atRisk = []string{keyRun, keyLane, keyClock}
 
-// mayWait reports whether changes may wait for others.
-func mayWait(changes []LaneChange) bool {
+// bound is what may be at risk for as long as nothing has left the agent: that something has
+// happened, what the trigger knows of it, and what is counted of it. To the world outside it is
+// as if the power had gone before it.
+var bound = []string{keyTrigger, keyStorm, keyOnce}
+
+// wait is how long changes may wait for others.
+type wait uint8
+
+const (
+	noWait  wait = iota // what a deployment changes, and all else
+	tillOut             // until something leaves
+	anyWait
+)
+
+// waitOf returns how long changes may wait, all of them.
+func waitOf(changes []LaneChange) wait {
+	least := anyWait
 	for i := range changes {
 		c := &changes[i]
 		switch {
 		case c.Lane == protocol.LaneEvent && c.Value != nil:
-			return false
-		case c.Lane != 0 || strings.HasPrefix(c.Key, keyOut) && c.Value == nil:
-		case !slices.ContainsFunc(atRisk, func(prefix string) bool { return strings.HasPrefix(c.Key, prefix) }):
-			return false
+			least = tillOut
+		case c.Lane != 0 || strings.HasPrefix(c.Key, keyOut) && c.Value == nil, c.under(atRisk):
+		case c.under(bound):
+			least = tillOut
+		default:
+			return noWait
 		}
 	}
-	return true
+	return least
+}
+
+// under reports whether a change is of a key that begins as one of these.
+func (c *Change) under(prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(c.Key, prefix) })
+}
+
+// inward reports whether a plugin can change nothing outside its memory: what it is asked may be
+// asked before the disk knows why. It is WebAssembly and has no grant but to look at figures.
+func (l *Load) inward() bool {
+	wasm := l.Artifact.Platform == protocol.PlatformWASM
+	return wasm && !slices.ContainsFunc(l.Step.Grants, func(g protocol.Grant) bool {
+		return g.Capability != protocol.CapMetrics
+	})
+}
+
+// leaves reports whether anything leaves the agent after this input.
+func (p *pen) leaves() bool {
+	return slices.ContainsFunc(p.effects, func(e effect) bool { return !e.inward })
 }
 
 // atOnce has the input's changes go to the disk before anything follows from them, though
@@ -59,8 +94,17 @@ func (a *Agent) atOnce() { a.pen.atOnce = true }
 func (a *Agent) waits() bool {
 	p := &a.pen
 	due := !a.syncAt.IsZero() && !a.now.Before(a.syncAt)
-	atOnce := a.lanes == nil || a.cfg.Risk == 0 || p.atOnce || due || len(p.changes) > waitMax
-	if atOnce || !mayWait(p.changes[p.waiting:]) {
+	if a.lanes == nil || a.cfg.Risk == 0 || p.atOnce || due || len(p.changes) > waitMax {
+		return false
+	}
+	switch waitOf(p.changes[p.waiting:]) {
+	case noWait:
+		return false
+	case tillOut:
+		p.bound = true
+	default:
+	}
+	if p.bound && p.leaves() {
 		return false
 	}
 	if len(p.changes) > p.waiting {
@@ -103,7 +147,7 @@ func (a *Agent) toDisk() (err error) {
 		err = a.store.Apply(p.named())
 	}
 	if err == nil {
-		a.syncAt, p.atOnce = time.Time{}, false
+		a.syncAt, p.atOnce, p.bound = time.Time{}, false, false
 		a.out.stored(a.up)
 	}
 	return err

@@ -93,6 +93,7 @@ type call struct {
 	host     *hosting // of a call for another agent's runs
 	guest    *guest
 	deadline time.Time
+	inward   bool // nothing leaves the agent by it
 }
 
 // assign makes gen's assignments the ones at work: equal ones are not touched, changed
@@ -243,7 +244,7 @@ func (a *Agent) start(c *call, ask Call) CallID {
 	a.last++
 	ask.ID = a.last
 	a.calls[ask.ID] = c
-	a.afterStart(ask)
+	a.afterStart(ask, c.inward)
 	return ask.ID
 }
 
@@ -417,7 +418,7 @@ func (a *Agent) wake(w *work) {
 
 // ask puts a request to the n-th step of w.
 func (a *Agent) ask(w *work, n int, kind callKind, req *wasmhost.Request) CallID {
-	c := a.asking.call(call{kind: kind, work: w, instance: w.instance(n)})
+	c := a.asking.call(call{kind: kind, work: w, instance: w.instance(n), inward: w.loads[n].inward()})
 	c.deadline = a.now.Add(w.timeout(n, req) + a.cfg.CallGrace)
 	return a.start(c, Call{Instance: c.instance, Request: req, Depth: w.depth(kind, req)})
 }

@@ -196,10 +196,14 @@ type script struct {
 	stopped []string
 	keys    []string // idempotency keys asked with, in order
 	orders  []protocol.RecordOrder
-	lost    []string // "workflow/step" whose next question finds it lost
+	lost    []string        // "workflow/step" whose next question finds it lost
+	begin   func(edge.Call) // hears of each call that starts; may be nil
 }
 
 func (s *script) Start(c edge.Call) {
+	if s.begin != nil {
+		s.begin(c)
+	}
 	s.queue = append(s.queue, c)
 	what := "load"
 	if c.Request != nil {

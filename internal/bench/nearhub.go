@@ -33,12 +33,18 @@ func (b *bench) newNearHub(language string, events, everyMS int) (*station.Hub, 
 		}
 	}
 	d.Assignments = []protocol.Assignment{of}
+	return h, sealDesired(h, d)
+}
+
+// sealDesired makes d what the hub's agent is to run.
+func sealDesired(h *station.Hub, d protocol.Desired) error {
 	key := station.Key(protocol.RoleDesired)
 	sealed, err := protocol.Seal(protocol.ContextDesired, key, protocol.MustMarshal(d))
+	h.Desired = d
 	h.Hint = protocol.Hint{
 		Epoch: 1, Revision: 1, Digest: h.Put(sealed), Size: int64(len(sealed)), Time: time.Now().UnixMilli(),
 	}
-	return h, err
+	return err
 }
 
 func sealGuest(h *station.Hub, file string, m protocol.Manifest) (ref protocol.ReleaseRef, err error) {

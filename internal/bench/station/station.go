@@ -225,9 +225,10 @@ func (s *Station) keep(payload []byte) error {
 
 // Hub is what a hub has for one agent.
 type Hub struct {
-	// Hint is what the agent is told first.
-	Hint  protocol.Hint
-	files map[protocol.Digest][]byte
+	// Hint is what the agent is told first, of Desired.
+	Hint    protocol.Hint
+	Desired protocol.Desired
+	files   map[protocol.Digest][]byte
 }
 
 // Put keeps a file for the agent to fetch.
