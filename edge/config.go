@@ -40,8 +40,8 @@ type Config struct {
 	// Gather is how long the first record that waits for the hub waits for others, in all
 	// lanes, so that what belongs together leaves together. 0: it leaves at once.
 	Gather time.Duration
-	// Risk is how long what may be told again after a power cut waits for others to go to the
-	// disk with, where the Store is a LaneStore. 0: all goes at once, for a medium whose syncs
+	// Risk is how long what may be told again after a power cut, or was never seen outside, waits
+	// for others to go to the disk with, where the Store is a LaneStore. 0: all goes at once, for a medium whose syncs
 	// cost nothing.
 	Risk time.Duration
 	// FetchAhead is how many chunks are asked for before they arrived.
