@@ -28,6 +28,7 @@ func TestRustSDKConforms(t *testing.T) {
 		t.Fatal(err)
 	}
 	rustConforms(t, conform.Target{Wasm: r.Module}, "cbor", conform.Cases())
+	comesBack(t, conform.Target{Wasm: r.Module})
 }
 
 func rustConforms(t *testing.T, target conform.Target, encoding string, cases []conform.Case) {

@@ -81,7 +81,11 @@ func TestJavaScriptConforms(t *testing.T) {
 				t.Skip("STAVILY_EVERY_ROW=1 runs it")
 			}
 			files := map[string]string{"main.js": "const KIND = \"" + string(kind) + "\";\n" + text}
-			conforms(t, engined(t, "javascript", files), kind, conform.Options{})
+			target := engined(t, "javascript", files)
+			conforms(t, target, kind, conform.Options{})
+			if kind == protocol.Action {
+				comesBack(t, target)
+			}
 		})
 	}
 }
@@ -102,7 +106,11 @@ func TestPythonConforms(t *testing.T) {
 			files := map[string]string{"main.py": "KIND = \"" + string(kind) + "\"\n" + text}
 			// A start takes seconds in the interpreter, more on a busy machine.
 			opts := conform.Options{CompiledOnly: !every, Timeout: 2 * time.Minute}
-			conforms(t, engined(t, "python", files), kind, opts)
+			target := engined(t, "python", files)
+			conforms(t, target, kind, opts)
+			if kind == protocol.Action {
+				comesBack(t, target)
+			}
 		})
 	}
 }
