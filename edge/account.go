@@ -16,6 +16,9 @@ type account struct {
 	Dropped uint64 `cbor:"3,keyasint"` // let go unacknowledged, ever
 	// Gaps are what was let go and the hub has not been told of, in order, at most gapsMax.
 	Gaps []protocol.Gap `cbor:"4,keyasint,omitempty"`
+	// Thin is the last record that was let go from the midst of the lane. Up to there each hole in
+	// the sequence between two records is such ones, or of Gaps.
+	Thin protocol.Mark `cbor:"5,keyasint,omitzero"`
 }
 
 // encode returns what Marshal returns for c: it is written with each record.
@@ -24,12 +27,18 @@ func (c *account) encode() []byte {
 	if len(c.Gaps) > 0 {
 		pairs++
 	}
+	if c.Thin != (protocol.Mark{}) {
+		pairs++
+	}
 	b := protocol.AppendMap(make([]byte, 0, 20), pairs)
 	b = protocol.AppendUint(append(b, 1), c.Count)
 	b = protocol.AppendUint(append(b, 2), uint64(max(0, c.Bytes)))
 	b = protocol.AppendUint(append(b, 3), c.Dropped)
 	if len(c.Gaps) > 0 {
 		b = protocol.AppendGaps(append(b, 4), c.Gaps)
+	}
+	if c.Thin != (protocol.Mark{}) {
+		b = c.Thin.AppendCBOR(append(b, 5))
 	}
 	return b
 }

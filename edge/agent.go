@@ -217,6 +217,7 @@ func (a *Agent) reach(up bool, session uint64) {
 	a.contact = a.now
 	a.report.connected()
 	a.out.resend()
+	a.out.first(a.boot)
 	a.out.ahead.connected(a)
 	a.refetch()
 	a.secrets.ask()

@@ -29,7 +29,7 @@ type ahead struct {
 // budget bounds the line nothing goes twice.
 func (a *Agent) goesAhead(of protocol.Lane) {
 	h := &a.out.ahead
-	if of > protocol.LaneResult || !a.up || !h.at.IsZero() || a.out.lanes[of].Count < aheadWorth ||
+	if !of.HasCopies() || !a.up || !h.at.IsZero() || a.out.lanes[of].Count < aheadWorth ||
 		a.dataLimit() > 0 {
 		return
 	}
@@ -49,7 +49,7 @@ func (a *Agent) sayAhead() {
 	if h.handed.waits() {
 		return
 	}
-	for of := protocol.LaneEvent; of <= protocol.LaneResult; of++ {
+	for _, of := range [...]protocol.Lane{protocol.LaneAlarm, protocol.LaneEvent, protocol.LaneResult} {
 		n, packed := a.copies(of)
 		if n == 0 {
 			continue

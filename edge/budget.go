@@ -11,7 +11,7 @@ import (
 const keyData = "data"
 
 // The lanes that stop before the budget's end, in hundredths of it: artifacts and what is
-// for looking at later first, then records, and events with the last of it. What controls the
+// for looking at later first, then records, and alarms with the last of it. What controls the
 // agent always goes.
 const (
 	bulkShare   = 80
@@ -159,12 +159,12 @@ func (a *Agent) allows(share, n uint64) bool {
 // allowsLane is allows for a batch of records.
 func (a *Agent) allowsLane(of protocol.Lane) bool { return a.allows(shareOf(of), dataMin) }
 
-// shareOf is a lane's share. Events are what alarms are made of: the reserve is theirs.
+// shareOf is a lane's share. The reserve is for alarms, and for what is to be acted on.
 func shareOf(of protocol.Lane) uint64 {
 	switch of {
 	case protocol.LaneMetric, protocol.LaneLog:
 		return bulkShare
-	case protocol.LaneResult, protocol.LaneAudit:
+	case protocol.LaneResult, protocol.LaneAudit, protocol.LaneEvent:
 		return recordShare
 	default:
 		return wholeShare

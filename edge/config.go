@@ -33,7 +33,8 @@ type Config struct {
 	// LaneAge is how long a lane keeps a record that the hub does not have, by the steady clock,
 	// which does not count how long a device without a clock was off. 0: until there is no room.
 	LaneAge [protocol.LaneEnd]time.Duration
-	// LaneDrop is what a lane does that is over its bytes. DropNone is for lanes of events.
+	// LaneDrop is what a lane does that is over its bytes. DropNone is for lanes of events, DropThin
+	// for those of which a part says something: events, metrics and log lines.
 	LaneDrop [protocol.LaneEnd]Drop
 	// BatchBytes bounds one batch of records on the wire.
 	BatchBytes int
@@ -91,6 +92,7 @@ func DefaultConfig() Config {
 	}
 	c.LaneBytes[protocol.LaneEvent] = 32 << 20
 	c.LaneBytes[protocol.LaneResult] = 64 << 20
+	c.LaneBytes[protocol.LaneAlarm] = 32 << 20
 	c.LaneAge[protocol.LaneMetric] = 90 * day
 	c.LaneAge[protocol.LaneLog] = 30 * day
 	return c
@@ -155,12 +157,24 @@ func (c *Config) CheckLines() error {
 		case c.LaneAge[lane] != 0 && c.LaneAge[lane] < ageLeast:
 			return protocol.Errorf(protocol.CodeBadInput, "config: LaneAge of lane %s: want 0 or %s or more, got %s",
 				lane, ageLeast, c.LaneAge[lane])
-		case c.LaneDrop[lane] > DropNone || c.LaneDrop[lane] == DropNone && lane != protocol.LaneEvent:
+		case !c.LaneDrop[lane].suits(lane):
 			return protocol.Errorf(protocol.CodeBadInput, "config: LaneDrop of lane %s: %s is not for it",
 				lane, c.LaneDrop[lane])
 		}
 	}
 	return nil
+}
+
+// suits reports whether a lane can do so.
+func (d Drop) suits(of protocol.Lane) bool {
+	switch of {
+	case protocol.LaneEvent:
+		return d <= DropThin
+	case protocol.LaneAlarm:
+		return d <= DropNone
+	default:
+		return d <= DropNewest || d == DropThin && (of == protocol.LaneMetric || of == protocol.LaneLog)
+	}
 }
 
 // ageLeast is the least age that a lane can have: below it, records would go that are only slow.

@@ -23,9 +23,15 @@ const (
 	// DropNone does not wake the triggers whose events go into the lane, from three quarters of
 	// its bytes on. What comes all the same lets the oldest go.
 	DropNone
+	// DropThin lets go of every second record, from the oldest on: what is left says less often what
+	// it says, for longer. Where that is not enough the oldest go.
+	DropThin
 )
 
-var dropWords = [...]string{"oldest", "newest", "none"}
+var dropWords = [...]string{"oldest", "newest", "none", "downsample"}
+
+// blockTrigger is another word for none.
+const blockTrigger = "block-trigger"
 
 // String returns what a lane drops, in a word.
 func (d Drop) String() string {
@@ -35,8 +41,11 @@ func (d Drop) String() string {
 	return "unknown"
 }
 
-// ParseDrop reads what String returns. The error has CodeBadInput.
+// ParseDrop reads what String returns, and "block-trigger" for none. The error has CodeBadInput.
 func ParseDrop(s string) (Drop, error) {
+	if s == blockTrigger {
+		return DropNone, nil
+	}
 	if at := slices.Index(dropWords[:], s); at >= 0 {
 		return Drop(at), nil
 	}
@@ -71,6 +80,9 @@ func (a *Agent) makeRoom(of protocol.Lane, size int64) bool {
 		}
 		return !l.shut
 	}
+	if over > 0 && a.cfg.LaneDrop[of] == DropThin {
+		over -= a.thin(of)
+	}
 	if over > 0 {
 		over += most / dropPart
 		a.dropOldest(of, protocol.GapBytes, func(_ []byte, n int64) bool {
@@ -88,6 +100,7 @@ func (a *Agent) dropOldest(of protocol.Lane, why protocol.GapWhy, wanted func([]
 	l, dropped := &a.out.lanes[of], uint64(0)
 	err := a.eachRecord(of, func(key string, m protocol.Mark, value []byte) bool {
 		n := sizeOf(value)
+		l.widen(m)
 		if !wanted(value, n) {
 			return false
 		}
@@ -109,7 +122,7 @@ func (a *Agent) dropOldest(of protocol.Lane, why protocol.GapWhy, wanted func([]
 // ages lets go of the records that are older than their lanes keep any, by the steady time: what
 // a device without a clock was off does not count.
 func (a *Agent) ages() {
-	for of := protocol.LaneEvent; of < protocol.LaneEnd; of++ {
+	for _, of := range protocol.Lanes() {
 		if l := &a.out.lanes[of]; !l.agesAt.IsZero() && !a.now.Before(l.agesAt) {
 			l.agesAt = a.age(of)
 		}
@@ -161,7 +174,7 @@ func (a *Agent) full(of protocol.Lane) bool {
 func (a *Agent) lose(of protocol.Lane, g protocol.Gap) {
 	l := &a.out.lanes[of]
 	l.Dropped += g.Count
-	l.Gaps = addGap(l.Gaps, g)
+	l.Gaps, l.loose = addGap(l.Gaps, g), true
 	a.owe(l)
 	a.report.touch(a.now)
 }
@@ -231,25 +244,36 @@ func (l *lane) first(of protocol.Lane) protocol.Mark {
 
 // addGap adds a gap in its place, to one that ends before it where that is for the same reason.
 func addGap(all []protocol.Gap, g protocol.Gap) []protocol.Gap {
-	at := len(all)
-	for at > 0 && all[at-1].From.After(g.From) {
-		at--
-	}
-	if at > 0 && adjoins(&all[at-1], &g) {
+	if at := placeOf(all, g); at > 0 && adjoins(&all[at-1], &g) {
 		all[at-1].To = g.To
 		all[at-1].Count += g.Count
 		return all
 	}
-	all = slices.Insert(all, at, g)
+	all = insertGap(all, g)
 	if len(all) > gapsMax {
 		first, second := all[0], all[1]
 		if first.Why != second.Why {
 			first.Why = protocol.GapSeveral
 		}
 		first.To, first.Count = second.To, first.Count+second.Count
-		all = slices.Replace(all, 0, 2, first)
+		all = slices.Delete(all, 0, 1)
+		all[0] = first
 	}
 	return all
+}
+
+// insertGap puts a gap in its place.
+func insertGap(all []protocol.Gap, g protocol.Gap) []protocol.Gap {
+	return slices.Insert(all, placeOf(all, g), g)
+}
+
+// placeOf returns where a gap stands among others.
+func placeOf(all []protocol.Gap, g protocol.Gap) int {
+	at := len(all)
+	for at > 0 && all[at-1].From.After(g.From) {
+		at--
+	}
+	return at
 }
 
 // adjoins reports whether g goes on where before ends.

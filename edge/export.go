@@ -14,9 +14,18 @@ import (
 func Unacknowledged(s Store, of protocol.Lane, from string) (
 	records []protocol.Record, gaps []protocol.Gap, next string, err error,
 ) {
-	size := 0
+	var l lane
+	if l.account, err = accountOf(s, of); err != nil {
+		return nil, nil, "", err
+	}
+	size, before := 0, protocol.Mark{}
 	err = s.Scan(lanePrefix(of), from, func(key string, value []byte) bool {
-		if size+len(value) > batchBytes || len(records) == protocol.BatchMax {
+		m, err := markOf(of, key)
+		if err == nil && l.hole(before, m) {
+			gaps = append(gaps, between(before, m))
+		}
+		before = m
+		if size+len(value) > batchBytes || len(records) == protocol.BatchMax || len(gaps) > holesMax {
 			next = key
 			return false
 		}
@@ -27,25 +36,21 @@ func Unacknowledged(s Store, of protocol.Lane, from string) (
 		}
 		return true
 	})
-	if err == nil {
-		gaps, err = gapsOf(s, of, from, next)
+	for _, g := range l.Gaps {
+		if at := RecordKey(of, g.To); at >= from && (next == "" || at < next) {
+			gaps = insertGap(gaps, g)
+		}
 	}
 	return records, gaps, next, err
 }
 
-// gapsOf reads the gaps of a lane that lie behind the key from and before next, "" for the end.
-func gapsOf(s Store, of protocol.Lane, from, next string) (gaps []protocol.Gap, err error) {
-	var acc account
+// accountOf reads the account of a lane; one that is not readable is counted when the agent starts.
+func accountOf(s Store, of protocol.Lane) (acc account, err error) {
 	value, err := s.Get(laneKey(of))
-	if err != nil || value == nil || protocol.Unmarshal(value, &acc) != nil {
-		return nil, err // a lane without a readable account is counted when the agent starts
+	if err != nil || value == nil || protocol.UnmarshalExact(value, &acc) != nil {
+		return account{}, err
 	}
-	for _, g := range acc.Gaps {
-		if at := RecordKey(of, g.To); at >= from && (next == "" || at < next) {
-			gaps = append(gaps, g)
-		}
-	}
-	return gaps, nil
+	return acc, nil
 }
 
 // batchBytes bounds the records of a batch that is carried by hand.

@@ -35,10 +35,11 @@ func (a *Agent) apply() error {
 	return err
 }
 
-// shed drops the oldest records of the last lane that has some on the disk, ahead of the
+// shed drops the oldest records of the least important lane that has some on the disk, ahead of the
 // changes that found no room. It reports whether there were any.
 func (a *Agent) shed() bool {
-	for of := protocol.LaneEnd - 1; of >= protocol.LaneEvent; of-- {
+	lanes := protocol.Lanes()
+	for _, of := range slices.Backward(lanes[:]) {
 		l := &a.out.lanes[of]
 		wanted := l.Bytes / shedPart
 		changes := a.pen.changes

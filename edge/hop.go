@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -88,7 +89,7 @@ func (a *Agent) order(w *work, r *run, s *protocol.Step) []protocol.Address {
 			sum := sha256.Sum256([]byte(seed + "/" + m.String()))
 			return string(sum[:])
 		}
-		slices.SortFunc(members, func(m, n protocol.Address) int { return strings.Compare(weight(n), weight(m)) })
+		sort.Slice(members, func(i, j int) bool { return weight(members[i]) > weight(members[j]) })
 	default:
 	}
 	return members

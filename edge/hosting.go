@@ -4,7 +4,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
+	"sort"
 	"time"
 
 	"github.com/stavily/stavily/protocol"
@@ -415,9 +415,7 @@ func (a *Agent) hostStatuses() []protocol.AssignmentStatus {
 			out[at].Phase, out[at].Error = s.Phase, s.Error
 		}
 	}
-	slices.SortFunc(out, func(s, t protocol.AssignmentStatus) int {
-		return strings.Compare(string(s.Workflow), string(t.Workflow))
-	})
+	sort.Slice(out, func(i, j int) bool { return out[i].Workflow < out[j].Workflow })
 	return out
 }
 

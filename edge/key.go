@@ -47,3 +47,8 @@ func parseHex(s string) (v uint64, ok bool) {
 	}
 	return v, true
 }
+
+// HasHeadroom reports whether a record may still go to a disk that is full but for its headroom.
+func HasHeadroom(of protocol.Lane) bool {
+	return of == protocol.LaneAudit || of == protocol.LaneAlarm || of == protocol.LaneControl
+}

@@ -23,6 +23,8 @@ type LaneChange struct {
 	Lane    protocol.Lane
 	Mark    protocol.Mark
 	Through bool
+	// Size is how many bytes the value has of a record that goes from the midst of its lane; 0: not said.
+	Size int64
 }
 
 // waitMax is how many changes wait at most.
@@ -55,7 +57,7 @@ func waitOf(changes []LaneChange) wait {
 	for i := range changes {
 		c := &changes[i]
 		switch {
-		case c.Lane == protocol.LaneEvent && c.Value != nil:
+		case (c.Lane == protocol.LaneEvent || c.Lane == protocol.LaneAlarm) && c.Value != nil:
 			least = tillOut
 		case c.Lane != 0 || strings.HasPrefix(c.Key, keyOut) && c.Value == nil, c.under(atRisk):
 		case c.under(bound):

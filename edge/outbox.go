@@ -2,6 +2,7 @@ package edge
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/stavily/stavily/protocol"
@@ -35,12 +36,17 @@ type lane struct {
 	touched  bool           // account differs from the disk
 	safe     []protocol.Gap // those of the account that survive a power cut
 	waiting  bool           // there may be records to send
+	before   protocol.Mark  // what waits up to here leaves before the less important lanes do; zero: nothing
 
 	sent   protocol.Mark // last record of the batch under way; zero: none
 	flying []flown       // the records up to sent that are still here, oldest first
 	at     time.Time     // when that batch goes again, or the next one at the earliest
 	try    int
 	handed handed // the batch that went last
+
+	loose   bool            // the disk still has records that it let go of
+	thinned []protocol.Mark // those of them from the midst of it
+	sweep   sweep
 
 	shut   bool      // it is full and keeps what it has
 	agesAt time.Time // when its oldest record may be too old; zero: it has none, or keeps all
@@ -67,6 +73,9 @@ func (a *Agent) record(of protocol.Lane, body any) (protocol.Mark, error) {
 	l.sequence++
 	a.pen.timed = true
 	if !a.makeRoom(of, size) {
+		if !l.touched {
+			a.remove(laneKey(of)) // it is written again with the input's changes, of which there may be no other
+		}
 		a.lose(of, protocol.Gap{From: mark, To: mark, Count: 1, Why: protocol.GapNewest})
 		return mark, nil
 	}
@@ -119,7 +128,7 @@ func (a *Agent) eachRecord(of protocol.Lane, yield recordTaker) error {
 			a.remove(key)
 			return true
 		}
-		return yield(key, mark, value)
+		return slices.Contains(a.out.lanes[of].thinned, mark) || yield(key, mark, value)
 	})
 }
 
@@ -181,7 +190,8 @@ func (o *outbox) stored(heard bool) {
 	}
 	for i := range o.lanes {
 		l := &o.lanes[i]
-		if !l.touched {
+		if l.thinned = l.thinned[:0]; !l.touched {
+			l.loose = false
 			l.safe = append(l.safe[:0], l.Gaps...)
 		}
 		if r := l.recent.all; len(r) > 0 {

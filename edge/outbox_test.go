@@ -91,7 +91,7 @@ func TestGatherRecords(t *testing.T) {
 	}
 }
 
-// Records come in order and in batches within their bounds, events before results.
+// Records come in order and in batches within their bounds, results before events.
 func TestDrain(t *testing.T) {
 	w := backlog(t, 600)
 	w.hub.deaf, w.hub.batches = false, nil
@@ -101,7 +101,7 @@ func TestDrain(t *testing.T) {
 	if len(w.hub.events) != 600 || len(w.hub.results) != 1200 {
 		t.Fatalf("%d events, %d results", len(w.hub.events), len(w.hub.results))
 	}
-	if w.hub.batches[0].Lane != protocol.LaneEvent {
+	if w.hub.batches[0].Lane != protocol.LaneResult {
 		t.Fatalf("lane %s left first", w.hub.batches[0].Lane)
 	}
 	for _, b := range w.hub.batches {

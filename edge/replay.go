@@ -44,7 +44,7 @@ func (a *Agent) replay(in *protocol.ReplayOrder) error {
 	a.replays = append(a.replays[max(len(a.replays)-protocol.ReplaysMax+1, 0):], in.ID)
 	a.put(keyReplays, a.replays)
 	r := &run{savedRun: savedRun{
-		Event: in.Event, Mark: protocol.Mark{Boot: a.boot, Sequence: a.out.lanes[protocol.LaneEvent].sequence},
+		Event: in.Event, Mark: protocol.Mark{Boot: a.boot, Sequence: a.out.lanes[w.lane()].sequence},
 		Shape: w.shape, Done: in.Done,
 	}, at: a.now}
 	for _, s := range w.of.Actions {

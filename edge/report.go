@@ -207,8 +207,34 @@ type Status struct {
 	Data        *protocol.DataUse           `json:"data,omitempty"`
 	// Sums are what all that runs here asks of the device, beside what it has; empty: nothing.
 	Sums string `json:"sums,omitempty"`
+	// Lanes are those of which there is something to say, the most important first.
+	Lanes []LaneStatus `json:"lanes,omitempty"`
 	// Policy is what the device allows plugins.
 	Policy Policy `json:"policy"`
+}
+
+// LaneStatus is what waits in a lane that is nearly full, or has let go of records.
+type LaneStatus struct {
+	Lane    protocol.Lane `json:"lane"`
+	Records uint64        `json:"records"`
+	Bytes   int64         `json:"bytes"`
+	Most    int64         `json:"most"`    // bytes that it holds; Config.LaneBytes
+	Dropped uint64        `json:"dropped"` // records let go, ever
+	Blocks  bool          `json:"blocks"`  // the triggers of its workflows wait until there is room
+}
+
+// Near reports whether more than three quarters of what the lane holds are taken.
+func (s *LaneStatus) Near() bool { return s.Bytes > s.Most-s.Most/4 }
+
+func (a *Agent) laneStatuses() (all []LaneStatus) {
+	for _, of := range protocol.Lanes() {
+		l := &a.out.lanes[of]
+		s := LaneStatus{of, l.Count, l.Bytes, a.cfg.LaneBytes[of], l.Dropped, a.full(of)}
+		if s.Near() || s.Dropped > 0 {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // Status returns the agent's state as of the last input.
@@ -218,7 +244,7 @@ func (a *Agent) Status() Status {
 		sums = a.held.demands().Text(&a.cfg.Device, a.held.overcommit())
 	}
 	return Status{
-		Sums: sums, Policy: a.cfg.Policy,
+		Sums: sums, Policy: a.cfg.Policy, Lanes: a.laneStatuses(),
 		Address: a.cfg.Address, Device: a.cfg.Device, Boot: a.boot, Online: a.up, LastContact: a.contact,
 		Floor: a.clock.floor, Revision: r.Revision, Digest: r.Digest, Assignments: r.Assignments,
 		Refused: r.Refused, Pending: r.Pending, Dropped: r.Dropped, DiskRefuses: a.pen.stuck, Data: r.Data,

@@ -39,7 +39,10 @@ func TestSavedRunEncoding(t *testing.T) {
 // A lane's account on the disk is what Marshal makes of it.
 func TestSavedAccountEncoding(t *testing.T) {
 	for _, c := range []account{
-		{}, {23, 24, 255, nil}, {256, math.MaxInt64, math.MaxUint64, []protocol.Gap{{Count: 7, Why: protocol.GapAge}, {}}},
+		{},
+		{Count: 23, Bytes: 24, Dropped: 255},
+		{Count: 1, Thin: protocol.Mark{Boot: 1}},
+		{256, math.MaxInt64, math.MaxUint64, []protocol.Gap{{Count: 7, Why: protocol.GapAge}, {}}, protocol.Mark{Boot: 3, Sequence: 1 << 20}},
 	} {
 		if got, want := c.encode(), protocol.MustMarshal(c); !bytes.Equal(got, want) {
 			t.Errorf("%+v: got %x, want %x", c, got, want)

@@ -7,40 +7,60 @@ import (
 	"github.com/stavily/stavily/protocol"
 )
 
-// sayRecords sends the next batch of each lane that has none under way, lower lanes
+// sayRecords sends the next batch of each lane that has none under way, the most important
 // first, and the same batch again when its acknowledgement stays away.
 func (a *Agent) sayRecords() {
 	a.sayAhead()
-	for of := protocol.LaneEvent; of < protocol.LaneEnd; of++ {
+	for _, of := range protocol.Lanes() {
 		l := &a.out.lanes[of]
-		if !l.waiting || a.now.Before(l.at) {
-			continue
-		}
-		if l.handed.waits() {
-			l.later(a)
-			continue
-		}
-		if !a.allowsLane(of) {
-			l.at = a.nextDay()
-			continue
-		}
-		payload, last, err := a.batch(of)
-		if err != nil {
-			a.log.Error("lane not read", slog.String("lane", of.String()), slog.String("error", err.Error()))
-			l.at = a.now.Add(a.cfg.PauseMax)
-			continue
-		}
-		if payload == nil {
-			a.nothing(of)
-			continue
-		}
-		if !a.hand(protocol.UpRecords, payload, &l.handed) {
-			l.handed = handed{}
-			a.out.pause(of, a.now.Add(a.cfg.PauseMin))
+		if l.waiting && !a.now.Before(l.at) && !a.sayLane(of) || l.goesFirst() {
 			return
 		}
-		l.sent = last
+	}
+}
+
+// sayLane sends the next batch of a lane, or the one under way again. It reports false when the
+// line takes nothing now.
+func (a *Agent) sayLane(of protocol.Lane) bool {
+	l := &a.out.lanes[of]
+	if l.handed.waits() {
 		l.later(a)
+		return true
+	}
+	if !a.allowsLane(of) {
+		l.at, l.before = a.nextDay(), protocol.Mark{}
+		return true
+	}
+	payload, last, err := a.batch(of)
+	if err != nil {
+		a.log.Error("lane not read", slog.String("lane", of.String()), slog.String("error", err.Error()))
+		l.at, l.before = a.now.Add(a.cfg.PauseMax), protocol.Mark{}
+		return true
+	}
+	if payload == nil {
+		a.nothing(of)
+		return true
+	}
+	if !a.hand(protocol.UpRecords, payload, &l.handed) {
+		l.handed = handed{}
+		a.out.pause(of, a.now.Add(a.cfg.PauseMin))
+		return false
+	}
+	l.sent = last
+	l.later(a)
+	return true
+}
+
+// goesFirst reports whether what waits in the less important lanes leaves when the hub has what
+// waited in this one as the line came up. A hub that does not answer holds nothing up.
+func (l *lane) goesFirst() bool { return l.before != (protocol.Mark{}) && l.try <= 1 }
+
+// first has what waits in the lanes for control and alarms leave before all else.
+func (o *outbox) first(boot uint64) {
+	for _, of := range [...]protocol.Lane{protocol.LaneControl, protocol.LaneAlarm} {
+		if l := &o.lanes[of]; l.owes() {
+			l.before = protocol.Mark{Boot: boot, Sequence: l.sequence}
+		}
 	}
 }
 
@@ -65,7 +85,7 @@ func (l *lane) later(a *Agent) {
 // not there is corrected: the flash has lost them.
 func (a *Agent) nothing(of protocol.Lane) {
 	l := &a.out.lanes[of]
-	l.sent, l.flying = protocol.Mark{}, nil
+	l.sent, l.flying, l.before = protocol.Mark{}, nil, protocol.Mark{}
 	if l.at = a.syncAt; !l.at.IsZero() || a.pen.stuck {
 		return // some are on their way to the disk
 	}
@@ -82,11 +102,13 @@ func (a *Agent) nothing(of protocol.Lane) {
 	a.lose(of, lost)
 }
 
-// pause has the lanes from of on wait: the line takes nothing now, and later lanes do not
-// overtake.
-func (o *outbox) pause(of protocol.Lane, until time.Time) {
-	for ; of < protocol.LaneEnd; of++ {
-		if l := &o.lanes[of]; l.at.Before(until) {
+// pause has the lanes from the one called from on wait: the line takes nothing now, and later lanes
+// do not overtake.
+func (o *outbox) pause(from protocol.Lane, until time.Time) {
+	reached := false
+	for _, of := range protocol.Lanes() {
+		reached = reached || of == from
+		if l := &o.lanes[of]; reached && l.at.Before(until) {
 			l.at = until
 		}
 	}
@@ -97,10 +119,18 @@ func (o *outbox) pause(of protocol.Lane, until time.Time) {
 func (a *Agent) batch(of protocol.Lane) (payload []byte, last protocol.Mark, err error) {
 	l := &a.out.lanes[of]
 	l.flying = l.flying[:0]
+	if len(l.thinned) > 0 || l.loose && !a.syncAt.IsZero() {
+		return nil, last, nil // it is not on the disk yet which are gone, and they must not be passed untold
+	}
 	n, packed, room := 0, a.out.packed[:0], a.batchRoom(of)
-	var next protocol.Mark // of the first record that does not go now; zero: there is none
+	var next, before protocol.Mark // the first record that does not go now, the one before; zero: none
+	var holes []protocol.Gap
 	err = a.eachToSend(of, func(m protocol.Mark, value []byte) bool {
-		full := n == protocol.BatchMax || n > 0 && len(packed)+len(value) > room
+		full := n == protocol.BatchMax || n > 0 && len(packed)+len(value) > room || len(holes) == holesMax
+		if l.hole(before, m) {
+			holes = append(holes, between(before, m))
+		}
+		before = m
 		if full || l.sent != (protocol.Mark{}) && m.After(l.sent) {
 			next = m
 			return false
@@ -116,6 +146,9 @@ func (a *Agent) batch(of protocol.Lane) (payload []byte, last protocol.Mark, err
 		a.out.packed = nil
 	}
 	head := protocol.Batch{Epoch: a.cfg.Epoch, Lane: of, Steady: a.tenths(), Gaps: l.gapsBefore(next)}
+	for _, h := range holes {
+		head.Gaps = insertGap(head.Gaps[:len(head.Gaps):len(head.Gaps)], h)
+	}
 	if err != nil || n+len(head.Gaps) == 0 {
 		return nil, last, err
 	}
@@ -187,9 +220,13 @@ func (o *outbox) resend() {
 // due returns when a batch goes again.
 func (o *outbox) due() time.Time {
 	t := o.ahead.at
-	for i := range o.lanes {
-		if l := &o.lanes[i]; l.waiting {
+	for _, of := range protocol.Lanes() {
+		l := &o.lanes[of]
+		if l.waiting {
 			t = sooner(t, l.at)
+		}
+		if l.goesFirst() {
+			break
 		}
 	}
 	return t
@@ -224,6 +261,9 @@ func (a *Agent) ack(payload []byte) error {
 	a.discardSome(in.Lane, l.flying[:n])
 	if all || told || n > 0 { // perhaps by a part: the rest goes in a new batch
 		l.landed()
+		if !l.before.After(upTo) || !l.owes() {
+			l.before = protocol.Mark{}
+		}
 		if in.WaitMS > 0 {
 			l.at = a.now.Add(min(time.Duration(min(in.WaitMS, paceMax))*time.Millisecond, a.cfg.PauseMax))
 		}

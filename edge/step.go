@@ -329,7 +329,7 @@ func (r *run) failed() bool {
 // recordResult puts a result on its way to the hub. Data that no hub could read is
 // the plugin's fault and leaves the result without it.
 func (a *Agent) recordResult(w *work, res *protocol.Result) {
-	_, err := a.record(protocol.LaneResult, res)
+	_, err := a.record(w.laneOf(res), res)
 	if err == nil {
 		return
 	}
@@ -339,8 +339,20 @@ func (a *Agent) recordResult(w *work, res *protocol.Result) {
 	if res.Status == protocol.StatusOK {
 		res.Status = protocol.StatusError
 	}
-	if _, err := a.record(protocol.LaneResult, res); err != nil {
+	if _, err := a.record(w.laneOf(res), res); err != nil {
 		a.log.Error("result lost", slog.String("run", res.Run.String()), slog.String("error", err.Error()))
+	}
+}
+
+// laneOf is where a result goes: one of a step that never ran, on which the hub acts, before all else.
+func (w *work) laneOf(res *protocol.Result) protocol.Lane {
+	switch {
+	case res.Status == protocol.StatusDropped:
+		return protocol.LaneControl
+	case w.of.Urgent:
+		return protocol.LaneAlarm
+	default:
+		return protocol.LaneResult
 	}
 }
 

@@ -382,7 +382,12 @@ func (a *Agent) runsMax(w *work) int {
 }
 
 // lane is where the events of a workflow go.
-func (w *work) lane() protocol.Lane { return protocol.LaneEvent }
+func (w *work) lane() protocol.Lane {
+	if w.of.Urgent {
+		return protocol.LaneAlarm
+	}
+	return protocol.LaneEvent
+}
 
 // wake wakes a trigger whose time has come, unless too many of its runs wait.
 func (a *Agent) wake(w *work) {
@@ -520,7 +525,7 @@ func (a *Agent) beginRun(w *work, f *fired) {
 	}
 	r := &run{savedRun: savedRun{Event: ev, Shape: w.shape, Depth: f.Depth}, at: a.now}
 	var err error
-	if r.Mark, err = a.record(protocol.LaneEvent, &r.Event); err != nil {
+	if r.Mark, err = a.record(w.lane(), &r.Event); err != nil {
 		a.log.Warn("event dropped", slog.String("workflow", string(w.of.Workflow)),
 			slog.String("error", err.Error()))
 		w.failed++

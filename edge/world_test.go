@@ -265,6 +265,7 @@ type hubSide struct {
 	gaps     map[protocol.Lane][]protocol.Gap
 	marks    map[protocol.Lane][]protocol.Mark // of all that was kept
 	deaf     bool                              // acknowledges nothing
+	deafTo   protocol.Lane                     // a lane that it does not know
 	mute     bool                              // keeps all, and its acknowledgements are lost
 	spoil    func(*protocol.Chunk)             // changes chunks on their way
 	offer    func(*protocol.Offer)             // makes differences, and changes what is said of them
@@ -453,7 +454,7 @@ func (h *hubSide) serve(req protocol.FetchRequest) {
 // keep stores what is new of a batch and acknowledges what is stored.
 func (h *hubSide) keep(b protocol.Batch) {
 	h.batches = append(h.batches, b)
-	if _, ahead := b.Lane.Ahead(); ahead || h.deaf {
+	if _, ahead := b.Lane.Ahead(); ahead || h.deaf || h.deafTo != 0 && b.Lane == h.deafTo {
 		return
 	}
 	gaps := b.Gaps
@@ -466,7 +467,7 @@ func (h *hubSide) keep(b protocol.Batch) {
 		}
 		h.newest[b.Lane] = rec.Mark
 		h.marks[b.Lane] = append(h.marks[b.Lane], rec.Mark)
-		switch b.Lane {
+		switch b.Lane.Holds(rec.Body) {
 		case protocol.LaneEvent:
 			ev := decode[protocol.Event](h.t, protocol.Message{Payload: rec.Body})
 			h.events[ev.Run]++

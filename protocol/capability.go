@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -86,7 +87,7 @@ func (m *Manifest) Wishes() ([]Grant, error) {
 			out = append(out, Grant{Capability: capability, Scopes: slices.Compact(list)})
 		}
 	}
-	slices.SortFunc(out, func(a, b Grant) int { return strings.Compare(a.Capability, b.Capability) })
+	sortGrants(out)
 	return out, nil
 }
 
@@ -107,7 +108,7 @@ func Intersect(a, b []Grant) []Grant {
 			out = append(out, Grant{Capability: g.Capability, Scopes: both})
 		}
 	}
-	slices.SortFunc(out, func(x, y Grant) int { return strings.Compare(x.Capability, y.Capability) })
+	sortGrants(out)
 	return out
 }
 
@@ -160,6 +161,12 @@ func Union(a, b []Grant) []Grant {
 			out[i].Scopes = slices.Compact(out[i].Scopes)
 		}
 	}
-	slices.SortFunc(out, func(x, y Grant) int { return strings.Compare(x.Capability, y.Capability) })
+	sortGrants(out)
 	return out
+}
+
+// sortGrants sorts by capability. sort.Slice, here and in the agent: its like in slices is 8 kB of a
+// program for each type, and agents are small.
+func sortGrants(all []Grant) {
+	sort.Slice(all, func(i, j int) bool { return all[i].Capability < all[j].Capability })
 }

@@ -57,6 +57,8 @@ type Assignment struct {
 	Limit *RunLimit `cbor:"7,keyasint,omitempty" json:"limit,omitempty"`
 	// Once has several events that mean the same make one run; nil does not.
 	Once *Once `cbor:"8,keyasint,omitempty" json:"once,omitempty"`
+	// Urgent has the events and results go in the lane for alarms: before others, and kept longer.
+	Urgent bool `cbor:"9,keyasint,omitempty" json:"urgent,omitempty"`
 }
 
 // Step is one place in an assignment: which release runs, with what, and under which

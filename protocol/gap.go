@@ -26,9 +26,10 @@ const (
 	GapNewest     GapWhy = 4 // the lane was full, and keeps what it has
 	GapLost       GapWhy = 5 // the flash lost them
 	GapUnreadable GapWhy = 6 // they could not be read any more
+	GapThinned    GapWhy = 7 // the lane was over its bytes, and let go of every second one
 )
 
-var gapWords = [...]string{"several", "bytes", "age", "disk", "newest", "lost", "unreadable"}
+var gapWords = [...]string{"several", "bytes", "age", "disk", "newest", "lost", "unreadable", "thinned"}
 
 // String returns the reason in a word.
 func (w GapWhy) String() string {

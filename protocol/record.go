@@ -1,7 +1,7 @@
 package protocol
 
 // Lane is one class of outgoing records, with its own sequence, byte budget and drop
-// policy. Lower lanes leave first.
+// policy. Its number says nothing of its importance: see Lanes.
 type Lane uint8
 
 // The lanes.
@@ -11,19 +11,47 @@ const (
 	LaneAudit  Lane = 3 // body: Audit
 	LaneMetric Lane = 4 // body: Metrics
 	LaneLog    Lane = 5 // body: LogLine
-	LaneEnd    Lane = 6
+	// LaneAlarm has the events and results of urgent workflows: see Assignment.Urgent.
+	LaneAlarm Lane = 6 // body: Event or Result
+	// LaneControl has what the hub acts on because it did not happen: results with StatusDropped.
+	LaneControl Lane = 7 // body: Result
+	LaneEnd     Lane = 8
 	// LaneAhead is added to the lane of a batch of copies of events or results that go before
 	// their turn, past a backlog. They move no mark and are not acknowledged; each comes again in
 	// its turn. A hub that does not know it refuses the batch, which is no loss.
 	LaneAhead Lane = 16
 )
 
-var laneNames = [LaneEnd]string{"unknown", "event", "result", "audit", "metric", "log"}
+var laneNames = [LaneEnd]string{"unknown", "event", "result", "audit", "metric", "log", "alarm", "control"}
+
+// Lanes returns all lanes, the most important first: they leave in this order, and where there is
+// no room they give way in the order from the last to the first.
+func Lanes() [LaneEnd - 1]Lane {
+	return [...]Lane{LaneControl, LaneAlarm, LaneResult, LaneAudit, LaneEvent, LaneMetric, LaneLog}
+}
 
 // Ahead reports whether a batch is of copies, and returns the lane of their records.
 func (l Lane) Ahead() (Lane, bool) {
 	of := l - LaneAhead
-	return of, l >= LaneAhead && (of == LaneEvent || of == LaneResult)
+	return of, l >= LaneAhead && of.HasCopies()
+}
+
+// HasCopies reports whether copies of a lane's records go ahead: see LaneAhead.
+func (l Lane) HasCopies() bool { return l == LaneEvent || l == LaneResult || l == LaneAlarm }
+
+// Holds returns the lane whose bodies a record's body is like: l itself, but of alarm and control
+// LaneEvent or LaneResult. A result has a text, the step, where an event has a number.
+func (l Lane) Holds(body Raw) Lane {
+	if l != LaneAlarm && l != LaneControl {
+		return l
+	}
+	var of struct {
+		Third Raw `cbor:"3,keyasint"`
+	}
+	if Unmarshal(body, &of) == nil && len(of.Third) > 0 && of.Third[0]&MajorMask == MajorText {
+		return LaneResult
+	}
+	return LaneEvent
 }
 
 // String returns the lane's name.

@@ -82,6 +82,7 @@ func sampleElsewhere() Desired {
 		Edition: 0xe0000001,
 	}}
 	d.Assignments[0].Limit = &RunLimit{Runs: 10, PerMS: 60_000, Burst: 20, Over: OverQueue}
+	d.Assignments[0].Urgent = true
 	d.Assignments[0].Once = &Once{Fields: []string{"sensor", "at.rack"}, WithinMS: 300_000}
 	filled := sampleStep("tell")
 	filled.Template = MustMarshal(map[int]any{1: []any{map[int]any{
@@ -121,6 +122,10 @@ func samples() []sample {
 		Run: run, Workflow: "guard", Revision: 41, Time: sampleTime,
 		Data: MustMarshal(map[string]any{"value": 81.5}),
 	}
+	ok := Result{Run: run, Workflow: "guard", Step: "act", Type: Action, Status: StatusOK, Time: sampleTime, Tries: 1}
+	dropped := ok
+	dropped.Status, dropped.Tries, dropped.Last = StatusDropped, 0, true
+	dropped.Error = Errorf(CodeStale, "workflow is no longer assigned here")
 	return []sample{
 		{"presence-online", "said on connecting", Presence{Online: true, Boot: 7, Session: 3}},
 		{"presence-will", "left as the Will", Presence{Boot: 7, Session: 3}},
@@ -153,7 +158,7 @@ func samples() []sample {
 		}},
 		{"hop-done", "and says how it ended", Hop{
 			To: berlin, From: Address{Site: "oslo", Agent: "gw-1"}, Word: HopDone, Run: run, Workflow: "guard", Step: "act",
-			Result: &Result{Run: run, Workflow: "guard", Step: "act", Type: Action, Status: StatusOK, Time: sampleTime, Tries: 1},
+			Result: &ok,
 		}},
 		{"local", "a plugin says something to the site", Local{Topic: "site/door", Data: MustMarshal("open"), Depth: 1}},
 		{"event", "a trigger fired", event},
@@ -184,6 +189,23 @@ func samples() []sample {
 				{From: Mark{Boot: 6, Sequence: 3}, To: Mark{Boot: 6, Sequence: 900}, Count: 898, Why: GapBytes},
 				{From: Mark{Boot: 7, Sequence: 1}, To: Mark{Boot: 7, Sequence: 11}, Count: 11, Why: GapAge},
 			}, Records: []Record{{Mark: Mark{Boot: 7, Sequence: 12}, Time: sampleTime, Body: MustMarshal(event)}},
+		}},
+		{"batch-alarm", "an event and a result of an urgent workflow, in one lane", Batch{
+			Epoch: 2, Lane: LaneAlarm, Records: []Record{
+				{Mark: Mark{Boot: 7, Sequence: 12}, Time: sampleTime, Body: MustMarshal(event)},
+				{Mark: Mark{Boot: 7, Sequence: 13}, Time: sampleTime, Body: MustMarshal(ok)},
+			},
+		}},
+		{"batch-control", "a step that never ran", Batch{Epoch: 2, Lane: LaneControl, Records: []Record{
+			{Mark: Mark{Boot: 7, Sequence: 1}, Time: sampleTime, Body: MustMarshal(dropped)},
+		}}},
+		{"batch-thinned", "figures of which every second one was let go", Batch{
+			Epoch: 2, Lane: LaneMetric, Gaps: []Gap{
+				{From: Mark{Boot: 7, Sequence: 13}, To: Mark{Boot: 7, Sequence: 13}, Count: 1, Why: GapThinned},
+			}, Records: []Record{
+				{Mark: Mark{Boot: 7, Sequence: 12}, Time: sampleTime, Body: MustMarshal(sampleMetrics())},
+				{Mark: Mark{Boot: 7, Sequence: 14}, Time: sampleTime, Body: MustMarshal(sampleMetrics())},
+			},
 		}},
 		{"lane-ack", "everything up to the mark", LaneAck{Epoch: 2, Lane: LaneResult, Mark: Mark{
 			Boot:     7,

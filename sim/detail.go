@@ -177,7 +177,7 @@ func (d *device) waiting(lane protocol.Lane) laneDetail {
 // recordOf decodes the body of a record as its lane says.
 func recordOf(lane protocol.Lane, rec *protocol.Record) recordDetail {
 	out := recordDetail{Mark: rec.Mark, Time: rec.Time}
-	switch lane {
+	switch lane.Holds(rec.Body) {
 	case protocol.LaneEvent:
 		e := decoded[protocol.Event](rec.Body)
 		if e != nil {

@@ -435,7 +435,10 @@ func (d *device) applied(changes []written) {
 // oldest returns how long the oldest event or result has waited for the hub.
 func (d *device) oldest() time.Duration {
 	var age time.Duration
-	for of := protocol.LaneEvent; of <= protocol.LaneResult; of++ {
+	for _, of := range protocol.Lanes() {
+		if of == protocol.LaneAudit || of == protocol.LaneMetric || of == protocol.LaneLog {
+			continue
+		}
 		if at, found := d.disk.oldest(of); found {
 			age = max(age, time.Duration(d.w.now-at))
 		}

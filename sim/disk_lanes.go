@@ -102,7 +102,7 @@ func (k *disk) ApplyLanes(changes []edge.LaneChange) error {
 		wrote += size
 		if c.Value != nil {
 			grows += size
-			records = records || c.Lane != 0 && c.Lane != protocol.LaneAudit
+			records = records || c.Lane != 0 && !edge.HasHeadroom(c.Lane)
 		}
 		grows -= k.replaced(c)
 	}

@@ -26,6 +26,7 @@ const (
 type fact struct {
 	kind     factKind
 	lane     protocol.Lane
+	holds    protocol.Lane // what kind of record it is, when it was looked into
 	mark     protocol.Mark // of a record
 	size     int64         // of a record, with its key
 	fresh    bool          // a run: it was not there before
@@ -130,8 +131,14 @@ func (w *World) recordFact(c *written) (fact, bool) {
 		f.kind, value = factGone, c.was
 	}
 	f.size = int64(edge.RecordKeySize + len(value))
-	if f.lane != protocol.LaneResult && (f.lane != protocol.LaneEvent || f.kind == factGone) {
+	switch f.lane {
+	case protocol.LaneAudit, protocol.LaneMetric, protocol.LaneLog:
 		return f, true // nobody asks for more of it
+	case protocol.LaneEvent:
+		if f.kind == factGone {
+			return f, true
+		}
+	default:
 	}
 	rec := newPeek(value)
 	for rec.next() {
@@ -146,7 +153,7 @@ func (w *World) recordFact(c *written) (fact, bool) {
 // bodyFact reads the body of an event or a result.
 func (w *World) bodyFact(f *fact, body []byte) {
 	of := factEvent
-	if f.lane == protocol.LaneResult {
+	if f.holds = f.lane.Holds(body); f.holds == protocol.LaneResult {
 		of = factResult
 	}
 	if f.kind == 0 {

@@ -48,7 +48,7 @@ func TestFactsOfRecords(t *testing.T) {
 		lane: protocol.LaneResult, mark: record.Mark, value: protocol.MustMarshal(record),
 	})
 	want := fact{
-		kind: factResult, lane: protocol.LaneResult, mark: record.Mark, id: result.Run, step: "cool",
+		kind: factResult, lane: protocol.LaneResult, holds: protocol.LaneResult, mark: record.Mark, id: result.Run, step: "cool",
 		workflow: "guard", status: protocol.StatusError, last: true, size: got.size,
 	}
 	if !ok || got != want || w.err != nil {

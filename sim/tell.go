@@ -121,7 +121,7 @@ func (t *teller) applied(d *device, facts []fact) {
 		case factResult:
 			t.resulted(d, f)
 		case factGone:
-			if f.lane == protocol.LaneResult && f.last {
+			if f.holds == protocol.LaneResult && f.last {
 				t.left(d, f)
 			}
 		case factLane:
@@ -172,7 +172,7 @@ func (t *teller) left(d *device, f *fact) {
 	}
 	w := of.waiting[at]
 	of.waiting = slices.Delete(of.waiting, at, at+1)
-	if f.mark.After(d.acked[protocol.LaneResult]) {
+	if f.mark.After(d.acked[f.lane]) {
 		return // dropped
 	}
 	t.totals.Ended++

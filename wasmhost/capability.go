@@ -3,8 +3,7 @@ package wasmhost
 import (
 	"context"
 	"log/slog"
-	"slices"
-	"strings"
+	"sort"
 	"time"
 
 	"github.com/stavily/stavily/protocol"
@@ -218,7 +217,9 @@ func (c counts) list(plugin protocol.PluginName, workflow protocol.WorkflowName)
 		line.Plugin, line.Workflow = plugin, workflow
 		out = append(out, line)
 	}
-	slices.SortFunc(out, func(a, b protocol.Audit) int { return strings.Compare(a.Capability, b.Capability) })
+	if len(out) > 1 {
+		sort.Slice(out, func(i, j int) bool { return out[i].Capability < out[j].Capability })
+	}
 	return out
 }
 

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/stavily/stavily/edge"
-	"github.com/stavily/stavily/protocol"
 )
 
 const (
@@ -26,11 +25,11 @@ const (
 const nameHeadroom = "headroom"
 
 // grows reports whether changes add records that may be refused on a full disk. What lets
-// go of records, what the agent keeps of itself, and the audit are not refused as long as
-// the headroom lasts.
+// go of records, what the agent keeps of itself, and the lanes with headroom are not refused as
+// long as it lasts.
 func grows(changes []edge.LaneChange) bool {
 	return slices.ContainsFunc(changes, func(c edge.LaneChange) bool {
-		return c.Lane != 0 && c.Value != nil && c.Lane != protocol.LaneAudit
+		return c.Lane != 0 && c.Value != nil && !edge.HasHeadroom(c.Lane)
 	})
 }
 
@@ -114,7 +113,7 @@ func (j *journal) compactOne() bool {
 // compact writes a segment anew with only the records that are left, in its old place. A
 // cut may leave the one or the other: both say the same.
 func (j *journal) compact(s *segment) error {
-	b, fresh := j.gather(s)
+	b, fresh, gone := j.gather(s)
 	f, err := j.write(fresh, b, 0)
 	if err != nil {
 		return full(err)
@@ -122,6 +121,9 @@ func (j *journal) compact(s *segment) error {
 	s.lanes = fresh.lanes
 	if err := j.fs.syncDir(j.dir); err == nil {
 		s.size = fresh.size // else a cut may bring the old one back, and no snapshot says less
+		for _, h := range gone {
+			delete(j.lanes[h.lane].holes, h.mark)
+		}
 	}
 	j.moved++
 	j.walker.close()
@@ -139,8 +141,9 @@ func (j *journal) compact(s *segment) error {
 	return f.Close()
 }
 
-// gather returns the records of a segment that are left, in frames for its place.
-func (j *journal) gather(s *segment) (b []byte, fresh *segment) {
+// gather returns the records of a segment that are left, in frames for its place, and those that
+// went from the midst of their lanes.
+func (j *journal) gather(s *segment) (b []byte, fresh *segment, gone []hole) {
 	fresh, b = &segment{number: s.number}, make([]byte, 0, j.live(s)+j.live(s)/4)
 	start := 0
 	end := func() {
@@ -156,7 +159,13 @@ func (j *journal) gather(s *segment) (b []byte, fresh *segment) {
 		}
 		for r, _, ok := changesOf(payload); ok; {
 			var o op
-			if o, ok = r.next(); !ok || o.code != opRecord || int(o.lane) >= lanesMax || !j.lanes[o.lane].has(o.mark) {
+			if o, ok = r.next(); !ok || o.code != opRecord || int(o.lane) >= lanesMax {
+				continue
+			}
+			if l := &j.lanes[o.lane]; !l.has(o.mark) {
+				if l.holes[o.mark] {
+					gone = append(gone, hole{lane: o.lane, mark: o.mark})
+				}
 				continue
 			}
 			if len(b) == start {
@@ -173,5 +182,5 @@ func (j *journal) gather(s *segment) (b []byte, fresh *segment) {
 	}
 	end()
 	fresh.size = int64(len(b))
-	return b, fresh
+	return b, fresh, gone
 }

@@ -232,6 +232,7 @@ type plan struct {
 type hole struct {
 	lane protocol.Lane
 	mark protocol.Mark
+	size int64 // of its value; 0: not known
 }
 
 // plan makes the frame of changes.
@@ -278,7 +279,7 @@ func (j *journal) planRecord(b []byte, p *plan, r *edge.LaneChange) []byte {
 		return b
 	case known:
 		p.fronts[r.Lane] = front{}
-		p.holes = append(p.holes, hole{r.Lane, r.Mark})
+		p.holes = append(p.holes, hole{r.Lane, r.Mark, r.Size})
 		b = appendMark(append(b, opHole|byte(r.Lane)), r.Mark)
 	case r.Value == nil && !j.odd(p, key):
 		return b
@@ -384,6 +385,9 @@ func (j *journal) commit(p *plan) {
 	}
 	for _, h := range p.holes {
 		j.lanes[h.lane].hole(h.mark)
+		if s := j.with(h); s != nil { // so that a segment of mostly holes is worth a compaction
+			s.lanes[h.lane].bytes = max(0, s.lanes[h.lane].bytes-h.size)
+		}
 	}
 	for i := range j.lanes {
 		l := &j.lanes[i]
@@ -400,6 +404,16 @@ func (j *journal) commit(p *plan) {
 	if j.changed = p.small[:0]; cap(p.small) > changedKept {
 		j.changed = nil
 	}
+}
+
+// with returns the segment that a record from the midst of a lane stands in.
+func (j *journal) with(h hole) *segment {
+	for _, s := range j.segments {
+		if !h.mark.After(s.lanes[h.lane].last) {
+			return s
+		}
+	}
+	return nil
 }
 
 func (l *lane) trim(head protocol.Mark) {

@@ -5,9 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"log/slog"
-	"maps"
 	"os"
 	"slices"
+	"sort"
 
 	"github.com/stavily/stavily/edge"
 	"github.com/stavily/stavily/protocol"
@@ -26,7 +26,7 @@ func (j *journal) appendSnapshot(b []byte) []byte {
 		l := &j.lanes[i]
 		b = appendMark(appendMark(b, l.head), l.last)
 		b = binary.AppendUvarint(b, uint64(len(l.holes)))
-		for _, m := range slices.SortedFunc(maps.Keys(l.holes), compareMarks) {
+		for _, m := range l.sortedHoles() {
 			b = appendMark(b, m)
 		}
 	}
@@ -45,14 +45,13 @@ func (j *journal) appendSnapshot(b []byte) []byte {
 	return b
 }
 
-func compareMarks(a, b protocol.Mark) int {
-	switch {
-	case a.After(b):
-		return 1
-	case b.After(a):
-		return -1
+func (l *lane) sortedHoles() []protocol.Mark {
+	all := make([]protocol.Mark, 0, len(l.holes))
+	for m := range l.holes {
+		all = append(all, m)
 	}
-	return 0
+	sort.Slice(all, func(i, j int) bool { return all[j].After(all[i]) })
+	return all
 }
 
 // readSnapshot takes over the snapshot that a segment begins with, and returns where it

@@ -243,6 +243,26 @@ func (d *doctor) agent() {
 	}
 	d.say("records", is, "bring the line up, or carry them: stavily-edge export FILE",
 		fmt.Sprintf("%d wait for the hub, %d were "+"dropped ever", s.Pending, s.Dropped))
+	for i := range s.Lanes {
+		d.lane(&s.Lanes[i])
+	}
+}
+
+// lane says of a lane how full it is, and what comes of that.
+func (d *doctor) lane(s *edge.LaneStatus) {
+	has := fmt.Sprintf("%s: %d records wait, %d of %d kB", s.Lane, s.Records, s.Bytes>>10, s.Most>>10)
+	more := "bring the line up, or give it more: --lane " + s.Lane.String() + "=BYTES"
+	if s.Dropped > 0 {
+		has += fmt.Sprintf("; %d were dropped ever", s.Dropped)
+	}
+	switch {
+	case s.Blocks:
+		d.say("lane", bad, more, has+"; full: the triggers of its workflows wait")
+	case s.Near():
+		d.say("lane", warn, more, has+"; nearly full: then the policy of the lane says which go")
+	default:
+		d.say("lane", warn, "see why at the hub: stavily agent show "+string(d.e.Address.Agent), has)
+	}
 }
 
 // carried looks at what was brought by hand and not taken.

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/stavily/stavily/edge"
 	"github.com/stavily/stavily/edge/disk"
+	"github.com/stavily/stavily/protocol"
 )
 
 // doctored runs the doctor on a state directory and returns its findings by what they are about.
@@ -78,6 +81,35 @@ func TestDoctor(t *testing.T) {
 	got, _ = doctored(t, state)
 	if got["agent"].is == bad || got["carried"].is != warn || got["journal"].is != warn {
 		t.Errorf("with an agent, a bundle and a broken part: %+v", got)
+	}
+}
+
+// The doctor says of each lane that is nearly full, has let go of records or holds its triggers back.
+func TestDoctorLanes(t *testing.T) {
+	d := &doctor{o: &options{state: t.TempDir()}}
+	for _, c := range []struct {
+		of   edge.LaneStatus
+		is   verdict
+		text string
+	}{
+		{edge.LaneStatus{Lane: protocol.LaneMetric, Records: 9, Bytes: 900 << 10, Most: 1 << 20}, warn, "metric: 9 records wait, 900 of 1024 kB; nearly full"},
+		{edge.LaneStatus{Lane: protocol.LaneLog, Most: 1 << 20, Dropped: 3}, warn, "log: 0 records wait, 0 of 1024 kB; 3 were dropped ever"},
+		{
+			edge.LaneStatus{Lane: protocol.LaneAlarm, Records: 9, Bytes: 900 << 10, Most: 1 << 20, Blocks: true},
+			bad,
+			"alarm: 9 records wait, 900 of 1024 kB; full: the triggers",
+		},
+	} {
+		status := protocol.MustMarshal(edge.Status{Lanes: []edge.LaneStatus{c.of}})
+		if err := os.WriteFile(filepath.Join(d.o.state, nameStatus), status, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.found = nil
+		d.agent()
+		at := slices.IndexFunc(d.found, func(f finding) bool { return f.about == "lane" })
+		if at < 0 || d.found[at].is != c.is || !strings.HasPrefix(d.found[at].text, c.text) || d.found[at].do == "" {
+			t.Errorf("%+v: %+v", c.of, d.found)
+		}
 	}
 }
 

@@ -62,9 +62,10 @@ func laneNamed(name string) protocol.Lane {
 	return 0
 }
 
+// laneList names the lanes, the most important first.
 func laneList() string {
 	var names []string
-	for of := protocol.LaneEvent; of < protocol.LaneEnd; of++ {
+	for _, of := range protocol.Lanes() {
 		names = append(names, of.String())
 	}
 	return strings.Join(names, ", ")

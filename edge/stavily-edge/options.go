@@ -92,7 +92,8 @@ func (o *options) flags(name string) *flag.FlagSet {
 		"`wait` of the first record for others that leave for the hub\nwith it; 0: none")
 	f.Var(&o.lanes, "lane", "`name=bytes:age:drop` of records that wait for the hub, such as\n"+
 		"metric=8M:90d:newest: how much and how long they are kept, and what goes\n"+
-		"when there is no room, oldest, newest or none; may be repeated")
+		"when there is no room: oldest, newest, none (block-trigger: the workflows'\n"+
+		"triggers wait) or downsample (every second one); may be repeated. Names are\n"+laneList())
 	f.BoolVar(&o.again, "again", false, "join although this device has joined before")
 	f.StringVar(&o.logFormat, "log-format", "text", "`format` of the log, text or json")
 	f.BoolVar(&o.verbose, "verbose", false, "log more")

@@ -298,6 +298,7 @@ func exclude(a *Agent, d *Deployment, assigned int) *Exclusion {
 
 func assign(a *Agent, d *Deployment, approve []protocol.Grant) protocol.Assignment {
 	as := protocol.Assignment{Workflow: d.Workflow.Name, CatchUp: d.Workflow.CatchUp, If: d.Workflow.If}
+	as.Urgent = d.Workflow.Urgent
 	as.Limit, as.Once = d.Workflow.Limit, d.Workflow.Once
 	for i, step := range d.Workflow.StepsInOrder() {
 		s := stepOn(step, &d.Releases[i], a, approve)

@@ -181,7 +181,7 @@ func describe(in Input) string {
 			fmt.Fprintf(&b, "  release %s %s\n", names[r.Digest], r.Digest.Short())
 		}
 		for _, a := range c.Assignments {
-			fmt.Fprintf(&b, "  workflow %s, catch-up %d\n", a.Workflow, a.CatchUp)
+			fmt.Fprintf(&b, "  workflow %s, catch-up %d%s\n", a.Workflow, a.CatchUp, map[bool]string{true: ", urgent"}[a.Urgent])
 			for _, s := range slices.Concat([]protocol.Step{a.Trigger}, a.Actions, a.Outputs) {
 				fmt.Fprintf(&b, "    %s: %s%s\n", s.Name, cmp.Or(names[s.Release], "elsewhere"), details(s))
 			}

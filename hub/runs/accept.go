@@ -99,7 +99,7 @@ func (in *Intake) preview(begin Begin, of laneKey, batch *protocol.Batch, receiv
 		if age := batch.Age(r); age >= 0 {
 			at.happened = received - age
 		}
-		if r.Mark.After(l.mark) && !faulty(of.lane, r) {
+		if r.Mark.After(l.mark) && !faulty(of.lane.Holds(r.Body), r) {
 			_ = in.keep(l, r, at) // it comes again, and is refused then
 		}
 	}
@@ -135,7 +135,7 @@ func (in *Intake) keep(l *lane, r *protocol.Record, at arrival) error {
 	}
 	var row statement
 	var err error
-	switch l.lane {
+	switch l.lane.Holds(r.Body) {
 	case protocol.LaneEvent:
 		return in.event(l, r, at)
 	case protocol.LaneResult:

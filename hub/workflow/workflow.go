@@ -28,6 +28,8 @@ type Workflow struct {
 	Once      *protocol.Once
 	// Circle says that it may be part of a circle of workflows that trigger each other.
 	Circle bool
+	// Urgent: what it tells goes to the hub before what others tell, and is kept longer.
+	Urgent bool
 	Text   []byte // as written
 
 	doc *document.Document
@@ -111,6 +113,7 @@ type written struct {
 	Limit    *writtenLimit   `json:"limit"`
 	Once     *writtenOnce    `json:"once"`
 	Circle   bool            `json:"allow-circle"`
+	Urgent   bool            `json:"urgent"`
 }
 
 type writtenStep struct {
@@ -163,6 +166,7 @@ func (w *Workflow) read(in *written, wrong *document.Found) {
 	if w.Automatic = in.Update == "automatic"; !w.Automatic && in.Update != "" && in.Update != "manual" {
 		wrong.Add(w.Errorf("update", "%q: want manual or automatic", in.Update))
 	}
+	w.Urgent = in.Urgent
 	w.storm(in, wrong)
 	w.steps(in, wrong)
 	w.conditions(in, wrong)

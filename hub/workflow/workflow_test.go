@@ -32,11 +32,11 @@ catch-up: latest
 `
 
 func TestParseReadsEveryField(t *testing.T) {
-	w, err := Parse("w.yaml", []byte(guard))
+	w, err := Parse("w.yaml", []byte(guard+"urgent: true\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.Name != "overheat-guard" || w.CatchUp != protocol.CatchUpLatest || len(w.StepsInOrder()) != 3 {
+	if w.Name != "overheat-guard" || w.CatchUp != protocol.CatchUpLatest || !w.Urgent || len(w.StepsInOrder()) != 3 {
 		t.Errorf("got %+v", w)
 	}
 	if got := w.Trigger.Target.String(); got != "group env=production,role=gateway" {
@@ -108,6 +108,7 @@ func TestParseRefuses(t *testing.T) {
 		{"same name", "- plugin: append-file@1.0.0", "- plugin: append-file@1.0.0\n    name: restart-fan", `step name "restart-fan" is taken by actions[0]`},
 		{"when on action", "timeout: 30s", "when: ok", "actions[0].when: only outputs have it"},
 		{"bad when", "when: error", "when: maybe", `"maybe": want always, ok or error`},
+		{"bad urgent", "catch-up: latest", "urgent: very", `w.yaml:16:9: urgent:`},
 		{"bad catch-up", "catch-up: latest", "catch-up: some", `w.yaml:16:11: catch-up: "some": want none, latest or all`},
 		{"bad capability", "process.execute: [", "process.exec: [", `"process.exec" is no capability`},
 		{"retries", "times: 3", "times: 300", "w.yaml:10:21: actions[0].retry.times: 300, want at most 100"},
