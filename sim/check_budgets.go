@@ -63,7 +63,7 @@ func (c *budgetsCheck) applied(d *device, facts []fact) {
 }
 
 func (c *budgetsCheck) lane(d *device, f *fact, on *account) {
-	if most := c.limits.LaneBytes[f.lane]; !c.ok(f.account.Bytes <= most) {
+	if most := d.laneBytes(f.lane, c.limits.LaneBytes[f.lane]); !c.ok(f.account.Bytes <= most) {
 		c.violated(d, fmt.Sprintf("lane %s has %d bytes, its budget is %d", f.lane, f.account.Bytes, most))
 	}
 	if a := &f.account; !c.ok(a.Count == on.Count && a.Bytes == on.Bytes) {

@@ -82,7 +82,26 @@ func (d *device) config() edge.Config {
 	c.Device = d.describe()
 	c.Build = d.w.start.Add(-24 * time.Hour)
 	c.Risk = 0 // the disk is memory, and what a cut leaves of it is a fault's to say
+	for _, l := range d.lanes() {
+		c.LaneBytes[l.Of] = l.Bytes
+		if drop, err := edge.ParseDrop(l.Drop); err == nil {
+			c.LaneDrop[l.Of] = drop
+		}
+	}
 	return c
+}
+
+// lanes are those of which d keeps another amount than any agent does.
+func (d *device) lanes() []scenario.Lane { return d.w.scenario.Fleet[d.of.Group].Lanes }
+
+// laneBytes is how much d keeps of a lane, where any agent keeps usual.
+func (d *device) laneBytes(of protocol.Lane, usual int64) int64 {
+	for _, l := range d.lanes() {
+		if l.Of == of {
+			return l.Bytes
+		}
+	}
+	return usual
 }
 
 // describe returns what the agent says of its device.
@@ -439,11 +458,17 @@ func (d *device) oldest() time.Duration {
 		if of == protocol.LaneAudit || of == protocol.LaneMetric || of == protocol.LaneLog {
 			continue
 		}
-		if at, found := d.disk.oldest(of); found {
-			age = max(age, time.Duration(d.w.now-at))
-		}
+		age = max(age, d.oldestOf(of))
 	}
 	return age
+}
+
+// oldestOf is oldest of one lane.
+func (d *device) oldestOf(of protocol.Lane) time.Duration {
+	if at, found := d.disk.oldest(of); found {
+		return time.Duration(d.w.now - at)
+	}
+	return 0
 }
 
 // outbox returns the bytes of all lanes.

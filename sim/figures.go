@@ -97,6 +97,11 @@ func (s fleetSource) other(name string, bytes uint64) expr.Value {
 	case "outbox.max_age":
 		oldest := s.most(func(d *device) uint64 { return uint64(d.oldest()) })
 		return num(oldest.Num / float64(time.Second))
+	case "alarms.dropped":
+		return count(t.alarmsDropped)
+	case "alarms.max_age":
+		oldest := s.most(func(d *device) uint64 { return uint64(d.oldestOf(protocol.LaneAlarm)) })
+		return num(oldest.Num / float64(time.Second))
 	case "hub.up":
 		return truth(w.hubUp())
 	case "hub.refused":

@@ -34,6 +34,8 @@ type teller struct {
 	byWorkflow map[string]uint64 // runs that ended; never walked through
 	lastDeploy int64
 	expects    expects
+
+	alarmsDropped uint64 // records of urgent workflows
 }
 
 type groupTell struct {
@@ -127,6 +129,9 @@ func (t *teller) applied(d *device, facts []fact) {
 		case factLane:
 			n := f.account.Dropped - f.before.Dropped
 			t.totals.Dropped += n
+			if f.lane == protocol.LaneAlarm {
+				t.alarmsDropped += n
+			}
 			d.stats.Dropped += n
 			if b := uint64(max(0, f.account.Bytes)); b > d.stats.PeakOutbox {
 				t.peak(d)

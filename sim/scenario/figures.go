@@ -67,6 +67,8 @@ var Figures = &expr.Names{
 		"alerts.lost":             {Kind: expr.Number, Doc: "gone without a delivery or a counted drop"},
 		"alerts.duplicated":       {Kind: expr.Number, Doc: "deliveries above one for a key"},
 		"alerts.worst_delay":      {Kind: expr.Duration, Doc: "firing to delivery, so far"},
+		"alarms.dropped":          {Kind: expr.Number, Doc: "records of urgent workflows dropped and counted"},
+		"alarms.max_age":          {Kind: expr.Duration, Doc: "age of the oldest record of an urgent workflow waiting"},
 		"outbox.bytes":            {Kind: expr.Bytes, Doc: "waiting, in all agents"},
 		"outbox.max_bytes":        {Kind: expr.Bytes, Doc: "waiting, in the fullest"},
 		"outbox.max_age":          {Kind: expr.Duration, Doc: "age of the oldest record waiting anywhere"},

@@ -59,6 +59,11 @@ var groupKeys = []key[Group]{
 		"budget", "what the hub allows each of them on its line, both ways, such as 2MB/d", formBudget, false,
 		set(parseBudget, func(g *Group) *int64 { return &g.Budget }),
 	},
+	{
+		"lanes",
+		"what they keep of a lane of records that wait for the hub and, behind it, what they do without room",
+		mapOf(formLane), false, readLanes,
+	},
 	{"signals", "figures of the device over time, by name", mapOf(object(signalKeys)), false, readSignals},
 }
 

@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/sim/expr"
 )
 
@@ -70,8 +71,16 @@ type Group struct {
 	Clock   Clock
 	Disk    Disk
 	Budget  int64    // data budget, bytes a day that the hub allows each agent; 0: none
+	Lanes   []Lane   // what is not as on any agent
 	Signals []Signal // ascending by name
 	Pos     Pos
+}
+
+// Lane is how much an agent keeps of a lane of records, and what it does without room.
+type Lane struct {
+	Of    protocol.Lane
+	Bytes int64
+	Drop  string // empty: as on any agent
 }
 
 // Label is one label, its value drawn from the agent's number.

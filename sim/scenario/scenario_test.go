@@ -46,7 +46,7 @@ fleet:
     link: ethernet
     online: "22:00-04:00"
     budget: 1MB/d
-  - {group: shelves, count: 6, site: depots, behind: depots}
+  - {group: shelves, count: 6, site: depots, behind: depots, lanes: {alarm: 2MB, metric: 100KiB downsample}}
 plugins:
   threshold: {model: threshold, version: 1.4.0, takes: 2ms±1ms, fails: 1%, bytes: 200B}
   pass: {model: pass}
@@ -218,6 +218,10 @@ func TestParseRefuses(t *testing.T) {
 		},
 		{"level", "level: model", "level: dream", `"dream", want model, bubble or live`},
 		{"gateway", "what: hub-restart", "what: gateway-crash", "a gateway is an agent; want crash"},
+		{"no lane", "alarm: 2MB", "alert: 2MB", `"alert" is no lane; lanes are control, alarm, result`},
+		{"small lane", "alarm: 2MB", "alarm: 2kB", "2000 bytes, want 65536 or more"},
+		{"lane without a size", "alarm: 2MB", "alarm: none", "fleet[2].lanes.alarm: "},
+		{"lane that does what", "100KiB downsample", "100KiB sometimes", `"sometimes": want oldest newest none downsample`},
 		{"behind nobody", "budget: 1MB/d", "behind: store", `fleet[1].behind: no group "store"; groups are stores, depots`},
 		{"behind another site", "budget: 1MB/d", "behind: [stores]", "agent depots-0: no gateway at its site depots"},
 		{"behind itself", "budget: 1MB/d", "behind: depots", `group "depots" is not its own gateway`},
