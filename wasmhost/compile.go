@@ -58,10 +58,10 @@ func (c *Compile) room(size int) (used time.Duration, memoryMB int, wall time.Du
 	if memoryMB <= 0 {
 		memoryMB = memorySmall
 	}
-	small, more := time.Duration(min(size, smallModule)), max(0, size-smallModule)
+	small, more := min(size, smallModule), max(0, size-smallModule)
 	memoryMB += (memoryPerMiB * more) >> 20
-	used = full*2/5 + full*3/5*small/smallModule
-	rest := full * time.Duration(more) / (1 << 20)
+	used = full*2/5 + time.Duration(int64(full)*3/5*int64(small)/smallModule)
+	rest := time.Duration(int64(full) * int64(more) >> 20)
 	if wall <= 0 {
 		wall = (full + rest) * wallPerCPU
 	}

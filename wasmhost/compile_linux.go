@@ -48,7 +48,6 @@ func limitSelf(used time.Duration, memoryMB int, out io.Writer) error {
 // exitAt ends this process when it has had that much of a processor.
 func exitAt(used time.Duration, out io.Writer) {
 	tick := time.NewTicker(lookEvery) //nolint:forbidigo // it is this process's own time that is measured
-	defer tick.Stop()
 	for processorTime() < used {
 		<-tick.C
 	}

@@ -243,6 +243,27 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// TestSpeaksLate: what a guest says while nobody asks it does not become the answer to the next
+// request, nor its error: that goes to a fresh instance.
+func TestSpeaksLate(t *testing.T) {
+	p := load(t, newHost(t, Config{}), hostileSpec(t, "busy", false))
+	for range 2 {
+		if a := p.Call(context.Background(), work(t, `1`)); a.Error != nil {
+			t.Fatal(a.Error)
+		}
+		first := p.live
+		if _, err := first.Write([]byte("\n")); err != nil { // it answers to whatever it reads
+			t.Fatal(err)
+		}
+		if first.Settle() {
+			t.Fatal("it says nothing")
+		}
+		if a := p.Call(context.Background(), work(t, `1`)); a.Error != nil || p.live == first {
+			t.Errorf("answered %v, by a fresh instance %v", a.Error, p.live != first)
+		}
+	}
+}
+
 // TestRest frees the instance and the next call starts one.
 func TestRest(t *testing.T) {
 	p := load(t, newHost(t, Config{}), specOf("probe", guest(t, "probe")))

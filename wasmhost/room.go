@@ -146,7 +146,9 @@ func (r *moduleRoom) Enter(p *Plugin) error {
 // Start starts an instance.
 func (r *moduleRoom) Start(context.Context) (Carrier, error) {
 	p := r.p
-	in, err := newInstance(blueprint{code: r.code, limits: p.limits, host: p.host, log: p.log, world: p.worldly()})
+	in, err := newInstance(blueprint{
+		code: r.code, limits: p.limits, host: p.host, log: p.log, world: p.worldly(),
+	})
 	if err != nil {
 		return nil, err // not in, which would be an instance that is nil
 	}

@@ -181,7 +181,7 @@ func (p *process) setUp(e *ends, of *plan) error {
 
 // command is the agent's own program as the first process of a jail.
 func (h *Host) command(files []*os.File, cloneFlags uintptr) *exec.Cmd {
-	cmd := exec.Command(h.cfg.Self, ChildArg) //nolint:gosec // the agent itself, by its configuration
+	cmd := exec.Command(h.cfg.Self, ChildArg)
 	cmd.Env = []string{}
 	cmd.Dir = "/"
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = files[0], files[1], files[2], files[3:]
