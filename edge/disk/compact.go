@@ -114,7 +114,7 @@ func (j *journal) compactOne() bool {
 // cut may leave the one or the other: both say the same.
 func (j *journal) compact(s *segment) error {
 	b, fresh, gone := j.gather(s)
-	f, err := j.write(fresh, b, 0)
+	f, err := j.write(fresh, b, fresh.size)
 	if err != nil {
 		return full(err)
 	}

@@ -113,7 +113,13 @@ func (s *story) make(changes []edge.LaneChange) {
 // changes returns what an agent might change: records at the ends of lanes, the first ones
 // let go, small keys set and removed, and now and then what is out of order.
 func (s *story) changes() (all []edge.LaneChange) {
-	add := func(c edge.Change) { all = append(all, laneChange(c)) }
+	add := func(c edge.Change) {
+		of := laneChange(c)
+		if c.Value == nil && of.Lane != 0 {
+			of.Size = int64(len(s.now[c.Key]))
+		}
+		all = append(all, of)
+	}
 	for range 1 + s.random.IntN(4) {
 		lane := protocol.Lane(1 + s.random.IntN(2))
 		value := []byte(strings.Repeat(string('a'+rune(s.random.IntN(26))), s.random.IntN(300)))

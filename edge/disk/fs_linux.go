@@ -17,7 +17,7 @@ func (f osFile) Sync() error {
 }
 
 func (f osFile) reserve(size int64) error {
-	for {
+	for size > 0 { // of nothing it is an error
 		err := syscall.Fallocate(int(f.Fd()), 0, 0, size)
 		switch {
 		case errors.Is(err, syscall.EINTR):
@@ -27,4 +27,5 @@ func (f osFile) reserve(size int64) error {
 		}
 		return err
 	}
+	return nil
 }
