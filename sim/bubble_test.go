@@ -193,7 +193,7 @@ func TestBubblePending(t *testing.T) {
 			if p := w.pending(true); len(p) != 0 {
 				t.Errorf("two minutes after the start: %v", p)
 			}
-			w.devices[0].body.wire.Shut(1)
+			w.devices[0].body.wires.Shut(1)
 		})
 		if err := w.runTo(int64(3 * time.Minute)); err != nil {
 			t.Error(err)

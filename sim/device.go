@@ -213,7 +213,7 @@ func (d *device) bytesToday() uint64 {
 // block holds a direction of the line, or lets it go.
 func (d *device) block(dir way, by int) {
 	if d.body != nil {
-		d.body.wire.Block(wire.Way(dir), by)
+		d.body.wires.Block(wire.Way(dir), by)
 		return
 	}
 	d.line.block(dir, by)
@@ -231,7 +231,7 @@ func (d *device) lined(is bool) {
 		if is {
 			by = -1
 		}
-		d.body.wire.Shut(by)
+		d.body.wires.Shut(by)
 	}
 }
 

@@ -35,6 +35,7 @@ func (w *World) people() error {
 		w.byAddress[d.addr], w.byName[string(d.addr.Agent)] = d, d
 		wishes[i] = hub.NewAgent{Address: d.addr, Device: d.describe(), Time: w.start}
 	}
+	w.stations()
 	if w.real != nil {
 		for _, d := range w.devices {
 			d.body = newBody(w.real, d)

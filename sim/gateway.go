@@ -25,16 +25,17 @@ const (
 type post struct {
 	d          *device
 	neighbours []*device
-	relay      *gateway.Relay // nil: off
+	relay      *gateway.Relay // nil: off, or at a level at which a door has it
 	shelf      gateway.Shelf
 	dir        string // of the shelf
 	hearers    []hearer
 	blocked    int  // partitions of its site's side
 	ticking    bool // a tick is planned
+	dark       bool // its neighbours have not noticed yet that its power went: see dim
 }
 
-// stations makes gateways of the devices that others are behind of, and tells the hub.
-func (w *World) stations() error {
+// stations makes gateways of the devices that others are behind of.
+func (w *World) stations() {
 	for i, a := range w.scenario.Agents() {
 		d := w.devices[i]
 		for _, n := range a.Gateways {
@@ -43,39 +44,59 @@ func (w *World) stations() error {
 				g.post = &post{d: g}
 				g.post.hearers = []hearer{{"#", g.post.hear}}
 				g.line.hearers = []hearer{{protocol.DownFilter(g.addr), g.post.hub}}
-				if _, err := w.hub.hub.SetGateway(w.start, g.addr.Agent, true); err != nil {
-					return err
-				}
 			}
 			g.post.neighbours = append(g.post.neighbours, d)
 			d.line.gates = append(d.line.gates, g)
+		}
+	}
+}
+
+// appoint tells the hub who is a gateway.
+func (w *World) appoint() error {
+	for _, d := range w.devices {
+		if d.post == nil {
+			continue
+		}
+		if _, err := w.hub.hub.SetGateway(w.start, d.addr.Agent, true); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // start begins the gateway's part of a process that starts.
-func (p *post) start() error {
-	dir, err := p.d.w.hub.scratch()
-	if err != nil {
+func (p *post) start() (err error) {
+	if p.shelf, err = p.open(); err != nil {
 		return err
 	}
-	p.dir = filepath.Join(dir, fmt.Sprint("site-", p.d.id))
-	shelf, err := gateway.OpenFolder(p.dir, gateway.ShelfMax)
-	if err != nil {
-		return err
-	}
-	p.shelf = shelf
-	p.d.w.uplinks.started(p.d)
 	p.relay = gateway.New(gateway.Config{
-		Address: p.d.addr, Site: p, Send: p.up, Own: p.own, Shelf: p, Log: slog.New(p.d.w.logs(p.d)),
+		Address: p.d.addr, Site: p, Send: p.up, Own: p.own, Shelf: p.shelf, Log: slog.New(p.d.w.logs(p.d)),
 	})
 	return nil
+}
+
+// open opens the shelf that the gateway's disk has.
+func (p *post) open() (gateway.Shelf, error) {
+	dir, err := p.d.w.hub.scratch()
+	if err != nil {
+		return nil, err
+	}
+	p.dir = filepath.Join(dir, fmt.Sprint("site-", p.d.id))
+	all, err := gateway.OpenFolder(p.dir, gateway.ShelfMax)
+	if err != nil {
+		return nil, err
+	}
+	p.d.w.uplinks.started(p.d)
+	return &siteShelf{all, p.d, p.d.boots}, nil
 }
 
 // stop ends it. Those who are connected notice at once when its process ends, and when its power
 // goes as late as they do for any line that falls silent.
 func (p *post) stop() {
+	if p.d.body != nil {
+		p.dim()
+		return
+	}
 	p.relay, p.shelf, p.ticking = nil, nil, false
 	for _, n := range p.neighbours {
 		delete(n.line.sessions, p.d)
@@ -106,6 +127,10 @@ func (p *post) welcome() {
 // block parts the gateway from its neighbours, or lets them reach it again.
 func (p *post) block(by int) {
 	p.blocked += by
+	if p.d.body != nil {
+		p.part(by)
+		return
+	}
 	for _, n := range p.neighbours {
 		here := n.line.up && n.line.at == p.d
 		switch {
@@ -240,15 +265,22 @@ func (p postLink) Send(m protocol.Message) error {
 // Listen has nothing to do: what is for the agent comes by own.
 func (p postLink) Listen(string, func(protocol.Message)) error { return nil }
 
-// Chunk is the shelf's.
-func (p *post) Chunk(d protocol.Digest, index uint32) (data []byte, size int64, ok bool) {
-	return p.shelf.Chunk(d, index)
+// siteShelf is that of one start of a gateway, with the check of uplinks looking on.
+type siteShelf struct {
+	gateway.Shelf
+	d    *device
+	life uint64 // of the device's starts
 }
 
-// Keep is the shelf's, with the check of uplinks looking on.
-func (p *post) Keep(c *protocol.Chunk) error {
-	err := p.shelf.Keep(c)
-	p.d.w.uplinks.kept(p.d, c, err == nil)
+// Keep keeps a chunk while the gateway lives.
+func (s *siteShelf) Keep(c *protocol.Chunk) error {
+	lives := false
+	s.d.w.alone(func() { lives = s.d.boots == s.life && s.d.agent != nil })
+	if !lives {
+		return errPower
+	}
+	err := s.Shelf.Keep(c)
+	s.d.w.alone(func() { s.d.w.uplinks.kept(s.d, c, err == nil) })
 	return err
 }
 
@@ -345,6 +377,6 @@ func uncarried(m protocol.Message) protocol.Message {
 
 var (
 	_ gateway.Site  = (*post)(nil)
-	_ gateway.Shelf = (*post)(nil)
+	_ gateway.Shelf = (*siteShelf)(nil)
 	_ protocol.Link = postLink{}
 )

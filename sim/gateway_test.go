@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/stavily/stavily/protocol"
-	"github.com/stavily/stavily/sim/scenario"
 )
 
 // shop is a site of two gateways and three neighbours whose only way to the hub they are.
@@ -70,7 +69,7 @@ func TestGatewayFetchesOnce(t *testing.T) {
 		if at.at != w.devices[0] || h.have.Count() != h.count {
 			t.Errorf("file %s: %d of %d chunks at %s", at.digest.Short(), h.have.Count(), h.count, at.at.addr)
 		}
-		_, size, ok := w.devices[0].post.Chunk(at.digest, 0)
+		_, size, ok := w.devices[0].post.shelf.Chunk(at.digest, 0)
 		if !ok {
 			t.Errorf("file %s is not on the shelf", at.digest.Short())
 		}
@@ -179,8 +178,5 @@ func TestGatewaySelection(t *testing.T) {
 	want := []int{0, 1}
 	if got := s.Agents()[2].Gateways; len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
 		t.Errorf("gateways of till-0 are %v, want %v", got, want)
-	}
-	if _, err := s.WithLevel(scenario.LevelBubble); err == nil {
-		t.Error("gateways at level bubble: no error")
 	}
 }

@@ -104,6 +104,10 @@ func (f *runFlags) real(s *scenario.Scenario, o Options) (_ Options, err error) 
 			"deploy: the hub at %s is its operator's; deploy there, and leave this out", f.hub)}
 	}
 	for i := range s.Fleet {
+		if g := &s.Fleet[i]; len(g.Behind) > 0 {
+			return o, &exitError{exitBadScenario, s.Errorf(g.Pos,
+				"group %s: behind: who is a gateway at %s its operator says; leave this out", g.Name, f.hub)}
+		}
 		if g := &s.Fleet[i]; g.Budget > 0 {
 			return o, &exitError{exitBadScenario, s.Errorf(g.Pos,
 				"group %s: budget: the hub at %s is its operator's; set it there, and leave this out", g.Name, f.hub)}

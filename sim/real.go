@@ -106,6 +106,8 @@ type site interface {
 	stop(crash bool) error
 	// take brings the far end of a connection to the hub, and owns it.
 	take(ctx context.Context, far net.Conn) error
+	// entrance returns where the neighbours of a gateway can come in.
+	entrance() (*entrance, error)
 	// dial opens a connection to the hub that no weather befalls.
 	dial(ctx context.Context) (net.Conn, error)
 	// api asks the hub as its operator; nil: nobody may.
@@ -187,19 +189,19 @@ func (r *realm) begin(devices []*device) error {
 
 // join has all devices join, each with the token of its site.
 func (r *realm) join(devices []*device) error {
-	counts := map[protocol.Site]int{}
+	wishes := map[joiners]int{}
 	for _, d := range devices {
-		counts[d.addr.Site]++
+		wishes[joiners{d.addr.Site, d.post != nil}]++
 	}
-	tokens := map[protocol.Site]protocol.JoinToken{}
+	tokens := map[joiners]protocol.JoinToken{}
 	for _, d := range devices {
-		at := d.addr.Site
+		at := joiners{d.addr.Site, d.post != nil}
 		if _, made := tokens[at]; r.w.strange() {
 			tokens[at] = r.w.opts.Token
 		} else if !made {
-			token, err := r.token(at, counts[at])
+			token, err := r.token(at, wishes[at])
 			if err != nil {
-				return fmt.Errorf("site %s: %w", at, err)
+				return fmt.Errorf("site %s: %w", at.site, err)
 			}
 			tokens[at] = token
 		}
@@ -217,9 +219,16 @@ func (r *realm) join(devices []*device) error {
 	return nil
 }
 
-func (r *realm) token(at protocol.Site, count int) (protocol.JoinToken, error) {
+// joiners are the agents of a site that join with one token: its gateways, or the others.
+type joiners struct {
+	site     protocol.Site
+	gateways bool
+}
+
+func (r *realm) token(at joiners, count int) (protocol.JoinToken, error) {
 	var made api.Token
-	err := r.do(http.MethodPost, api.PathTokens, api.NewToken{Site: at, Count: count}, &made)
+	wish := api.NewToken{Site: at.site, Count: count, Gateway: at.gateways}
+	err := r.do(http.MethodPost, api.PathTokens, wish, &made)
 	if err != nil {
 		return protocol.JoinToken{}, err
 	}

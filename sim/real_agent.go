@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stavily/stavily/edge"
+	"github.com/stavily/stavily/edge/credentials"
+	"github.com/stavily/stavily/edge/gateway/door"
 	"github.com/stavily/stavily/edge/mqtt"
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/sim/scenario"
@@ -19,10 +22,10 @@ import (
 // body is what a device has at levels bubble and live besides what every device has: a
 // line of bytes, a certificate, and an agent that runs by itself.
 type body struct {
-	r    *realm
-	d    *device
-	who  *swarm.Identity
-	wire *wire.Line
+	r     *realm
+	d     *device
+	who   *swarm.Identity
+	wires wires
 
 	life    *life       // nil: off
 	status  edge.Status // the newest
@@ -35,25 +38,35 @@ type body struct {
 // life is one start of an agent: its loops and what they reach the world through. It
 // outlives its end by a moment, in which it reaches nothing any more.
 type life struct {
-	b     *body
-	agent *edge.Agent
-	inbox *edge.Inbox
-	link  *mqtt.Link
-	end   context.CancelFunc
-	boot  uint64
-	dead  bool // guarded by the realm's lock
+	b      *body
+	agent  *edge.Agent
+	inbox  *edge.Inbox
+	link   *mqtt.Link
+	keeper *credentials.Keeper
+	end    context.CancelFunc
+	boot   uint64
+	dead   bool // guarded by the realm's lock
+
+	door     *door.Door // of a gateway, else nil
+	entrance *entrance  // to it
 }
 
 func newBody(r *realm, d *device) *body {
 	b := &body{r: r, d: d}
-	rng := newStream(r.w.seed, "wire", d.id)
 	shape := d.group.Link
-	b.wire = &wire.Line{
-		Shape: wire.Shape{
-			Latency: shape.Latency.Mean, Jitter: shape.Latency.By, Loss: shape.Loss, Bandwidth: shape.Bandwidth,
-		},
-		Unit: rng.unit, Count: b.count, Addr: wire.Addr(fmt.Sprintf("10.%d.%d.%d:1", d.id>>16&0xff, d.id>>8&0xff,
-			d.id&0xff)),
+	for n := range max(1, len(d.line.gates)) {
+		what := "wire"
+		if n > 0 {
+			what = fmt.Sprint("wire ", n)
+		}
+		rng := newStream(r.w.seed, what, d.id)
+		b.wires = append(b.wires, &wire.Line{
+			Shape: wire.Shape{
+				Latency: shape.Latency.Mean, Jitter: shape.Latency.By, Loss: shape.Loss, Bandwidth: shape.Bandwidth,
+			},
+			Unit: rng.unit, Count: b.count, Addr: wire.Addr(fmt.Sprintf("10.%d.%d.%d:1", d.id>>16&0xff, d.id>>8&0xff,
+				d.id&0xff)),
+		})
 	}
 	return b
 }
@@ -63,30 +76,42 @@ func (b *body) start() (*edge.Agent, error) {
 	l := &life{b: b, inbox: edge.NewInbox()}
 	ctx, end := context.WithCancel(b.r.ctx)
 	l.end = end
-	w, d := b.r.w, b.d
-	var err error
-	l.link, err = mqtt.New(mqtt.Config{
-		Address: d.addr, Dial: b.dial, OnState: l.state, Log: slog.New(slog.DiscardHandler),
-		Will: func(session uint64) []byte {
-			return protocol.MustMarshal(protocol.Presence{Boot: l.boot, Session: session})
-		},
-	})
-	if err != nil {
-		end()
-		return nil, err
-	}
-	ids := newStream(w.seed, fmt.Sprint("run ids of start ", d.boots), d.id)
-	l.agent, err = edge.New(d.config(), edge.Deps{
-		Link: l, Store: l, Plugins: (*room)(l), Random: &ids, Wall: b.wall, Traffic: b.traffic,
-		Log: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
+	if err := l.furnish(); err != nil {
 		end()
 		return nil, err
 	}
 	b.life = l
 	b.r.all.Go(func() { l.run(ctx) })
+	if l.door != nil {
+		b.r.all.Go(func() { l.door.Run(ctx, l.entrance) })
+	}
 	return l.agent, nil
+}
+
+// furnish makes link, agent and what a gateway has besides.
+func (l *life) furnish() (err error) {
+	b, w, d := l.b, l.b.r.w, l.b.d
+	l.link, err = mqtt.New(mqtt.Config{
+		Address: d.addr, Dial: b.reach(b.linked), OnState: l.state, Log: slog.New(slog.DiscardHandler),
+		Will: func(session uint64) []byte { return protocol.MustMarshal(edge.WillOf(l.boot, session)) },
+	})
+	if err != nil {
+		return err
+	}
+	l.keeper = b.keeper()
+	ids := newStream(w.seed, fmt.Sprint("run ids of start ", d.boots), d.id)
+	deps := edge.Deps{
+		Link: l, Store: l, Plugins: (*room)(l), Random: &ids, Wall: b.wall, Traffic: b.traffic,
+		Log: slog.New(slog.DiscardHandler),
+	}
+	if d.post != nil {
+		if err := l.serve(); err != nil {
+			return err
+		}
+		deps.Link, deps.Gone = l.door, l.door.Gone
+	}
+	l.agent, err = edge.New(d.config(), deps)
+	return err
 }
 
 // run boots the agent and lets it live until ctx ends. One whose disk does not answer is
@@ -108,7 +133,7 @@ func (l *life) run(ctx context.Context) {
 		return
 	}
 	l.b.r.all.Go(func() { _ = l.link.Run(ctx) })
-	l.b.r.all.Go(func() { l.b.keep(ctx) })
+	l.b.r.all.Go(func() { l.keeper.Run(ctx, nil) })
 	runner := &edge.Runner{Agent: l.agent, Inbox: l.inbox, Every: 5 * time.Second, After: l.after}
 	runner.Run(ctx)
 }
@@ -131,30 +156,24 @@ func (b *body) die() {
 	b.life.dead = true
 	b.life.end()
 	b.life, b.d.line.up = nil, false
-	b.wire.Cut()
+	b.wires.Cut()
 }
 
-// dial opens a connection to the hub through the device's line.
-func (b *body) dial(ctx context.Context) (net.Conn, error) {
+// linked is what the device's link says that it is, and whom it believes, on wire n.
+func (b *body) linked(n int) (*tls.Config, error) {
 	who, err := b.shown()
 	if err != nil {
 		return nil, err
 	}
-	return swarm.Secure(ctx, b.bare, who.TLS())
+	if len(b.d.line.gates) == 0 {
+		return who.TLS(""), nil
+	}
+	b.r.w.alone(func() { b.d.line.at = b.d.line.gates[n] })
+	return who.TLS(b.d.addr.Site), nil
 }
 
-// bare opens a connection without TLS.
-func (b *body) bare(ctx context.Context) (net.Conn, error) {
-	near, far, err := b.wire.Connect()
-	if err != nil {
-		return nil, err
-	}
-	if err := b.r.site.take(ctx, far); err != nil {
-		_ = near.Close()
-		return nil, err
-	}
-	return near, nil
-}
+// bare opens a connection to the hub, without TLS.
+func (b *body) bare(ctx context.Context) (net.Conn, error) { return b.way(ctx, 0) }
 
 // wall is the device's wall clock.
 func (b *body) wall(steady time.Time) (shown time.Time) {
@@ -191,10 +210,10 @@ func (b *body) count(way wire.Way, n int) {
 		return
 	}
 	b.capped = true
-	b.wire.Shut(1)
+	b.wires.Shut(1)
 	w.do((l.period+1)*int64(plan.Per), func() {
 		b.capped = false
-		b.wire.Shut(-1)
+		b.wires.Shut(-1)
 	})
 }
 
@@ -209,7 +228,12 @@ func (l *life) state(up bool) {
 		l.b.r.w.trace.note(l.b.r.w.now, d, word, nil)
 	}
 	l.b.r.leave()
-	l.inbox.Online(up, l.link.Session())
+	session := edge.SessionOf(l.link.Session())
+	if l.door != nil {
+		l.door.OnState(up, session)
+		return
+	}
+	l.inbox.Online(up, session)
 }
 
 // Send is the link's, with the world looking on.
@@ -220,7 +244,9 @@ func (l *life) Send(m protocol.Message) error {
 	l.b.r.enter()
 	defer l.b.r.leave()
 	if !l.dead {
-		l.b.r.w.tell.heard(&m)
+		if len(l.b.d.line.gates) == 0 { // else it is the gateway's that tells the hub
+			l.b.r.w.tell.heard(&m)
+		}
 		l.b.r.w.trace.note(l.b.r.w.now, l.b.d, "up", m.Payload)
 	}
 	return nil
@@ -247,6 +273,10 @@ func (l *life) hear(m protocol.Message) {
 	}
 	w.trace.note(w.now, d, "down", m.Payload)
 	l.b.r.leave()
+	if l.door != nil {
+		l.door.Hear(m)
+		return
+	}
 	l.inbox.Message(m)
 }
 
@@ -376,11 +406,11 @@ func (b *body) befall(of *scenario.Fault, f *faults, rng *stream) (undo func(), 
 	switch of.What {
 	case scenario.CertificateEnd:
 		b.expired++
-		b.wire.Cut()
+		b.wires.Cut()
 		return func() { b.expired-- }, true
 	case scenario.Storm:
-		b.wire.Shut(1)
-		f.w.after(of.For+rng.upTo(time.Second), func() { b.wire.Shut(-1) })
+		b.wires.Shut(1)
+		f.w.after(of.For+rng.upTo(time.Second), func() { b.wires.Shut(-1) })
 		return nil, true
 	default:
 		return nil, false

@@ -9,16 +9,11 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"math/big"
+	"net"
 	"time"
 
+	"github.com/stavily/stavily/edge/credentials"
 	"github.com/stavily/stavily/sim/swarm"
-)
-
-// renewEvery and endedEvery are how often an agent looks whether its certificate is to be
-// renewed, while it lasts and after its end, as stavily-edge does.
-const (
-	renewEvery = time.Hour
-	endedEvery = time.Minute
 )
 
 // shown is who the device says that it is: what it joined as, or while a fault spoils its
@@ -43,52 +38,25 @@ func (b *body) shown() (*swarm.Identity, error) {
 	return &who, err
 }
 
-// keep renews the certificate when half of its life is over, until ctx ends. What runs on
-// the device goes on without.
-func (b *body) keep(ctx context.Context) {
-	var wait time.Duration
-	var rng stream
-	b.r.w.alone(func() {
-		rng = newStream(b.r.w.seed, "renewal", b.d.id)
-		if !time.Now().After(b.who.Ends) {
-			wait = rng.upTo(time.Minute)
-		}
+// keeper returns who renews the device's certificate.
+func (b *body) keeper() *credentials.Keeper {
+	rng := newStream(b.r.w.seed, "renewal", b.d.id)
+	return credentials.NewKeeper(credentials.Keeper{
+		Life: func() (given, ends time.Time) {
+			b.r.w.alone(func() { given, ends = b.who.Given, b.who.Ends })
+			return given, ends
+		},
+		Now: time.Now, Renew: b.renew, UpTo: rng.upTo,
 	})
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		var due bool
-		b.r.w.alone(func() {
-			due = time.Now().After(b.who.Given.Add(b.who.Ends.Sub(b.who.Given) / 2))
-		})
-		if due {
-			b.renew(ctx)
-		}
-		timer.Reset(b.again(&rng))
-	}
-}
-
-// again returns when to look next: soon once the certificate has ended.
-func (b *body) again(rng *stream) (wait time.Duration) {
-	every := renewEvery
-	b.r.w.alone(func() {
-		if time.Now().After(b.who.Ends) {
-			every = endedEvery
-		}
-	})
-	return every/2 + rng.upTo(every)
 }
 
 // renew asks for the next certificate.
 func (b *body) renew(ctx context.Context) {
 	who, err := b.shown()
 	if err == nil {
-		who, err = who.Renew(ctx, b.d.describe(), b.bare)
+		who, err = who.Renew(ctx, b.d.describe(), func(ctx context.Context, c *tls.Config) (net.Conn, error) {
+			return b.reach(func(int) (*tls.Config, error) { return c, nil })(ctx)
+		})
 	}
 	if ctx.Err() != nil {
 		return

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -165,7 +166,7 @@ func (w *World) found(ctx context.Context) error {
 	}
 	w.hub = h
 	w.ring = w.hub.hub.Believed()
-	return errors.Join(w.people(), w.stations(), w.publish())
+	return errors.Join(w.people(), w.appoint(), w.publish())
 }
 
 // plan puts into the queue what the scenario says.
@@ -318,7 +319,7 @@ func (w *World) close() (err error) {
 	defer func() { err = errors.Join(err, w.trace.ended()) }()
 	switch {
 	case w.real != nil:
-		err = w.real.close()
+		err = errors.Join(w.real.close(), os.RemoveAll(w.hub.dir))
 	case w.hub.memory != nil:
 		err = w.hub.close()
 	}

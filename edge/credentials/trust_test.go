@@ -102,4 +102,3 @@ func TestWhoIsBelieved(t *testing.T) {
 		}
 	}
 }
-

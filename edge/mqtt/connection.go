@@ -31,7 +31,9 @@ type connection struct {
 	asked   int           // listeners whose filters were asked for
 	quiet   quiet
 
-	writing sync.Mutex // held while a packet goes out
+	// writing holds one while a packet goes out. A mutex would hold up the virtual time in which
+	// a simulation waits for a line that is full.
+	writing chan struct{}
 
 	mu     sync.Mutex // guards the fields below
 	lastID uint16
@@ -48,7 +50,7 @@ type answer struct {
 func newConnection(ctx context.Context, l *Link, conn net.Conn) *connection {
 	c := &connection{
 		link: l, line: newLine(conn, l.cfg.WriteTimeout), quiet: quiet{began: time.Now()},
-		room: make(chan struct{}, l.cfg.InflightMax), flight: map[uint16]*entry{},
+		room: make(chan struct{}, l.cfg.InflightMax), writing: make(chan struct{}, 1), flight: map[uint16]*entry{},
 		answers: make(chan answer, 1), pong: make(chan struct{}, 1),
 		echo: make(chan []byte, 4), more: make(chan struct{}, 1),
 	}
@@ -147,8 +149,8 @@ func (c *connection) ask(ctx context.Context, id uint16, write func(io.Writer) e
 
 // write writes one packet. It may wait for the write timeout of the line.
 func (c *connection) write(packet func(io.Writer) error) error {
-	c.writing.Lock()
-	defer c.writing.Unlock()
+	c.writing <- struct{}{}
+	defer func() { <-c.writing }()
 	if err := packet(c.line); err != nil {
 		return c.line.fail(err)
 	}

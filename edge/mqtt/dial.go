@@ -56,15 +56,33 @@ func (t *Traffic) DialBrowsing(hub string, config *tls.Config, browse Browse,
 	if config.ClientSessionCache == nil {
 		config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 	}
-	d := &dialer{config: config, traffic: t, browse: browse}
+	d := &dialer{browse: browse, open: func(ctx context.Context, address string) (net.Conn, error) {
+		raw, err := plain(ctx, address)
+		if err != nil {
+			return nil, err
+		}
+		conn := tls.Client(&counted{raw, t}, config)
+		if err := conn.HandshakeContext(ctx); err != nil {
+			_ = raw.Close()
+			return nil, fmt.Errorf("handshake with %s: %w", address, err)
+		}
+		return conn, nil
+	}}
 	d.addresses, d.bad = addresses(hub)
 	return d.dial
+}
+
+// DialInTurn returns a Config.Dial that takes the first of addresses that open can reach, in the
+// turn that DialTLS has: for lines that are no sockets.
+func DialInTurn(addresses []string, open func(ctx context.Context, address string) (net.Conn, error),
+) func(ctx context.Context) (net.Conn, error) {
+	return (&dialer{addresses: addresses, open: open}).dial
 }
 
 // DialPlain connects, without TLS, to the first of hub's addresses that can be had: for who
 // passes on what others say.
 func DialPlain(ctx context.Context, hub string) (net.Conn, error) {
-	d := &dialer{}
+	d := &dialer{open: plain}
 	d.addresses, d.bad = addresses(hub)
 	return d.dial(ctx)
 }
@@ -76,12 +94,11 @@ const stay = time.Minute
 type dialer struct {
 	addresses []string
 	bad       error
-	config    *tls.Config // nil: no TLS
-	traffic   *Traffic    // counts, with TLS
-	browse    Browse      // may be nil
-	next      int         // where to begin, while at is not long ago
-	last      string      // which one it was
-	at        time.Time   // of the last success
+	open      func(ctx context.Context, address string) (net.Conn, error)
+	browse    Browse    // may be nil
+	next      int       // where to begin, while at is not long ago
+	last      string    // which one it was
+	at        time.Time // of the last success
 }
 
 func (d *dialer) dial(ctx context.Context) (conn net.Conn, err error) {
@@ -147,17 +164,12 @@ func (d *dialer) one(ctx context.Context, address string, share int) (net.Conn, 
 		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(share))
 		defer cancel()
 	}
-	// TCP's own keepalive would cost more bytes a day than the pings of MQTT.
-	raw, err := (&net.Dialer{KeepAlive: -1}).DialContext(ctx, "tcp", address)
-	if err != nil || d.config == nil {
-		return raw, err
-	}
-	conn := tls.Client(&counted{raw, d.traffic}, d.config)
-	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = raw.Close()
-		return nil, fmt.Errorf("handshake with %s: %w", address, err)
-	}
-	return conn, nil
+	return d.open(ctx, address)
+}
+
+// plain opens a socket. TCP's own keepalive would cost more bytes a day than the pings of MQTT.
+func plain(ctx context.Context, address string) (net.Conn, error) {
+	return (&net.Dialer{KeepAlive: -1}).DialContext(ctx, "tcp", address)
 }
 
 // addressesMax bounds the addresses that are tried.

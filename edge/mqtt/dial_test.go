@@ -22,7 +22,7 @@ func TestDialsInTurn(t *testing.T) {
 		defer ln.Close()
 		at, all = append(at, ln.Addr().String()), append(all, ln)
 	}
-	d := &dialer{addresses: at}
+	d := &dialer{addresses: at, open: plain}
 	want := func(what string, i int) {
 		t.Helper()
 		conn, err := d.dial(t.Context())
@@ -63,7 +63,7 @@ func TestDialsWhatIsFound(t *testing.T) {
 	hub, one, two := listen(), listen(), listen()
 	var found []string
 	asked := 0
-	d := &dialer{browse: func(context.Context) []string {
+	d := &dialer{open: plain, browse: func(context.Context) []string {
 		asked++
 		return found
 	}}

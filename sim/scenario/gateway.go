@@ -35,9 +35,6 @@ func (s *Scenario) connect(v value) {
 		if !has || i >= len(s.Fleet) {
 			return
 		}
-		if s.real() {
-			at.errorf("not at level %s: no site has a broker of its own there; behind goes with level model", s.Level)
-		}
 		before := len(v.r.Errors())
 		var groups []int
 		for _, name := range s.Fleet[i].Behind {

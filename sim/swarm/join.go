@@ -12,6 +12,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/stavily/stavily/edge/credentials"
 	"github.com/stavily/stavily/protocol"
 )
 
@@ -21,17 +22,21 @@ type Identity struct {
 	Epoch   uint64
 	Ring    protocol.Keyring
 	Cert    tls.Certificate
-	Given   time.Time      // when the hub gave it
-	Ends    time.Time      // of the certificate
-	Pool    *x509.CertPool // the hub's authority
+	Given   time.Time         // when the hub gave it
+	Ends    time.Time         // of the certificate
+	CA      *x509.Certificate // the hub's authority
 }
 
-// TLS returns what the agent connects with.
-func (i *Identity) TLS() *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13, ServerName: protocol.HubServerName, RootCAs: i.Pool,
-		Certificates: []tls.Certificate{i.Cert}, NextProtos: []string{protocol.ALPNLink},
-	}
+// TLS returns what the agent connects with to its hub, or to a gateway of site.
+func (i *Identity) TLS(site protocol.Site) *tls.Config {
+	return i.trust(protocol.ALPNLink, site)
+}
+
+func (i *Identity) trust(alpn string, site protocol.Site) *tls.Config {
+	own := i.Cert
+	return credentials.Trust{
+		CA: i.CA, Now: time.Now, ALPN: alpn, Own: func() *tls.Certificate { return &own }, Site: site,
+	}.Config()
 }
 
 // joinMax bounds one join.
@@ -58,7 +63,7 @@ func (j *Joining) Join(ctx context.Context) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("join %s: certificate request: %w", j.Name, err)
 	}
-	reply, err := ask(ctx, j.Dial, &tls.Config{
+	reply, err := ask(ctx, j.Dial.open, &tls.Config{
 		MinVersion: tls.VersionTLS13, ServerName: protocol.HubServerName, NextProtos: []string{protocol.ALPNJoin},
 		InsecureSkipVerify: true, //nolint:gosec // the authority is pinned below, by the token
 		VerifyConnection:   j.pinned,
@@ -78,7 +83,7 @@ func (j *Joining) Join(ctx context.Context) (*Identity, error) {
 
 // Renew returns i with the next certificate for its key, for which the old one asks: also one
 // that has ended, for as long as the hub allows that. The device is as it is now.
-func (i *Identity) Renew(ctx context.Context, device protocol.Device, dial Dialer) (*Identity, error) {
+func (i *Identity) Renew(ctx context.Context, device protocol.Device, open Opener) (*Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinMax)
 	defer cancel()
 	fail := func(err error) (*Identity, error) { return nil, fmt.Errorf("renew %s: %w", i.Address, err) }
@@ -86,9 +91,7 @@ func (i *Identity) Renew(ctx context.Context, device protocol.Device, dial Diale
 	if err != nil {
 		return fail(err)
 	}
-	config := i.TLS()
-	config.NextProtos = []string{protocol.ALPNJoin}
-	reply, err := ask(ctx, dial, config, protocol.JoinRequest{
+	reply, err := ask(ctx, open, i.trust(protocol.ALPNJoin, ""), protocol.JoinRequest{
 		Address: i.Address, Renew: true, CSR: csr, Device: device,
 	})
 	if err != nil {
@@ -111,7 +114,9 @@ func (i *Identity) certified(reply *protocol.JoinReply) error {
 	if err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}
-	i.Cert = tls.Certificate{Certificate: [][]byte{reply.Certificate}, PrivateKey: i.Cert.PrivateKey}
+	i.Cert = tls.Certificate{
+		Certificate: [][]byte{reply.Certificate}, PrivateKey: i.Cert.PrivateKey, Leaf: leaf,
+	}
 	i.Given, i.Ends = time.UnixMilli(reply.Time), leaf.NotAfter
 	return nil
 }
@@ -119,10 +124,18 @@ func (i *Identity) certified(reply *protocol.JoinReply) error {
 // Dialer opens a bare connection to the hub.
 type Dialer func(ctx context.Context) (net.Conn, error)
 
+// Opener opens a connection to the hub with TLS on it.
+type Opener func(ctx context.Context, config *tls.Config) (net.Conn, error)
+
+// open puts TLS on what d opens.
+func (d Dialer) open(ctx context.Context, config *tls.Config) (net.Conn, error) {
+	return Secure(ctx, d, config)
+}
+
 // ask puts a request to the hub's join port.
-func ask(ctx context.Context, dial Dialer, config *tls.Config, req protocol.JoinRequest,
+func ask(ctx context.Context, open Opener, config *tls.Config, req protocol.JoinRequest,
 ) (reply protocol.JoinReply, err error) {
-	conn, err := Secure(ctx, dial, config)
+	conn, err := open(ctx, config)
 	if err != nil {
 		return reply, err
 	}
@@ -178,12 +191,11 @@ func take(reply protocol.JoinReply, key *ecdsa.PrivateKey) (*Identity, error) {
 		return nil, err
 	}
 	who := &Identity{
-		Address: reply.Address, Epoch: reply.Epoch, Pool: x509.NewCertPool(),
+		Address: reply.Address, Epoch: reply.Epoch, CA: ca,
 		Cert: tls.Certificate{PrivateKey: key},
 	}
 	if err := who.certified(&reply); err != nil {
 		return nil, err
 	}
-	who.Pool.AddCert(ca)
 	return who, protocol.UnmarshalExact(payload, &who.Ring)
 }

@@ -136,7 +136,7 @@ func (m *member) join(ctx context.Context) (err error) {
 
 // dial connects to the hub.
 func (m *member) dial(ctx context.Context) (net.Conn, error) {
-	conn, err := Secure(ctx, m.of.bare, m.who.TLS())
+	conn, err := Secure(ctx, m.of.bare, m.who.TLS(""))
 	if err == nil {
 		m.mu.Lock()
 		m.conn = conn
