@@ -83,7 +83,8 @@ func Open(cfg Config) (_ *Door, err error) {
 		return nil, err
 	}
 	d.relay = gateway.New(gateway.Config{
-		Address: cfg.Address, Site: d.broker, Send: cfg.Send, Own: cfg.Agent.Message, Shelf: cfg.Shelf, Log: cfg.Log,
+		Address: cfg.Address, Site: d.broker, Send: cfg.Send, Own: cfg.Agent.Message, Shelf: cfg.Shelf,
+		Log: cfg.Log,
 	})
 	for _, kind := range []protocol.Kind{
 		protocol.UpPresence, protocol.UpReported, protocol.UpRecords, protocol.UpFetch, protocol.UpSecrets,
