@@ -22,6 +22,9 @@ type Config struct {
 	// Build is when this program was built: no time before it is believed.
 	Build time.Time
 
+	// MissedMax bounds the firings that catch-up "all" brings back in a row; the rest are counted
+	// as limited.
+	MissedMax int
 	// RunsMax bounds the runs of one workflow that wait; at the bound its trigger is
 	// not woken until they drain.
 	RunsMax int
@@ -72,6 +75,7 @@ func DefaultConfig() Config {
 	c := Config{
 		Policy:     DefaultPolicy(),
 		RunsMax:    1024,
+		MissedMax:  10_000,
 		RunsAtOnce: 64,
 		BatchBytes: 64 << 10,
 		Gather:     50 * time.Millisecond,
@@ -109,6 +113,7 @@ func (c *Config) Validate() error {
 	}{
 		{"Epoch", int64(c.Epoch)},
 		{"RunsMax", int64(c.RunsMax)},
+		{"MissedMax", int64(c.MissedMax)},
 		{"BatchBytes", int64(c.BatchBytes)},
 		{"FetchAhead", int64(c.FetchAhead)},
 		{"AckWait", int64(c.AckWait)},

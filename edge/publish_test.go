@@ -117,9 +117,11 @@ func TestSiteGetsMessages(t *testing.T) {
 	if n := w.kinds()[protocol.UpLocal]; n != 0 {
 		t.Errorf("the hub got %d local messages", n)
 	}
-	for _, up := range []bool{true, false} {
-		w.uplink(up)
-		w.link.sent = nil
+	for _, u := range []protocol.Uplink{{Up: true, Same: true}, {Up: true}, {}} {
+		w.uplinked(u)
+		if n := w.kinds()[protocol.UpPresence]; u.Same && n > 0 {
+			t.Error("an agent that came by a gateway says again what it is")
+		}
 		w.agent.Published(w.now, all)
 		var got []protocol.Local
 		for _, m := range w.link.sent {
@@ -132,7 +134,7 @@ func TestSiteGetsMessages(t *testing.T) {
 			}
 		}
 		if len(got) != 1 || got[0].Topic != "site/door" || string(got[0].Data) != "\x01" || got[0].Depth != 2 {
-			t.Errorf("with the hub %v the gateway got %+v", up, got)
+			t.Errorf("told %+v the gateway got %+v", u, got)
 		}
 	}
 }

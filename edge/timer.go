@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/stavily/stavily/protocol"
@@ -30,6 +31,7 @@ type savedTrigger struct {
 	Old    int64           `cbor:"3,keyasint,omitempty"` // earlier agents' Due, by the wall clock
 	Due    int64           `cbor:"4,keyasint,omitempty"` // by the steady clock; 0: never
 	WallMS int64           `cbor:"5,keyasint,omitempty"` // by the wall clock, for one that waits for that
+	Back   uint32          `cbor:"6,keyasint,omitempty"` // firings that were brought back in a row
 }
 
 // setTimer has the trigger woken when its answer says; after the start that every arming
@@ -55,25 +57,35 @@ func (a *Agent) setTimer(w *work, fromStart bool, next *wasmhost.Next) {
 	case missed != 0 && fromStart:
 		t.at, t.wallMS, t.missed = a.now, 0, missed
 	case missed != 0 && w.of.CatchUp == protocol.CatchUpAll && after > 0:
-		a.missNext(t, missed, next)
+		a.missNext(w, missed, next)
 	case fromStart && !kept.IsZero() && kept.Before(t.at):
 		t.at, t.wallMS = kept, 0
 	}
 }
 
-// missNext goes on to the firing after one that was missed.
-func (a *Agent) missNext(t *trigger, missed int64, next *wasmhost.Next) {
-	then := next.AtMS
+// missNext goes on to the firing after one that was missed, as long as there were not too many.
+func (a *Agent) missNext(w *work, missed int64, next *wasmhost.Next) {
+	t, then := &w.trigger, next.AtMS
 	if then == 0 {
 		then = missed + next.AfterMS
 	}
+	t.back++
 	switch now := a.stamp().UnixMS; {
 	case then <= missed: // it does not go on
-	case then <= now:
+	case then <= now && int64(t.back) < int64(a.cfg.MissedMax):
 		t.at, t.wallMS, t.missed = a.now, 0, then
+		return
+	case then <= now:
+		rest := 1 + uint64(now-then)/uint64(then-missed) // if it goes on at this pace
+		w.storm.Limited += rest
+		a.saveStorm(w)
+		a.log.Warn("more firings were missed than are brought back: the rest are passed over",
+			slog.String("workflow", string(w.of.Workflow)), slog.Uint64("passed_over", rest),
+			slog.Int("limit", a.cfg.MissedMax))
 	case t.wallMS == 0: // in its turn, no later than a period from now
 		t.at = sooner(t.at, a.now.Add(time.Duration(then-now)*time.Millisecond))
 	}
+	t.back = 0
 }
 
 // tooSoon reports whether the wall clock does not show yet what the trigger waits for. When
@@ -105,7 +117,7 @@ func (t *trigger) rearm(now time.Time) {
 // keep takes over the timer of old: it still goes off, if the trigger does not choose an earlier one.
 func (t *trigger) keep(old *trigger, now time.Time) {
 	if old.why == wasmhost.WhyTimer && (old.wallMS == 0 || !old.at.After(now)) {
-		t.kept, t.missed = old.at, old.missed
+		t.kept, t.missed, t.back = old.at, old.missed, old.back
 	}
 }
 
@@ -117,7 +129,7 @@ func (a *Agent) lasts(w *work) bool {
 
 func (a *Agent) saveTrigger(w *work) {
 	t := &w.trigger
-	s := savedTrigger{Of: w.triggerDigest, State: t.state, WallMS: t.wallMS}
+	s := savedTrigger{Of: w.triggerDigest, State: t.state, WallMS: t.wallMS, Back: t.back}
 	switch {
 	case t.missed != 0:
 		s.Due = a.steady() + min(t.missed-a.stamp().UnixMS, 0)
@@ -133,6 +145,7 @@ func (a *Agent) saveTrigger(w *work) {
 // readTimer takes up a timer again. One that went off while the agent was off has been missed
 // where that means something, or where it is so short a while ago that nobody would say so.
 func (a *Agent) readTimer(w *work, s *savedTrigger) {
+	w.trigger.back = s.Back
 	if s.Due == 0 {
 		return
 	}

@@ -300,3 +300,48 @@ func TestScheduleAndClock(t *testing.T) {
 		})
 	}
 }
+
+// A trigger that was off for a year brings back so many firings and no more; the rest are counted,
+// and it goes on in its turn. A power cut amid them begins no new count.
+func TestCatchUpAllIsBounded(t *testing.T) {
+	const most = 50
+	for _, clock := range []bool{false, true} { // by a period, by times of the clock
+		w := newWorld(t)
+		w.cfg.MissedMax = most
+		w.hub.standard()
+		fired := 0
+		w.plugins.answers["w/when"] = func(c edge.Call) wasmhost.Answer {
+			a := wasmhost.Answer{Next: wasmhost.Next{AfterMS: 60_000}}
+			if clock {
+				a.Next = wasmhost.Next{AtMS: (c.Request.Now.UnixMS/60_000 + 1) * 60_000}
+			}
+			if c.Request.Why == wasmhost.WhyTimer {
+				a.Events = []protocol.Raw{protocol.MustMarshal("tick")}
+				fired++
+			}
+			return a
+		}
+		of := w.hub.workflow("w")
+		of.CatchUp = protocol.CatchUpAll
+		w.hub.deploy(w.hub.desired(1, of))
+		w.boot()
+		w.online()
+		w.pass(5*time.Minute + time.Second)
+		w.now = w.now.Add(365 * 24 * time.Hour)
+		fired = 0
+		w.boot()
+		for fired < most/2 && w.one() {
+			w.agent.Tick(w.now)
+		}
+		w.boot()
+		w.pass(10 * time.Second)
+		limited, _ := w.suppressed()
+		if want := 365*24*60 - most; fired < most || fired > most+1 || limited < uint64(want-2) || limited > uint64(want+2) {
+			t.Errorf("by the clock %v: fired %d times, want %d, and %d passed over, want %d", clock, fired, most, limited, want)
+		}
+		fired = 0
+		if w.pass(10 * time.Minute); fired < 10 || fired > 11 {
+			t.Errorf("by the clock %v: fired %d times in the 10 minutes after", clock, fired)
+		}
+	}
+}

@@ -62,6 +62,7 @@ type trigger struct {
 	wallMS int64     // what the wall clock is to show then; 0: that does not matter
 	kept   time.Time // the timer from before an arming, which still goes off; zero: none
 	missed int64     // the first firing that was missed while the agent was off, unix ms; 0: none
+	back   uint32    // firings that were brought back in a row
 	call   CallID    // 0: none under way
 	tries  int
 

@@ -14,6 +14,10 @@ func (a *Agent) uplink(payload []byte) error {
 	if err := protocol.Unmarshal(payload, &in); err != nil {
 		return err
 	}
+	if in.Same {
+		a.beside = true
+		return nil
+	}
 	a.reach(in.Up, a.session+1)
 	a.near, a.beside = !in.Up, true
 	return nil

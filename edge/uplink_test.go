@@ -20,9 +20,11 @@ func (w *world) kinds() map[protocol.Kind]int {
 	return out
 }
 
-func (w *world) uplink(up bool) {
+func (w *world) uplink(up bool) { w.uplinked(protocol.Uplink{Up: up}) }
+
+func (w *world) uplinked(u protocol.Uplink) {
 	w.agent.Handle(w.now, protocol.Message{
-		Topic: protocol.Topic(w.cfg.Address, protocol.DownUplink), Payload: protocol.MustMarshal(protocol.Uplink{Up: up}),
+		Topic: protocol.Topic(w.cfg.Address, protocol.DownUplink), Payload: protocol.MustMarshal(u),
 	})
 }
 

@@ -52,4 +52,7 @@ func MayCarry(k Kind) bool {
 // and files that the gateway holds are handed out.
 type Uplink struct {
 	Up bool `cbor:"1,keyasint"`
+	// Same says that nothing changed: a neighbour came by a gateway that reaches the hub, and
+	// learns thereby that neighbours are reached too.
+	Same bool `cbor:"2,keyasint,omitempty"`
 }

@@ -264,6 +264,7 @@ func samples() []sample {
 			Agent: "pump", Kind: UpPresence, Payload: MustMarshal(Presence{Online: true, Boot: 7, Session: 3}),
 		}},
 		{"uplink", "a gateway reaches the hub", Uplink{Up: true}},
+		{"uplink-same", "a gateway reaches the hub, as before", Uplink{Up: true, Same: true}},
 		{"uplink-cut", "and does not", Uplink{}},
 		{"probe", "goes up and comes down", Probe{Nonce: 1 << 40}},
 		{"join-request", "with a token", JoinRequest{

@@ -139,8 +139,11 @@ func (r *Relay) pass(now time.Time, from protocol.Address, kind protocol.Kind, p
 	case protocol.UpLocal:
 		return r.local(now, from, payload)
 	case protocol.UpPresence, protocol.UpReported:
-		if !r.up || r.waiting[from] {
+		switch {
+		case !r.up || r.waiting[from]:
 			r.tell(from)
+		case kind == protocol.UpPresence: // who is gone does not take it
+			_ = r.give(from, protocol.DownUplink, protocol.MustMarshal(protocol.Uplink{Up: true, Same: true}))
 		}
 		if err := r.carry(from, kind, payload); err != nil {
 			r.unsent[said{from.Agent, kind}] = payload

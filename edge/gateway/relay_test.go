@@ -86,7 +86,9 @@ func (w *world) note(to protocol.Address, kind protocol.Kind, payload []byte) {
 	case protocol.DownUplink:
 		var u protocol.Uplink
 		w.decode(payload, &u)
-		text += fmt.Sprintf(" %v", u.Up)
+		if text += fmt.Sprintf(" %v", u.Up); u.Same {
+			text += " as before"
+		}
 	case protocol.DownHop:
 		var h protocol.Hop
 		w.decode(payload, &h)
@@ -181,7 +183,7 @@ func TestCarriesBothWays(t *testing.T) {
 	w.says(pump, protocol.UpPresence, protocol.Presence{Online: true, Boot: 1, Session: 1})
 	w.says(pump, protocol.UpRecords, protocol.Batch{Epoch: 1, Lane: protocol.LaneEvent})
 	w.says(gw, protocol.UpReported, protocol.Reported{Epoch: 1})
-	w.wants("up", "hub u/carried pump u/presence", "hub u/carried pump u/records", "hub u/reported")
+	w.wants("up", "pump d/uplink true as before", "hub u/carried pump u/presence", "hub u/carried pump u/records", "hub u/reported")
 	w.hub(pump, protocol.DownAck, protocol.LaneAck{Epoch: 1, Lane: protocol.LaneEvent})
 	w.hub(gw, protocol.DownAck, protocol.LaneAck{Epoch: 1, Lane: protocol.LaneEvent})
 	w.wants("down", "pump d/ack", "gw-1 d/ack")
@@ -428,5 +430,5 @@ func TestUplinkAfterBeingAway(t *testing.T) {
 	w.says(pump, protocol.UpPresence, protocol.Presence{Online: true, Boot: 1, Session: 2})
 	w.wants("back", "pump d/uplink true", "hub u/carried pump u/presence")
 	w.says(pump, protocol.UpPresence, protocol.Presence{Online: true, Boot: 1, Session: 3})
-	w.wants("once", "hub u/carried pump u/presence")
+	w.wants("once", "pump d/uplink true as before", "hub u/carried pump u/presence")
 }
