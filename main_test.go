@@ -244,7 +244,7 @@ func (w *world) join(name string, more ...string) {
 		"--label", "role=gateway", "--allow", "process.execute:uname")
 }
 
-var firstParty = []string{"system-health", "system-command", "append-file"}
+var firstParty = []string{"system-health", "system-command", "append-file", "schedule"}
 
 // publish makes a repository of each first-party plugin by git itself, with a tag that
 // ssh-keygen signed, and takes it through the hub.

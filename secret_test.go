@@ -218,15 +218,27 @@ func (w *world) lastRun() string {
 	return w.must("run", "show", all[0].ID, "--output", "json")
 }
 
-// publishKnock publishes the test's own plugin, with the modules of a first-party one.
 func (w *world) publishKnock() {
 	w.t.Helper()
-	repo := w.path(filepath.Join("repositories", "knock"))
-	for name, text := range map[string]string{
+	w.publishOwn("knock", map[string]string{
 		"main.go": knockMain, "stavily-plugin.yaml": knockManifest,
 		"schema.json":     `{"type":"object","properties":{"url":{"type":"string"},"secret":{"type":"string"}}}`,
 		"examples/a.yaml": "url: http://127.0.0.1:1/\nsecret: door-key\n",
-	} {
+	})
+}
+
+// publishOwn publishes a test's own plugin, with the modules of a first-party one.
+func (w *world) publishOwn(plugin string, files map[string]string) {
+	w.t.Helper()
+	repo := w.path(filepath.Join("repositories", plugin))
+	for _, name := range []string{"go.mod", "go.sum"} {
+		text, err := os.ReadFile(filepath.Join("plugins/append-file", name))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		files[name] = strings.ReplaceAll(string(text), "plugins/append-file", "plugins/"+plugin)
+	}
+	for name, text := range files {
 		path := filepath.Join(repo, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			w.t.Fatal(err)
@@ -235,20 +247,10 @@ func (w *world) publishKnock() {
 			w.t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"go.mod", "go.sum"} {
-		text, err := os.ReadFile(filepath.Join("plugins/append-file", name))
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		text = bytes.ReplaceAll(text, []byte("plugins/append-file"), []byte("plugins/knock"))
-		if err := os.WriteFile(filepath.Join(repo, name), text, 0o600); err != nil {
-			w.t.Fatal(err)
-		}
-	}
 	w.git(repo, "init", "-q", "-b", "main")
 	w.git(repo, "add", "-A")
 	w.git(repo, "commit", "-q", "-m", "first")
 	w.git(repo, "-c", "gpg.format=ssh", "-c", "user.signingkey="+w.path("author"), "tag", "-s", "-m", "first", "v1.0.0")
 	w.must("plugin", "add", repo, "--allowed-signers", w.path("signers"))
-	w.must("plugin", "publish", "knock@1.0.0")
+	w.must("plugin", "publish", plugin+"@1.0.0")
 }

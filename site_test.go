@@ -114,7 +114,8 @@ func (s *harsh) launch(name, program, hub string, more ...string) {
 	p := &part{name: name, log: s.path(name + ".log")}
 	p.args = append(s.nets.around(name),
 		program, "--hub", hub, "--join", ask[api.Token](s.world, wish...).Token, "--name", name, "--site", "lab",
-		"--state", s.path(name), "--label", label, "--allow", "process.execute:uname")
+		"--state", s.path(name), "--label", label, "--allow", "process.execute:uname",
+		"--allow", "mqtt.publish:site/call", "--allow", "mqtt.listen:site/+")
 	p.args = append(p.args, more...)
 	s.agents[name] = p
 	_ = p.start(s.t)
@@ -177,14 +178,117 @@ func (s *harsh) work() {
 			s.t.Errorf("%s came by no gateway", name)
 		}
 	}
-	for i, text := range strings.Split(siteTexts, "---\n") {
-		file := s.path(fmt.Sprintf("%d.yaml", i))
+	s.deployAll(siteTexts)
+	s.moreLines("deployed", 2, s.heads...)
+	s.calls()
+}
+
+// callTexts are a plugin that says to its neighbours what it is told, and one that hears that.
+const (
+	callMain = `package main
+
+import "github.com/stavily/stavily/plugins/sdk/go"
+
+func main() {
+	stavily.Output("call", func(ctx *stavily.Context, d stavily.Delivery) error {
+		return ctx.Publish("site/call", d.Event.Data)
+	}).Main()
+}
+`
+	hearMain = `package main
+
+import "github.com/stavily/stavily/plugins/sdk/go"
+
+func main() {
+	stavily.Trigger("hear", func(_ *stavily.Context, w stavily.Wake) (stavily.Fired, error) {
+		f := stavily.Fired{Topics: []string{"site/+"}}
+		if w.Message != nil {
+			f.Events = []any{map[string]any{"topic": w.Message.Topic, "heard": w.Message.Data}}
+		}
+		return f, nil
+	}).Main()
+}
+`
+	callManifest = `plugin: { name: %s, version: 1.0.0, type: %s, description: x, author: { name: Ada } }
+runtime: { language: go }
+execution_limits: { max_memory_mb: 64 }
+sandbox_mode: true
+allow_network_access: false
+allow_filesystem_access: none
+permissions: { system: [%s] }
+`
+	callTexts = `workflow: calls
+trigger:
+  plugin: schedule@1
+  with: { every: 500ms }
+  at: { agent: pump-2 }
+actions:
+  - name: describe
+    plugin: system-command@1
+    with: { run: [uname, -srm] }
+    allow: { process.execute: [uname] }
+outputs:
+  - plugin: call@1
+    allow: { mqtt.publish: [site/call] }
+---
+workflow: hears
+trigger:
+  plugin: hear@1
+  allow: { mqtt.listen: [site/+] }
+  at: { agent: pump-1 }
+actions:
+  - name: describe
+    plugin: system-command@1
+    with: { run: [uname, -srm] }
+    allow: { process.execute: [uname] }
+    on: { pool: hands, within: 5m }
+outputs:
+  - plugin: append-file@1
+    retry: { times: 9, wait: 200ms }
+`
+)
+
+// calls has a neighbour fire by a schedule and call the site, and another one hear that by the
+// gateway, with its line to the hub cut.
+func (s *harsh) calls() {
+	s.t.Helper()
+	s.publishOwn("call", map[string]string{
+		"main.go": callMain, "stavily-plugin.yaml": fmt.Sprintf(callManifest, "call", "output", "mqtt.publish"),
+	})
+	s.publishOwn("hear", map[string]string{
+		"main.go": hearMain, "stavily-plugin.yaml": fmt.Sprintf(callManifest, "hear", "trigger", "mqtt.listen"),
+	})
+	s.deployAll(callTexts)
+	heard := func() int {
+		text, err := os.ReadFile(filepath.Join(s.path("pump-1"), "data", "append-file", "runs.jsonl"))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return strings.Count(string(text), `"schedule":"every 500ms"`)
+	}
+	s.until("calls to be heard", func() bool { return heard() > 0 })
+	for _, l := range s.lines {
+		l.set(true)
+	}
+	before := heard()
+	s.until("calls to be heard without the hub", func() bool { return heard() > before+2 })
+	for _, l := range s.lines {
+		l.set(false)
+	}
+	s.must("workflow", "remove", "calls")
+	s.must("workflow", "remove", "hears")
+	s.say("calls were heard")
+}
+
+func (s *harsh) deployAll(texts string) {
+	s.t.Helper()
+	for text := range strings.SplitSeq(texts, "---\n") {
+		file := s.path("workflow.yaml")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			s.t.Fatal(err)
 		}
 		s.must("deploy", file)
 	}
-	s.moreLines("deployed", 2, s.heads...)
 }
 
 // pause waits, for at most so long: the time in which things happen.
