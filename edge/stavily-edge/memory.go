@@ -14,8 +14,11 @@ import (
 const gcPercent = 40
 
 // tidyAfter is how long it must have been quiet before memory goes back to the system:
-// loads come several at once.
-const tidyAfter = 500 * time.Millisecond
+// loads come several at once. The start itself is over a while later.
+const (
+	tidyAfter = 500 * time.Millisecond
+	tidyFirst = 10 * time.Second
+)
 
 // saveMemory has the collector prefer room to speed, unless someone decided otherwise.
 func saveMemory() {
@@ -28,8 +31,8 @@ func saveMemory() {
 // other work too. 0, no bound, where nobody knows how much it has.
 func warmMB() int { return int(sysinfo.Device(version, nil).MemoryMB) / 2 }
 
-// tidier gives memory back to the system when plugins came or went: loading one needs
-// several times the memory that it then has.
+// tidier gives memory back to the system after the start, and when plugins came or went: loading
+// one needs several times the memory that it then has.
 type tidier struct {
 	due chan struct{} // holds one
 }
@@ -46,8 +49,7 @@ func (t *tidier) freed() {
 
 // run tidies until ctx ends.
 func (t *tidier) run(ctx context.Context) {
-	quiet := time.NewTimer(0)
-	<-quiet.C
+	quiet := time.NewTimer(tidyFirst)
 	for {
 		select {
 		case <-ctx.Done():
@@ -56,6 +58,7 @@ func (t *tidier) run(ctx context.Context) {
 			quiet.Reset(tidyAfter)
 		case <-quiet.C:
 			debug.FreeOSMemory()
+			restProgram()
 		}
 	}
 }
