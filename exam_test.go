@@ -95,7 +95,7 @@ var semantics = []struct {
 	{"convergence", []string{"hub:TestReportsAreComparedWhole", "edge:TestEqualUntouched"}},
 	{"storms", []string{"edge/mqtt:TestBackoff", "scenario:reconnect-storm"}},
 	{"rollback", []string{"edge:TestKeepsTwoGenerations", "edge:TestPreviousGeneration", "hub:TestRolloutReturns"}},
-	{"liveness", []string{"broker:TestSecondConnectionReplacesASilentOne", "edge/stavily-edge:TestWillEndsItsConnection"}},
+	{"liveness", []string{"broker:TestSecondConnectionReplacesASilentOne", "edge:TestWillEndsItsConnection"}},
 }
 
 // A row without a test, or whose test has gone, is a promise that nobody holds.
