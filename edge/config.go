@@ -45,8 +45,8 @@ type Config struct {
 	// lanes, so that what belongs together leaves together. 0: it leaves at once.
 	Gather time.Duration
 	// Risk is how long what may be told again after a power cut, or was never seen outside, waits
-	// for others to go to the disk with, where the Store is a LaneStore. 0: all goes at once, for a medium whose syncs
-	// cost nothing.
+	// for others to go to the disk with, where the Store is a LaneStore. 0: all goes at once, for a
+	// medium whose syncs cost nothing.
 	Risk time.Duration
 	// FetchAhead is how many chunks are asked for before they arrived.
 	FetchAhead uint32

@@ -68,7 +68,7 @@ var Figures = &expr.Names{
 		"alerts.duplicated":       {Kind: expr.Number, Doc: "deliveries above one for a key"},
 		"alerts.worst_delay":      {Kind: expr.Duration, Doc: "firing to delivery, so far"},
 		"alarms.dropped":          {Kind: expr.Number, Doc: "records of urgent workflows dropped and counted"},
-		"alarms.max_age":          {Kind: expr.Duration, Doc: "age of the oldest record of an urgent workflow waiting"},
+		"alarms.max_age":          {Kind: expr.Duration, Doc: "age of the oldest waiting record of an alarm"},
 		"outbox.bytes":            {Kind: expr.Bytes, Doc: "waiting, in all agents"},
 		"outbox.max_bytes":        {Kind: expr.Bytes, Doc: "waiting, in the fullest"},
 		"outbox.max_age":          {Kind: expr.Duration, Doc: "age of the oldest record waiting anywhere"},

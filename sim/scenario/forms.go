@@ -85,9 +85,10 @@ var (
 		`^([0-9.]+(us|µs|ms|s|m|h|d))+( *(±|\+-) *([0-9.]+(us|µs|ms|s|m|h|d))+)?$|^0$`,
 		"80ms±40ms",
 	)
-	formShare     = either(`^[0-9.]+%$|^0$`, "1%")
-	formSize      = pattern(`^[0-9.]+ *([KMG]iB|[kKMG]?B)$`, "4MB")
-	formLane      = pattern(`^[0-9.]+([KMG]iB|[kKMG]?B)( +(oldest|newest|none|downsample))?$`, "256KB downsample")
+	formShare = either(`^[0-9.]+%$|^0$`, "1%")
+	formSize  = pattern(`^[0-9.]+ *([KMG]iB|[kKMG]?B)$`, "4MB")
+	formLane  = pattern(
+		`^[0-9.]+([KMG]iB|[kKMG]?B)( +(oldest|newest|none|downsample))?$`, "256KB downsample")
 	formBandwidth = pattern(`^[0-9.]+ *([kMG]?bit|[KMG]iB|[kKMG]?B)/s$`, "1Mbit/s")
 	formCap       = pattern(`^[0-9.]+([KMG]iB|[kKMG]?B)/`, "50MB/30d")
 	formBudget    = pattern(`^[0-9.]+ *([KMG]iB|[kKMG]?B)/(1?d|24h)$`, "2MB/d")
