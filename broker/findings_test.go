@@ -68,7 +68,7 @@ func TestF1PanicEndsOneConnectionOnly(t *testing.T) {
 	r.wantClosed()
 	good.send(packet(firstPingreq))
 	good.want(pingresp)
-	w.in(evil) // and its identity is free again
+	w.in(evil)                               // and its identity is free again
 	if err := w.broker.Close(); err != nil { // waits for the connections: the panic is counted after its own is closed
 		t.Fatal(err)
 	}
