@@ -51,10 +51,17 @@ func inBubble(t *testing.T, text string) (r *report.Result) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return bubble(t, s)
+}
+
+// bubble runs a scenario as the command does, and says what did not hold.
+func bubble(t *testing.T, s *scenario.Scenario) *report.Result {
+	t.Helper()
 	f := &runFlags{bubble: func(run func(context.Context)) {
 		synctest.Test(t, func(t *testing.T) { run(t.Context()) })
 	}}
-	if r, err = f.simulate(t.Context(), s, Options{}); err != nil {
+	r, err := f.simulate(t.Context(), s, Options{})
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, v := range r.Violations {
@@ -93,48 +100,6 @@ func TestBubble(t *testing.T) {
 	}
 	if r.Wall <= 0 || r.Wall > time.Hour {
 		t.Errorf("took %v by the clock on the wall", r.Wall)
-	}
-}
-
-// Certificates that end: agents renew theirs in time and come back with the new one; an agent that
-// was cut off beyond the end asks with the old one and is let in again.
-func TestBubbleRenewals(t *testing.T) {
-	if testing.Short() {
-		t.Skip("eleven hours of real loops")
-	}
-	r := inBubble(t, `stavily: sim/v1
-name: renewals
-level: bubble
-start: 2026-05-01
-duration: 11h
-settle: 10m
-certificates: 4h
-fleet:
-  - {group: near, count: 2, labels: {env: production}}
-  - {group: away, count: 1, labels: {env: production}}
-plugins:
-  timer: {model: timer}
-  pass: {model: pass}
-  sink: {model: sink}
-deploy:
-  - at: 1m
-    workflow:
-      workflow: beat
-      trigger: {plugin: timer@1, with: {every: 10m}, at: {group: {env: production}}}
-      actions: [{plugin: pass@1}]
-      outputs: [{plugin: sink@1}]
-faults:
-  - {at: 1h, for: 7h, what: partition, where: "group == 'away'"}
-  - {at: 5h, what: reconnect-storm, for: 10s, where: "group == 'near'"}
-  - {at: 9h, for: 10m, what: certificate-end, where: "group == 'near' && sample(1)"}
-expect:
-  - always: "agent.group == 'away' || time.since_start < 6h || agent.renewals >= 2"
-  - always: "agent.group == 'near' || time.since_start < 8h10m || agent.renewals >= 1 && agent.online"
-  - after_faults: {cond: "fleet.online >= 100% && outbox.max_age == 0s", within: 10m}
-  - never: "alerts.lost > 0 || alerts.duplicated > 0"
-`)
-	if r.Totals.Ended < 180 {
-		t.Errorf("%d runs ended, want all of eleven hours", r.Totals.Ended)
 	}
 }
 
