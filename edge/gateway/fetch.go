@@ -50,13 +50,13 @@ func (r *Relay) fetch(now time.Time, from protocol.Address, payload []byte) erro
 	if err := protocol.Unmarshal(payload, &req); err != nil {
 		return err
 	}
-	_, alone := r.own[req.Digest]
-	alone = alone || req.Digest == r.hints[from] || req.Digest == r.hints[r.cfg.Address]
-	odd := req.Count == 0 || req.Count > protocol.FetchAheadMax ||
-		req.First > protocol.ChunkCount(protocol.ArtifactMax)
-	if alone || odd || len(r.flights) > flightsMax {
+	if r.toHub(from, &req) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		return r.carry(from, protocol.UpFetch, payload)
 	}
+	r.files.Lock()
+	defer r.files.Unlock()
 	w := wish{FetchRequest: req, from: from}
 	for i := req.First; i < req.First+req.Count; i++ {
 		if !req.Wants(i) {
@@ -64,12 +64,25 @@ func (r *Relay) fetch(now time.Time, from protocol.Address, payload []byte) erro
 		}
 		data, size, ok := r.cfg.Shelf.Chunk(req.Digest, i)
 		if ok {
-			r.hand(from, protocol.Chunk{Digest: req.Digest, Index: i, Size: size, Data: data})
+			r.handAll(protocol.Chunk{Digest: req.Digest, Index: i, Size: size, Data: data}, from)
 		} else if size == 0 || i < protocol.ChunkCount(size) {
 			w.lacking = append(w.lacking, i)
 		}
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return r.ask(now, &w)
+}
+
+// toHub reports whether a request goes to the hub as it is.
+func (r *Relay) toHub(from protocol.Address, req *protocol.FetchRequest) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, alone := r.own[req.Digest]
+	alone = alone || req.Digest == r.hints[from] || req.Digest == r.hints[r.cfg.Address]
+	odd := req.Count == 0 || req.Count > protocol.FetchAheadMax ||
+		req.First > protocol.ChunkCount(protocol.ArtifactMax)
+	return alone || odd || len(r.flights) > flightsMax
 }
 
 // ask has a neighbour wait for pieces, and asks the hub for those that nobody waits for yet.
@@ -142,18 +155,61 @@ func (r *Relay) giveUp(request uint64) (askers []protocol.Address) {
 	return slices.Compact(askers)
 }
 
-// came takes a piece from the hub, or its no, and reports whether it was waited for.
+// came takes a piece from the hub, or its no, and reports whether it was waited for. It stays on
+// its way until the shelf has it: who asks meanwhile waits, and does not have the hub asked again.
 func (r *Relay) came(now time.Time, payload []byte) bool {
 	var c protocol.Chunk
 	if protocol.Unmarshal(payload, &c) != nil {
 		return false
 	}
+	r.files.Lock()
+	defer r.files.Unlock()
+	if !r.awaited(&c) {
+		return false
+	}
+	if c.Error == nil && c.Offer == nil {
+		if c.Check() != nil {
+			r.landed(&c)
+			return true // it comes when it is asked for again
+		}
+		if err := r.cfg.Shelf.Keep(&c); err != nil {
+			r.log.Warn("not kept for the site", slog.String("digest", c.Digest.Short()),
+				slog.String("error", err.Error()))
+		}
+	}
+	waiting := r.landed(&c)
+	if c.Error != nil && c.Error.Code != protocol.CodeUnavailable {
+		r.alone(now, &c, waiting)
+		return true
+	}
+	r.handAll(c, waiting...)
+	return true
+}
+
+// answers returns what a chunk, an offer or a no is an answer to.
+func answers(c *protocol.Chunk) []piece {
 	plain, patch := piece{c.Digest, c.Index, false}, piece{c.Digest, c.Index, true}
-	var waiting []protocol.Address
-	for _, p := range []piece{plain, patch} {
+	if c.Offer != nil {
+		return []piece{patch}
+	}
+	return []piece{plain, patch}
+}
+
+// awaited reports whether anybody waits for a piece.
+func (r *Relay) awaited(c *protocol.Chunk) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(answers(c), func(p piece) bool { return r.flights[p] != nil })
+}
+
+// landed has a piece be no longer on its way, and returns who waited for it.
+func (r *Relay) landed(c *protocol.Chunk) (waiting []protocol.Address) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range answers(c) {
 		f := r.flights[p]
 		switch {
-		case f == nil, c.Offer != nil && !p.bases:
+		case f == nil:
 		case c.Error != nil: // the answer to all that was asked for together
 			waiting = append(waiting, r.giveUp(f.request)...)
 		default:
@@ -161,32 +217,17 @@ func (r *Relay) came(now time.Time, payload []byte) bool {
 			delete(r.flights, p)
 		}
 	}
-	if len(waiting) == 0 {
-		return false
-	}
-	switch {
-	case c.Error != nil && c.Error.Code != protocol.CodeUnavailable:
-		r.alone(now, &c, waiting)
-		return true
-	case c.Error != nil || c.Offer != nil:
-	case c.Check() != nil:
-		return true // it comes when it is asked for again
-	default:
+	if c.Offer == nil {
 		r.count.Fetched += uint64(len(c.Data))
-		if err := r.cfg.Shelf.Keep(&c); err != nil {
-			r.log.Warn("not kept for the site", slog.String("digest", c.Digest.Short()),
-				slog.String("error", err.Error()))
-		}
 	}
-	for _, a := range waiting {
-		r.hand(a, c)
-	}
-	return true
+	return waiting
 }
 
 // alone carries, for each who waits, the request for a file that the hub does not give to the
 // gateway: it may give it to the asker.
 func (r *Relay) alone(now time.Time, no *protocol.Chunk, askers []protocol.Address) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if len(r.own) < flightsMax {
 		r.own[no.Digest] = now
 	}
@@ -195,6 +236,15 @@ func (r *Relay) alone(now time.Time, no *protocol.Chunk, askers []protocol.Addre
 		if err := r.carry(a, protocol.UpFetch, protocol.MustMarshal(req)); err != nil {
 			r.log.Debug("fetch not carried", slog.String("agent", a.String()), slog.String("error", err.Error()))
 		}
+	}
+}
+
+// handAll gives a chunk to all who asked.
+func (r *Relay) handAll(c protocol.Chunk, to ...protocol.Address) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range to {
+		r.hand(a, c)
 	}
 }
 
@@ -208,8 +258,13 @@ func (r *Relay) hand(to protocol.Address, c protocol.Chunk) {
 // hinted learns which file is an agent's desired document: nobody else's to have.
 func (r *Relay) hinted(to protocol.Address, payload []byte) {
 	var h protocol.Hint
+	if protocol.Unmarshal(payload, &h) != nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	_, known := r.hints[to]
-	if protocol.Unmarshal(payload, &h) == nil && (known || len(r.hints) < flightsMax) {
+	if known || len(r.hints) < flightsMax {
 		r.hints[to] = h.Digest
 	}
 }

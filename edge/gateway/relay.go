@@ -34,11 +34,14 @@ type Config struct {
 }
 
 // Relay passes messages on. Its methods may be called from any goroutine and do not wait, but
-// for the shelf's disk.
+// those that ask for files or bring them for the shelf's disk.
 type Relay struct {
 	cfg Config
 	log *slog.Logger
 
+	// files guards the shelf, and that a piece which is not on it is on its way or asked for. It is
+	// taken before mu, which is never held for the disk: words pass beside files.
+	files  sync.Mutex
 	mu     sync.Mutex // guards the fields below
 	up     bool       // the hub is reached
 	unsent map[said]([]byte)
@@ -95,15 +98,23 @@ func (r *Relay) Neighbour(now time.Time, m protocol.Message) {
 	if err == nil && (from.Site != r.cfg.Address.Site || from == r.cfg.Address) {
 		err = protocol.Errorf(protocol.CodeRefused, "message of %s: not a neighbour", from)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err == nil {
+	switch {
+	case err != nil:
+	case kind == protocol.UpFetch:
+		err = r.fetch(now, from, m.Payload)
+	default:
 		err = r.pass(now, from, kind, m.Payload)
 	}
 	if err != nil {
-		r.count.Dropped++
+		r.dropped()
 		r.log.Debug("not carried", slog.String("topic", m.Topic), slog.String("error", err.Error()))
 	}
+}
+
+func (r *Relay) dropped() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count.Dropped++
 }
 
 // Say takes what the gateway's own agent says, with the results of protocol.Link's Send.
@@ -112,15 +123,11 @@ func (r *Relay) Say(now time.Time, m protocol.Message) error {
 	if err != nil || from != r.cfg.Address {
 		return protocol.Errorf(protocol.CodeRefused, "send %q: not for %s to send", m.Topic, r.cfg.Address)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	switch kind {
-	case protocol.UpHop:
-		err = r.hop(from, m.Payload)
 	case protocol.UpFetch:
 		err = r.fetch(now, from, m.Payload)
-	case protocol.UpLocal:
-		err = r.local(now, from, m.Payload)
+	case protocol.UpHop, protocol.UpLocal:
+		err = r.pass(now, from, kind, m.Payload)
 	default:
 		return r.cfg.Send(m)
 	}
@@ -130,12 +137,13 @@ func (r *Relay) Say(now time.Time, m protocol.Message) error {
 	return err
 }
 
+// pass takes what a neighbour says, but for requests of files.
 func (r *Relay) pass(now time.Time, from protocol.Address, kind protocol.Kind, payload []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	switch kind {
 	case protocol.UpHop:
 		return r.hop(from, payload)
-	case protocol.UpFetch:
-		return r.fetch(now, from, payload)
 	case protocol.UpLocal:
 		return r.local(now, from, payload)
 	case protocol.UpPresence, protocol.UpReported:
@@ -210,19 +218,10 @@ func (r *Relay) give(to protocol.Address, kind protocol.Kind, payload []byte) er
 // file, or else what is for the gateway's own agent.
 func (r *Relay) Hub(now time.Time, m protocol.Message) {
 	_, kind, err := protocol.ParseTopic(m.Topic)
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	switch {
 	case err == nil && kind == protocol.DownCarried:
 		err = r.down(m.Payload)
-	case err == nil && kind == protocol.DownChunk:
-		if r.came(now, m.Payload) {
-			m.Done()
-			return
-		}
-		r.cfg.Own(m)
-		return
-	case err == nil:
+	case err == nil && (kind != protocol.DownChunk || !r.came(now, m.Payload)):
 		if kind == protocol.DownHint {
 			r.hinted(r.cfg.Address, m.Payload)
 		}
@@ -231,7 +230,7 @@ func (r *Relay) Hub(now time.Time, m protocol.Message) {
 	}
 	m.Done()
 	if err != nil {
-		r.count.Dropped++
+		r.dropped()
 		r.log.Debug("not passed on", slog.String("topic", m.Topic), slog.String("error", err.Error()))
 	}
 }
@@ -248,6 +247,8 @@ func (r *Relay) down(payload []byte) error {
 	if c.Kind == protocol.DownHint {
 		r.hinted(to, c.Payload)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	err := r.cfg.Site.Send(protocol.Message{Topic: protocol.Topic(to, c.Kind), Payload: c.Payload})
 	if err == nil {
 		r.count.Down++
