@@ -437,6 +437,16 @@ func TestCatchUp(t *testing.T) {
 // event once, each run with its last result (D-4, D-16).
 func TestPowerCut(t *testing.T) {
 	const runs = 4
+	if n := cutEverywhere(t, runs, func(w *world) { w.hub.deploy(w.hub.desired(1, long(w.hub))) }); n < 30 {
+		t.Fatalf("only %d changes were cut", n)
+	}
+}
+
+// cutEverywhere runs a workflow of so many runs and cuts the power at each change of the disk,
+// before it and after; then the agent is started again, and the hub must have all of it once. It
+// returns how many changes there are without a cut.
+func cutEverywhere(t *testing.T, runs int, prepare func(*world)) int {
+	t.Helper()
 	cut := errors.New("power cut")
 	for k := 1; ; k++ {
 		cuts := 0
@@ -444,11 +454,10 @@ func TestPowerCut(t *testing.T) {
 			w := newWorld(t)
 			w.hub.standard()
 			w.plugins.answers["w/when"] = fires(runs)
-			w.hub.deploy(w.hub.desired(1, long(w.hub)))
+			prepare(w)
 			n, dead := 0, false
 			w.disk.Faults = func(storetest.Op) storetest.Fault {
-				n++
-				if dead || n == k {
+				if n++; dead || n == k {
 					before := dead
 					dead = true
 					return storetest.Fault{Err: cut, Applied: applied && !before}
@@ -459,22 +468,17 @@ func TestPowerCut(t *testing.T) {
 			if dead {
 				cuts++
 				w.disk.Faults = nil
-				w.now = w.now.Add(time.Minute)
-				w.hub.out = nil
+				w.now, w.hub.out = w.now.Add(time.Minute), nil
 				live(w, func() bool { return false })
 			}
 			w.pass(10 * time.Minute)
-			checkRuns(t, w, runs, fmt.Sprintf("cut at change %d, applied %v", k, applied))
-			if t.Failed() {
-				return
+			if checkRuns(t, w, runs, fmt.Sprintf("cut at change %d, applied %v", k, applied)); t.Failed() {
+				t.FailNow()
 			}
 		}
 		if cuts == 0 {
-			if k < 30 {
-				t.Fatalf("only %d changes were cut", k-1)
-			}
 			t.Logf("cut at each of %d changes, before and after", k-1)
-			return
+			return k - 1
 		}
 	}
 }
