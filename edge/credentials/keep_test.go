@@ -2,6 +2,7 @@ package credentials
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,13 +12,20 @@ import (
 // cannot be, that is tried each hour or so, and each minute or so from its end on. S-12.
 func TestKeeper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // guards the variables below
 		began, away := time.Now(), true
 		given, ends := began, began.Add(10*time.Hour)
 		var tried []time.Duration
 		k := NewKeeper(Keeper{
-			Life: func() (time.Time, time.Time) { return given, ends }, Now: time.Now,
+			Life: func() (time.Time, time.Time) {
+				mu.Lock()
+				defer mu.Unlock()
+				return given, ends
+			}, Now: time.Now,
 			UpTo: func(d time.Duration) time.Duration { return d / 2 },
 			Renew: func(context.Context) {
+				mu.Lock()
+				defer mu.Unlock()
 				if tried = append(tried, time.Since(began)); !away {
 					given, ends = time.Now(), time.Now().Add(10*time.Hour)
 				}
@@ -28,9 +36,13 @@ func TestKeeper(t *testing.T) {
 		go k.Run(ctx, besides)
 		tries := func(in time.Duration, want int) {
 			t.Helper()
+			mu.Lock()
 			tried = nil
+			mu.Unlock()
 			time.Sleep(in) // of virtual time
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if len(tried) != want {
 				t.Errorf("tried %d times until +%v, want %d: %v", len(tried), time.Since(began), want, tried)
 			}
@@ -38,7 +50,9 @@ func TestKeeper(t *testing.T) {
 		tries(5*time.Hour, 0)
 		tries(4*time.Hour, 4)
 		tries(3*time.Hour, 121) // two in the hour before its end, then each minute
+		mu.Lock()
 		away = false
+		mu.Unlock()
 		tries(5*time.Hour, 1)
 		k.Hurry()
 		tries(time.Second, 1)
