@@ -5,6 +5,7 @@ package wasmhost
 import (
 	"context"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ func TestShareOfCores(t *testing.T) {
 		t.Skip("takes seconds by the clock")
 	}
 	long, off := 2*time.Second, 0.25
-	if os.Getenv(everySecond) != "" {
+	if everyRow() {
 		long, off = time.Minute, 0.10
 	}
 	oneRequest := func(t *testing.T, p *Plugin, d time.Duration) {
@@ -57,11 +58,12 @@ func TestShareOfCores(t *testing.T) {
 			s := hostileSpec(t, c.guest, false)
 			s.Manifest.Limits.CPUCores, s.Manifest.Limits.Seconds = c.cores, 300
 			p := load(t, newHost(t, Config{Interpreter: c.interpreter}), s)
-			began, before := time.Now(), processorTime()
-			c.work(t, p, long)
-			took, used := time.Since(began), processorTime()-before
-			got := float64(used) / float64(took)
-			t.Logf("%.3f of a core over %v, %v were allowed", got, took.Round(time.Millisecond), c.cores)
+			got := coresUsed(t, func() { c.work(t, p, long) })
+			if got > c.cores*(1+off) && !everyRow() {
+				// What else the process did meanwhile (a collection of what other tests left) is
+				// a sum, what a plugin takes too much is a rate: over a longer time only that counts.
+				got = coresUsed(t, func() { c.work(t, p, 5*long) })
+			}
 			if got > c.cores*(1+off) {
 				t.Errorf("%.3f of a core, want %v within %v", got, c.cores, off)
 			}
@@ -71,3 +73,17 @@ func TestShareOfCores(t *testing.T) {
 		})
 	}
 }
+
+// coresUsed returns how much of a processor this process used while f ran.
+func coresUsed(t *testing.T, f func()) float64 {
+	t.Helper()
+	runtime.GC()
+	began, before := time.Now(), processorTime()
+	f()
+	took, used := time.Since(began), processorTime()-before
+	got := float64(used) / float64(took)
+	t.Logf("%.3f of a core over %v", got, took.Round(time.Millisecond))
+	return got
+}
+
+func everyRow() bool { return os.Getenv(everySecond) != "" }
