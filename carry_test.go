@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/stavily/stavily/hub/api"
+	"github.com/stavily/stavily/protocol"
 )
 
 // device runs a subcommand of the agent's program on an agent's state.
@@ -96,6 +97,7 @@ func TestCarriedByHand(t *testing.T) {
 	if got := ask[api.BundleImported](w, "bundle", "import", w.path("cave.bundle")); got.New < 9 || got.Agent.Agent != "cave" {
 		t.Errorf("from the cave: got %+v", got)
 	}
+	w.knowsCave()
 	w.must("bundle", "export", "--site", "lab", stick)
 	if out, code := w.device("far", "import", stick); code != 0 {
 		t.Fatalf("acknowledgements: exit %d, %s", code, out)
@@ -108,6 +110,21 @@ func TestCarriedByHand(t *testing.T) {
 		}
 		return len(lines) <= 1 // one may be on its way
 	})
+}
+
+// knowsCave wants the hub to show what runs in the cave, which has only ever said so on a stick,
+// written while no agent ran.
+func (w *world) knowsCave() {
+	w.t.Helper()
+	cave := ask[api.Agent](w, "agent", "show", "cave")
+	r := cave.Reported
+	if r == nil || r.Revision == 0 || r.Digest != cave.Desired.Digest || r.Dropped != 0 || r.Pending < 9 ||
+		len(r.Assignments) != 1 {
+		w.t.Fatalf("the hub knows of the cave: %+v, want revision %d with one assignment", r, cave.Desired.Revision)
+	}
+	if s := r.Assignments[0]; s.Phase != protocol.PhaseRunning || s.Fired < 3 || cave.Device.Platform == "" {
+		w.t.Errorf("the cave's workflow: %+v on %+v, want it to run, and to have fired 3 times", s, cave.Device)
+	}
 }
 
 // joinByHand lets a device that never has a line join by files, with mistakes on the way.

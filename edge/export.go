@@ -62,14 +62,28 @@ func (a *Agent) State(now time.Time) (protocol.Reported, *protocol.SecretsWish) 
 	if a.begin(now) {
 		a.report.sequence++
 	}
-	r := a.reported()
-	if !a.secrets.wanted {
-		return r, nil
+	if !a.secrets.Wanted {
+		return a.reported(), nil
 	}
-	wish, err := a.vault.Claim(a.cfg.Address, a.cfg.Epoch)
+	wish, err := a.claim()
 	if err != nil {
-		return r, nil
+		return a.reported(), nil
 	}
-	wish.Epoch, wish.Held, wish.Revision = a.cfg.Epoch, a.secrets.digest, a.secrets.revision
-	return r, &wish
+	return a.reported(), &wish
+}
+
+// State returns what an agent that does not run would say of itself, as it was when it wrote s:
+// the report behind its last one, and its wish for secrets when a step may use one. vault is the
+// device's. The error has CodeInternal.
+func (s *Status) State(vault Vault) (protocol.Reported, *protocol.SecretsWish, error) {
+	r := protocol.Reported{
+		Epoch: s.Epoch, Revision: s.Revision, Digest: s.Digest, Boot: s.Boot, Sequence: s.Sequence + 1, Time: s.Time,
+		Device: s.Device, Assignments: s.Assignments, Refused: s.Refused, Pending: s.Pending, Dropped: s.Dropped,
+		Secrets: s.Secrets.Digest, Data: s.Data,
+	}
+	if !s.Secrets.Wanted {
+		return r, nil, nil
+	}
+	wish, err := s.Secrets.claim(vault, s.Address, s.Epoch)
+	return r, &wish, err
 }

@@ -108,9 +108,9 @@ func (a *Agent) takeSecrets(reply []byte, came *Imported) error {
 	if len(reply) == 0 || a.vault == nil {
 		return nil
 	}
-	held := a.secrets.digest
+	held := a.secrets.Digest
 	err := a.secretsCame(reply)
-	came.Secrets = a.secrets.digest != held
+	came.Secrets = a.secrets.Digest != held
 	if protocol.CodeOf(err) == protocol.CodeStale {
 		return nil // an older set: what is held is newer
 	}

@@ -119,7 +119,7 @@ func (a *Agent) reported() protocol.Reported {
 	r := protocol.Reported{
 		Epoch: a.cfg.Epoch, Boot: a.boot, Sequence: a.report.sequence, Time: a.stamp(), Device: a.cfg.Device,
 		Assignments: a.statuses(), Refused: a.report.refused,
-		Pending: a.out.pending(), Dropped: a.out.dropped(), Secrets: a.secrets.digest,
+		Pending: a.out.pending(), Dropped: a.out.dropped(), Secrets: a.secrets.Digest,
 		Data: a.dataUse(),
 	}
 	if a.held != nil {
@@ -211,6 +211,12 @@ type Status struct {
 	Lanes []LaneStatus `json:"lanes,omitempty"`
 	// Policy is what the device allows plugins.
 	Policy Policy `json:"policy"`
+	// Epoch, Sequence (of the last report of this boot) and Time are as in protocol.Reported: by
+	// them State makes a report of an agent that does not run. Epoch 0: an older program's status.
+	Epoch    uint64         `json:"epoch"`
+	Sequence uint64         `json:"sequence"`
+	Time     protocol.Stamp `json:"time"`
+	Secrets  HeldSecrets    `json:"secrets"`
 }
 
 // LaneStatus is what waits in a lane that is nearly full, or has let go of records.
@@ -248,5 +254,6 @@ func (a *Agent) Status() Status {
 		Address: a.cfg.Address, Device: a.cfg.Device, Boot: a.boot, Online: a.up, LastContact: a.contact,
 		Floor: a.clock.floor, Revision: r.Revision, Digest: r.Digest, Assignments: r.Assignments,
 		Refused: r.Refused, Pending: r.Pending, Dropped: r.Dropped, DiskRefuses: a.pen.stuck, Data: r.Data,
+		Epoch: r.Epoch, Sequence: r.Sequence, Time: r.Time, Secrets: a.secrets.HeldSecrets,
 	}
 }

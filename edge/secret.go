@@ -24,14 +24,19 @@ type Vault interface {
 	Use(list protocol.SecretList)
 }
 
+// HeldSecrets says which set of secrets an agent holds.
+type HeldSecrets struct {
+	Wanted   bool            `json:"wanted"` // a step may use one
+	Digest   protocol.Digest `json:"digest"` // of the sealed set, zero for none
+	Revision uint64          `json:"revision"`
+}
+
 // secrets is what an agent knows of its set.
 type secrets struct {
-	wanted   bool            // a step may use one
-	digest   protocol.Digest // of the sealed set held
-	revision uint64
-	owed     bool      // the hub is to be asked
-	at       time.Time // not before
-	tries    int
+	HeldSecrets
+	owed  bool      // the hub is to be asked
+	at    time.Time // not before
+	tries int
 }
 
 func (s *secrets) due() time.Time {
@@ -42,7 +47,7 @@ func (s *secrets) due() time.Time {
 }
 
 // ask has the hub asked at once.
-func (s *secrets) ask() { s.owed, s.at, s.tries = s.wanted, time.Time{}, 0 }
+func (s *secrets) ask() { s.owed, s.at, s.tries = s.Wanted, time.Time{}, 0 }
 
 // wantSecrets notes whether a step of the works may use a secret, after this device's
 // policy. An agent whose steps use none never speaks of them.
@@ -56,8 +61,8 @@ func (a *Agent) wantSecrets() {
 	ofEnding := func(e *ending) bool { return ofWork(e.work) }
 	wanted := a.vault != nil && (slices.ContainsFunc(a.works, ofWork) ||
 		slices.ContainsFunc(a.endings, ofEnding) || slices.ContainsFunc(a.hosts, ofHost))
-	if wanted != a.secrets.wanted {
-		a.secrets.wanted = wanted
+	if wanted != a.secrets.Wanted {
+		a.secrets.Wanted = wanted
 		a.secrets.ask()
 	}
 }
@@ -82,16 +87,26 @@ func (a *Agent) sayWish() {
 	if !s.owed || a.now.Before(s.at) {
 		return
 	}
-	wish, err := a.vault.Claim(a.cfg.Address, a.cfg.Epoch)
+	wish, err := a.claim()
 	if err != nil {
 		a.log.Error("no key for secrets", slog.String("error", err.Error()))
 		s.owed = false
 		return
 	}
-	wish.Epoch, wish.Held, wish.Revision = a.cfg.Epoch, s.digest, s.revision
 	a.send(protocol.UpSecrets, protocol.MustMarshal(wish))
 	s.at = a.now.Add(doubled(a.cfg.AckWait, s.tries, max(a.cfg.AckWait, a.cfg.PauseMax)))
 	s.tries++
+}
+
+// claim returns the wish of this agent, with the proof that its key is this device's.
+func (a *Agent) claim() (protocol.SecretsWish, error) {
+	return a.secrets.claim(a.vault, a.cfg.Address, a.cfg.Epoch)
+}
+
+func (s *HeldSecrets) claim(v Vault, at protocol.Address, epoch uint64) (protocol.SecretsWish, error) {
+	wish, err := v.Claim(at, epoch)
+	wish.Epoch, wish.Held, wish.Revision = epoch, s.Digest, s.Revision
+	return wish, err
 }
 
 // secretsCame takes the hub's answer, or what it sent by itself.
@@ -104,7 +119,7 @@ func (a *Agent) secretsCame(payload []byte) error {
 		return nil
 	}
 	digest := protocol.DigestOf(in.Sealed)
-	if len(in.Sealed) == 0 || digest == a.secrets.digest {
+	if len(in.Sealed) == 0 || digest == a.secrets.Digest {
 		a.secrets.owed = false
 		return nil
 	}
@@ -120,7 +135,7 @@ func (a *Agent) secretsCame(payload []byte) error {
 	a.change(Change{Key: keySecrets, Value: in.Sealed})
 	a.secrets.owed = false
 	a.report.touch(a.now)
-	a.log.Info("secrets changed", slog.Uint64("revision", a.secrets.revision))
+	a.log.Info("secrets changed", slog.Uint64("revision", a.secrets.Revision))
 	return nil
 }
 
@@ -138,15 +153,15 @@ func (a *Agent) openSecrets(sealed []byte, use func(protocol.SecretList)) error 
 	switch {
 	case set.Address != a.cfg.Address || set.Epoch != a.cfg.Epoch:
 		return protocol.Errorf(protocol.CodeNotMine, "secrets for %s, enrolment %d", set.Address, set.Epoch)
-	case set.Revision <= a.secrets.revision:
+	case set.Revision <= a.secrets.Revision:
 		return protocol.Errorf(protocol.CodeStale, "secrets: revision %d, held is %d", set.Revision,
-			a.secrets.revision)
+			a.secrets.Revision)
 	}
 	list, err := a.vault.Open(&set)
 	if err != nil {
 		return err
 	}
-	a.secrets.digest, a.secrets.revision = protocol.DigestOf(sealed), set.Revision
+	a.secrets.Digest, a.secrets.Revision = protocol.DigestOf(sealed), set.Revision
 	use(list)
 	return nil
 }

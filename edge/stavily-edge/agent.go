@@ -150,6 +150,7 @@ func (h *house) live(ctx context.Context, id *disk.Identity) (err error) {
 	w := h.watch(own)
 	runner := &edge.Runner{Agent: h.agent, Inbox: h.inbox, Every: w.every(), After: w.after, Drain: h.drain}
 	runner.Run(ctx)
+	w.end(h.agent)
 	h.notify(daemon.SdNotifyStopping)
 	end()
 	h.plugins.Wait()

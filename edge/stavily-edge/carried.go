@@ -219,16 +219,20 @@ func (c *porter) give(ctx context.Context, path string) error {
 		return ctx.Err()
 	}
 	return exportTo(path, &c.enrolment, c.key, func(w *bundle.Writer) error {
-		if err := w.Put(bundle.Reported, c.enrolment.Address, protocol.MustMarshal(reported)); err != nil {
+		if err := putState(w, c.enrolment.Address, &reported, wish); err != nil {
 			return err
-		}
-		if wish != nil {
-			if err := w.Put(bundle.Wish, c.enrolment.Address, protocol.MustMarshal(wish)); err != nil {
-				return err
-			}
 		}
 		return putRecords(w, c.store, &c.enrolment)
 	})
+}
+
+// putState adds what an agent says of itself; wish may be nil.
+func putState(w *bundle.Writer, a protocol.Address, r *protocol.Reported, wish *protocol.SecretsWish) error {
+	err := w.Put(bundle.Reported, a, protocol.MustMarshal(r))
+	if err != nil || wish == nil {
+		return err
+	}
+	return w.Put(bundle.Wish, a, protocol.MustMarshal(wish))
 }
 
 // exportTo makes a bundle at path, signed by this device.

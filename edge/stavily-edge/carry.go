@@ -108,7 +108,7 @@ func waitFor(ctx context.Context, base string) error {
 }
 
 // runExport is the command export. The agent that runs here writes the bundle; without one
-// the disk is read, and only what the agent would say of itself is missing.
+// the disk is read, with what the agent said of itself when it ended.
 func runExport(ctx context.Context, o *options, out, _ io.Writer) error {
 	id, e, err := joined(o)
 	if err != nil {
@@ -144,7 +144,30 @@ func exportStopped(o *options, id *disk.Identity, e *disk.Enrolment) error {
 		return err
 	}
 	defer store.Close()
-	return exportTo(o.file, e, key, func(w *bundle.Writer) error { return putRecords(w, store, e) })
+	return exportTo(o.file, e, key, func(w *bundle.Writer) error {
+		if err := putStopped(w, o, id, e); err != nil {
+			return err
+		}
+		return putRecords(w, store, e)
+	})
+}
+
+// putStopped adds what the agent last wrote of itself under this enrolment. The records go
+// without it: an agent that never ran has said nothing, and who joined again not as who it is.
+func putStopped(w *bundle.Writer, o *options, id *disk.Identity, e *disk.Enrolment) error {
+	s, err := readStatus(o)
+	if err != nil || s.Address != e.Address || s.Epoch != e.Epoch {
+		return nil
+	}
+	vault, err := openVault(id)
+	if err != nil {
+		return err
+	}
+	reported, wish, err := s.State(vault)
+	if err != nil {
+		return err
+	}
+	return putState(w, e.Address, &reported, wish)
 }
 
 // toldExport reads the bundle back, since the medium may be a bad one, and says what it has.

@@ -70,7 +70,17 @@ func (w *watch) after(now time.Time, a *edge.Agent) {
 	if sameNews(&s, &w.last) && now.Sub(w.written) < statusEvery {
 		return
 	}
-	w.last, w.written = s, now
+	w.write(now, &s)
+}
+
+// end writes the status that the agent ended with, which export gives while none runs.
+func (w *watch) end(a *edge.Agent) {
+	s := a.Status()
+	w.write(time.Now(), &s)
+}
+
+func (w *watch) write(now time.Time, s *edge.Status) {
+	w.last, w.written = *s, now
 	if err := disk.WriteFile(w.path, protocol.MustMarshal(s)); err != nil {
 		w.h.log.Debug("status not written", slog.String("error", err.Error()))
 	}
