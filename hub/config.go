@@ -56,6 +56,9 @@ type Config struct {
 	// Compile starts this program again to compile one module and end. Empty: modules that
 	// nobody trusts yet are compiled in the hub's own process.
 	Compile []string
+	// Moved is told of each step of a rollout, within the commit that makes it: it must neither
+	// wait nor call the hub. Nil: nobody asks.
+	Moved func(Moved)
 }
 
 // DefaultConfig returns the configuration of a hub under home.

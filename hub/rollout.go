@@ -136,7 +136,28 @@ func (h *Hub) moveOn(tx *store.Tx, now time.Time, r *moving, state rollout.State
 	agents = slices.DeleteFunc(agents, func(a fleet.Agent) bool {
 		return before.Has(a.Address.Agent) == state.Has(a.Address.Agent)
 	})
-	return h.plan(tx, now, agents, protocol.WorkflowName(r.name))
+	changes, err := h.plan(tx, now, agents, protocol.WorkflowName(r.name))
+	if err == nil && h.cfg.Moved != nil {
+		h.cfg.Moved(Moved{
+			Workflow: protocol.WorkflowName(r.name), ID: state.ID,
+			Wave: state.Wave, Waves: len(r.change.Workflow.Rollout.Waves),
+			Paused: state.Phase == rollout.Paused, Returned: state.Phase == rollout.Returned,
+			Done: state.Phase == rollout.Done, Reason: state.Reason, Agents: changes,
+		})
+	}
+	return changes, err
+}
+
+// Moved is one step of a rollout.
+type Moved struct {
+	Workflow protocol.WorkflowName
+	ID       string // tells the rollouts of one workflow apart
+	Wave     int    // from 0; Waves is that of the rest, who follow the last wave
+	Waves    int
+	// Paused, Returned and Done are what became of it, for Reason; none: it goes on.
+	Paused, Returned, Done bool
+	Reason                 string
+	Agents                 []api.AgentChange // for whom something changes
 }
 
 // moving is a workflow in its waves.

@@ -67,10 +67,16 @@ func (r *rule) ok(ok bool) bool {
 	return ok
 }
 
+// loses reports whether a breach of the rule is something lost.
+func (r *rule) loses() bool { return r.name == "events" || r.name == "gaps" }
+
 // violated notes a breach.
 func (r *rule) violated(d *device, text string) {
 	r.broken++
 	w := r.w
+	if d != nil && r.loses() {
+		d.stats.Lost++
+	}
 	w.trace.note(w.now, d, "violation "+r.name, []byte(text))
 	if len(w.violations) >= violationsMax {
 		return

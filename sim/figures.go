@@ -154,6 +154,8 @@ func (s fleetSource) Call(name, arg string) expr.Value {
 	switch name {
 	case "fleet.active":
 		return s.active(protocol.WorkflowName(arg))
+	case "rollout.wave", "rollout.done", "rollout.returned", "rollout.waits":
+		return s.t.rollout(name, arg)
 	case "runs.of":
 		return count(s.t.byWorkflow[arg])
 	case "signal":
@@ -246,6 +248,18 @@ func (s agentSource) more(name string) expr.Value {
 	switch name {
 	case "agent.renewals":
 		return count(d.stats.Renewals)
+	case "agent.lost":
+		return count(d.stats.Lost)
+	case "agent.delivered":
+		return count(d.stats.Delivered)
+	case "agent.duplicated":
+		return count(d.stats.Duplicated)
+	case "agent.reordered":
+		return count(d.stats.Reordered)
+	case "agent.travel_mean":
+		return num(float64(s.t.of(d).travel) / 1e9 / float64(max(1, d.stats.Ended)))
+	case "agent.travel_max":
+		return num(float64(d.stats.MaxMS) / 1e3)
 	case "agent.disk":
 		return num(float64(d.disk.bytes))
 	case "agent.outbox.bytes":

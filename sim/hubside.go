@@ -46,6 +46,7 @@ func newHubside(ctx context.Context, w *World) (*hubside, error) {
 	h := &hubside{w: w, memory: memory, cfg: hub.DefaultConfig("")}
 	h.cfg.Approve = protocol.DefaultPolicy()
 	h.cfg.RunsKept = runsKept
+	h.cfg.Moved = func(m hub.Moved) { w.tell.moved(&m) }
 	h.hearers = []hearer{{"#", h.receive}}
 	return h, h.start()
 }

@@ -21,6 +21,7 @@ type inside struct {
 	admit []hub.Built
 	life  time.Duration // of agents' certificates; 0: the hub's default
 	log   *slog.Logger
+	moved func(hub.Moved)
 
 	end   context.CancelFunc // both are the keeper's
 	ended chan error
@@ -34,13 +35,16 @@ type inside struct {
 // newInside returns the site of w's hub, which seals its releases.
 func newInside(w *World, log *slog.Logger) (*inside, error) {
 	home, err := os.MkdirTemp("", "stavily-sim-")
-	return &inside{home: home, admit: w.admitted, life: w.scenario.Certificates, log: log}, err
+	return &inside{home: home, admit: w.admitted, life: w.scenario.Certificates, log: log, moved: func(m hub.Moved) {
+		w.alone(func() { w.tell.moved(&m) })
+	}}, err
 }
 
 // config is what the hub at home is.
 func (s *inside) config() hub.Config {
 	c := hub.DefaultConfig(filepath.Join(s.home, "h"))
 	c.Listen, c.RunsKept, c.Admit = "127.0.0.1:0", runsKept, s.admit
+	c.Moved = s.moved
 	if s.life > 0 {
 		c.CertificateLife = s.life
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/stavily/stavily/hub/api"
 	"github.com/stavily/stavily/hub/rollout"
 	"github.com/stavily/stavily/hub/store"
+	"github.com/stavily/stavily/sim/report"
 	"github.com/stavily/stavily/sim/scenario"
 )
 
@@ -117,7 +118,30 @@ func TestWavesGoOnAfterTheirSoak(t *testing.T) {
 		t.Errorf("three waves of a minute each took %v", took)
 	}
 	t.Logf("three waves of a minute each took %v", took)
+	tellsWaves(t, w.tell.result())
 	if err := w.close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// The report tells of each wave: whom it was for, who has it, and what became of it.
+func tellsWaves(t *testing.T, r *report.Result) {
+	t.Helper()
+	if len(r.Deployments) != 4 {
+		t.Fatalf("%d deployments are told, want that without waves and three waves: %+v", len(r.Deployments), r.Deployments)
+	}
+	for i, want := range []report.Deployed{
+		{Agents: 40},
+		{Wave: 1, Agents: 2, Outcome: report.WavePassed},
+		{Wave: 2, Agents: 6, Outcome: report.WavePassed},
+		{Wave: 3, Agents: 32, Outcome: report.WaveDone},
+	} {
+		got := r.Deployments[i]
+		if got.Workflow != "prices" || got.Wave != want.Wave || got.Agents != want.Agents || got.Outcome != want.Outcome {
+			t.Errorf("deployment %d is %+v, want %+v", i, got, want)
+		}
+		if got.Reached != got.Agents || got.AllMS < 0 || got.Wave > 0 && got.EndMS <= got.AtMS {
+			t.Errorf("wave %d reached %d of %d agents in %d ms and ended at %d", got.Wave, got.Reached, got.Agents, got.AllMS, got.EndMS)
+		}
 	}
 }

@@ -24,6 +24,7 @@ type teller struct {
 	samples    []report.Sample
 	before     report.Totals // at the last sample
 	delays     histogram     // firing to delivery
+	lately     histogram     // the same since the last sample
 	runTimes   histogram     // firing to the last result at the hub
 	converging histogram     // deployment to its report
 	groups     []groupTell
@@ -50,8 +51,11 @@ type deviceTell struct {
 	want     protocol.Digest
 	reported reportedPart
 	deploys  []pendingDeploy
+	planned  uint64 // the newest revision that a deployment asked for
 	limited  uint64 // events that became no run
 	repeated uint64
+	latest   int64 // when the latest run fired that the hub has
+	travel   int64 // of its runs to the hub, in all
 }
 
 // reportedPart is how a report begins.
@@ -89,19 +93,6 @@ type waiting struct {
 	fired  int64
 	failed bool
 	steps  []report.Step
-}
-
-// deployTell is one deployment on its way to its agents.
-type deployTell struct {
-	name    string
-	at      int64
-	agents  int
-	reached []int64 // after at, ascending
-}
-
-type pendingDeploy struct {
-	of       *deployTell
-	revision uint64
 }
 
 func newTeller(w *World) *teller {
@@ -184,6 +175,11 @@ func (t *teller) left(d *device, f *fact) {
 	d.stats.Ended++
 	t.byWorkflow[string(f.workflow)]++
 	took := t.w.now - w.fired
+	if w.fired < of.latest {
+		d.stats.Reordered++
+	}
+	of.latest, of.travel = max(of.latest, w.fired), of.travel+took
+	d.stats.MaxMS = max(d.stats.MaxMS, took/1e6)
 	t.runTimes.add(took)
 	t.groups[d.of.Group].runTimes.add(took)
 	if w.failed {
@@ -210,32 +206,23 @@ func (t *teller) slow(d *device, w *waiting, f *fact, took int64) {
 // delivered takes in an effect in the world.
 func (t *teller) delivered(d *device, id protocol.RunID) {
 	t.totals.Delivered++
+	d.stats.Delivered++
 	run := d.run(id)
 	if run == nil {
 		return
 	}
 	delay := t.w.now - run.fired
 	t.delays.add(delay)
+	t.lately.add(delay)
 	t.groups[d.of.Group].delays.add(delay)
 	if ms := delay / 1e6; ms > t.totals.MaxDelayMS {
 		t.totals.MaxDelayMS, t.totals.DelayAgent = ms, d.stats.Name
 	}
 }
 
-func (t *teller) duplicated(*device) { t.totals.Duplicated++ }
-
-// deployed takes in that a deployment changes what d is to do.
-func (t *teller) deployed(name string, d *device, revision uint64) {
-	now := t.w.now
-	n := len(t.deploys)
-	if n == 0 || t.deploys[n-1].name != name || t.deploys[n-1].at != now {
-		t.deploys = append(t.deploys, &deployTell{name: name, at: now})
-		t.lastDeploy = now
-		n++
-	}
-	of := t.deploys[n-1]
-	of.agents++
-	t.of(d).deploys = append(t.of(d).deploys, pendingDeploy{of, revision})
+func (t *teller) duplicated(d *device) {
+	t.totals.Duplicated++
+	d.stats.Duplicated++
 }
 
 // said takes in what the hub tells d.
@@ -292,16 +279,7 @@ func (t *teller) heard(m *protocol.Message) {
 		return
 	}
 	of.reported = r
-	of.deploys = slices.DeleteFunc(of.deploys, func(p pendingDeploy) bool {
-		if r.Revision < p.revision {
-			return false
-		}
-		took := t.w.now - p.of.at
-		p.of.reached = append(p.of.reached, took)
-		t.converging.add(took)
-		t.groups[d.of.Group].converging.add(took)
-		return true
-	})
+	t.arrived(d, r.Revision)
 }
 
 // converged reports whether d holds and has reported what the hub told it of last.
@@ -337,6 +315,9 @@ func (t *teller) sample() {
 	all := t.sums()
 	s.Fired, s.Ended, s.Failed = all.Fired-t.before.Fired, all.Ended-t.before.Ended, all.Failed-t.before.Failed
 	s.BytesUp, s.BytesDown = all.BytesUp-t.before.BytesUp, all.BytesDown-t.before.BytesDown
+	s.Delivered = t.lately.total
+	s.P50MS, s.P95MS, s.P99MS = t.lately.ms(0.5), t.lately.ms(0.95), t.lately.ms(0.99)
+	t.lately.clear()
 	if len(t.w.devices) <= fleetMax {
 		s.Sites = t.sites()
 	}
@@ -353,7 +334,7 @@ func (t *teller) sums() report.Totals {
 		all.BytesDown += d.stats.BytesDown
 	}
 	for _, c := range t.w.checks {
-		if r := c.self(); r.name == "events" || r.name == "gaps" {
+		if r := c.self(); r.loses() {
 			all.Lost += r.broken
 		}
 	}

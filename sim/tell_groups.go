@@ -15,6 +15,7 @@ func (t *teller) close(d *device) {
 	s.Online, s.Converged = d.line.up, t.converged(d)
 	s.Revision, s.Outbox = t.of(d).reported.Revision, d.outbox()
 	s.Restarts = max(d.boots, 1) - 1
+	s.MeanMS = t.of(d).travel / 1e6 / int64(max(1, s.Ended))
 }
 
 // groupsOf returns what each group did, and each of its sites.
@@ -64,25 +65,6 @@ func add(g *report.Group, s *report.Agent) {
 	site.Failed += s.Failed
 }
 
-// deployments returns how each deployment spread.
-func (t *teller) deployments() []report.Deployed {
-	out := make([]report.Deployed, 0, len(t.deploys))
-	for _, d := range t.deploys {
-		when := func(share float64) int64 {
-			n := int(math.Ceil(share * float64(d.agents)))
-			if n == 0 || n > len(d.reached) {
-				return -1
-			}
-			return d.reached[n-1] / 1e6
-		}
-		out = append(out, report.Deployed{
-			Workflow: d.name, AtMS: d.at / 1e6, Agents: d.agents, Reached: len(d.reached),
-			HalfMS: when(0.5), MostMS: when(0.95), AllMS: when(1),
-		})
-	}
-	return out
-}
-
 // subBuckets is how many buckets of a histogram lie between a power of two and the next:
 // a quantile is wrong by at most 1 in 32.
 const subBuckets = 32
@@ -100,6 +82,11 @@ func (h *histogram) add(ns int64) {
 	}
 	h.counts[b]++
 	h.total++
+}
+
+func (h *histogram) clear() {
+	clear(h.counts)
+	h.total = 0
 }
 
 // bucketFor returns the bucket of a number of µs.

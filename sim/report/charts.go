@@ -164,44 +164,6 @@ func sitesChart(r *Result) string {
 	return s.String()
 }
 
-// wavesChart draws how each deployment, or each wave of it, spread.
-func wavesChart(r *Result) string {
-	if len(r.Deployments) == 0 {
-		return ""
-	}
-	p := &plot{
-		svg:  newSVG(rowHeight*float64(len(r.Deployments))+axisHeight+8, "how deployments spread"),
-		last: max(1, r.LastMS),
-	}
-	p.bottom = rowHeight*float64(len(r.Deployments)) + 4
-	for i, d := range r.Deployments {
-		y := rowHeight*float64(i) + 4
-		name := d.Workflow
-		if d.Wave > 0 {
-			name = fmt.Sprintf("%s, wave %d", name, d.Wave)
-		}
-		end := r.LastMS
-		if d.AllMS >= 0 {
-			end = d.AtMS + d.AllMS
-		}
-		title := fmt.Sprintf("%s: half %s, 95%% %s, all %s", name, took(d.HalfMS), took(d.MostMS), took(d.AllMS))
-		p.rect(box{p.x(d.AtMS), y, max(3, p.x(end)-p.x(d.AtMS)), rowHeight - 6, "c1 pale", title})
-		for _, reached := range []int64{d.MostMS, d.HalfMS} {
-			if reached >= 0 {
-				p.rect(box{p.x(d.AtMS), y, max(2, p.x(d.AtMS+reached)-p.x(d.AtMS)), rowHeight - 6, "c1 half", title})
-			}
-		}
-		words := fmt.Sprintf("%s · %s of %s", name, count(uint64(d.Reached)), count(uint64(d.Agents)))
-		if x := p.x(end) + 8; x < plotRight-300 {
-			p.text(point{x, y + 13}, "axis", words)
-		} else {
-			p.text(point{p.x(d.AtMS) + 6, y + 12}, "inside", words)
-		}
-	}
-	p.times()
-	return p.String()
-}
-
 // faultsChart draws a row for each kind of fault.
 func faultsChart(r *Result) string {
 	var kinds []string

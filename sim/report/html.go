@@ -24,8 +24,11 @@ func WriteHTML(w io.Writer, r *Result) error {
 		legend("c1", "ended", "bad", "failed", "c2", "fired"),
 		runsChart(r),
 	)
+	p.figure("Latency", "firing to delivery", legend("c1", "p50", "c2", "p95", "c3", "p99"), latencyChart(r))
 	p.figure("Faults", "", "", faultsChart(r))
+	p.faultsAround(r)
 	p.figure("Deployments", "half, 95% and all of the agents", "", wavesChart(r))
+	p.figure("Waves", "how much of the fleet was given a change, and has it", "", funnelChart(r))
 	p.figure("Backlog", "bytes waiting in outboxes", "", backlogChart(r))
 	p.figure("Bytes", "per sample", legend("c1", "up", "c2", "down"), bytesChart(r))
 	p.figure("The fleet", "a cell for each site", "", heatMap(r))

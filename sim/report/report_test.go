@@ -53,8 +53,15 @@ func sample() *Result {
 			},
 		},
 		Deployments: []Deployed{
-			{"freezer", 0, 2 * hour, 60, 58, 31_000, 2 * hour, -1},
-			{"nightly", 1, 12 * hour, 6, 6, 800, 1500, 2100},
+			{Workflow: "freezer", AtMS: 2 * hour, Agents: 60, Reached: 58, HalfMS: 31_000, MostMS: 2 * hour, AllMS: -1},
+			{
+				Workflow: "nightly", Wave: 1, AtMS: 12 * hour, Agents: 6, Reached: 6, HalfMS: 800, MostMS: 1500, AllMS: 2100,
+				Outcome: WavePassed, EndMS: 13 * hour,
+			},
+			{
+				Workflow: "nightly", Wave: 2, AtMS: 13 * hour, Agents: 20, Reached: 19, HalfMS: 900, MostMS: 2500, AllMS: -1,
+				Outcome: WaveReturned, Reason: "12 of 60 runs ended badly", EndMS: 15 * hour,
+			},
 		},
 		Pending: []Pending{{"store-5-0", "offline since +22:00:00"}, {"store-5-1", "offline since +22:00:00"}},
 		Trace:   strings.Repeat("9f2c", 16),
@@ -73,6 +80,7 @@ func sample() *Result {
 		s := Sample{
 			AtMS: at, Online: 57 + int(2*swing), Converged: min(58, i*4), Fired: uint64(130 + 30*swing), Ended: uint64(128 + 30*swing),
 			BytesUp: uint64(500_000 + 100_000*swing), BytesDown: 66_000, Sites: strings.Repeat("o", 12),
+			Delivered: uint64(min(i%20, 1)), P50MS: 180, P95MS: 420 + int64(i), P99MS: 1200,
 		}
 		if i < 16 {
 			s.Sites = strings.Repeat("w", 12)
@@ -85,6 +93,7 @@ func sample() *Result {
 		}
 		if i == 32 || i == 33 {
 			s.Failed = 15
+			s.P99MS = 2 * hour
 			s.Sites = "ooxooooooooo"
 		}
 		r.Samples = append(r.Samples, s)

@@ -77,6 +77,10 @@ type Sample struct {
 	BytesUp   uint64 `json:"bytes_up"`
 	BytesDown uint64 `json:"bytes_down"`
 	Backlog   uint64 `json:"backlog"` // bytes waiting in outboxes
+	Delivered uint64 `json:"delivered"`
+	P50MS     int64  `json:"p50_ms"` // firing to delivery, of Delivered
+	P95MS     int64  `json:"p95_ms"`
+	P99MS     int64  `json:"p99_ms"`
 	// Sites are the states of the fleet map's cells in the order of Result.Groups' Sites,
 	// one character each: '.' away, 'o' online, 'x' with errors, 'w' not converged.
 	Sites string `json:"sites,omitempty"`
@@ -170,6 +174,12 @@ type Agent struct {
 	PeakOutbox uint64 `json:"peak_outbox"` // bytes
 	Restarts   uint64 `json:"restarts"`
 	Renewals   uint64 `json:"renewals,omitempty"` // of its certificate
+	Lost       uint64 `json:"lost"`               // its events with neither a result nor a counted drop
+	Delivered  uint64 `json:"delivered"`          // of its outputs' effects
+	Duplicated uint64 `json:"duplicated"`         // of those, above one for a key
+	Reordered  uint64 `json:"reordered"`          // its runs that came to the hub after a later one
+	MeanMS     int64  `json:"mean_ms"`            // travel of its runs: firing to the last result at the hub
+	MaxMS      int64  `json:"max_ms"`
 }
 
 // Deployed is how one deployment, or one wave of it, spread.
@@ -184,7 +194,21 @@ type Deployed struct {
 	HalfMS int64 `json:"half_ms"`
 	MostMS int64 `json:"most_ms"`
 	AllMS  int64 `json:"all_ms"`
+	// Outcome is what became of a wave, empty while it is under way: one of the Wave words. EndMS
+	// is when, and Reason why the hub took the change back or waits for a person.
+	Outcome string `json:"outcome,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+	EndMS   int64  `json:"end_ms,omitempty"`
 }
+
+// What becomes of a wave.
+const (
+	WavePassed   = "passed"     // the next one followed
+	WaveDone     = "done"       // the change holds for all
+	WaveReturned = "taken back" // nobody has the change any more
+	WaveReplaced = "replaced"   // another change of the workflow came
+	WaveWaits    = "waits"      // for a person
+)
 
 // Run is one run, told by its steps.
 type Run struct {

@@ -75,26 +75,34 @@ func (t *table) row(word, format string, args ...any) {
 }
 
 func (t *table) deployments(r *Result) {
-	for _, d := range r.Deployments {
-		wave := ""
-		if d.Wave > 0 {
-			wave = fmt.Sprintf(" wave %d", d.Wave)
+	for i := range r.Deployments {
+		d := &r.Deployments[i]
+		t.row("deploy", "%s at %s   half %s   95%% %s   all %s   %s of %s", d.title(), moment(d.AtMS), took(d.HalfMS),
+			took(d.MostMS), took(d.AllMS), count(uint64(d.Reached)), plural(uint64(d.Agents), "agent", "agents"))
+		if d.Outcome != "" {
+			t.row("", "  %s", d.became())
 		}
-		t.row(
-			"deploy",
-			"%s%s at %s   half %s   95%% %s   all %s   %s of %s",
-			d.Workflow,
-			wave,
-			moment(d.AtMS),
-			took(
-				d.HalfMS,
-			),
-			took(d.MostMS),
-			took(d.AllMS),
-			count(uint64(d.Reached)),
-			plural(uint64(d.Agents), "agent", "agents"),
-		)
 	}
+}
+
+// title names a deployment, or a wave of it.
+func (d *Deployed) title() string {
+	if d.Wave == 0 {
+		return d.Workflow
+	}
+	return fmt.Sprintf("%s wave %d", d.Workflow, d.Wave)
+}
+
+// became says what became of a wave.
+func (d *Deployed) became() string {
+	text := fmt.Sprintf("%s at %s", d.Outcome, moment(d.EndMS))
+	if d.EndMS > d.AtMS {
+		text += ", after " + took(d.EndMS-d.AtMS)
+	}
+	if d.Reason != "" {
+		text += ": " + d.Reason
+	}
+	return text
 }
 
 func (t *table) totals(s *Totals, r *Result) {

@@ -41,6 +41,12 @@ var Figures = &expr.Names{
 		"agent.bytes_down":        {Kind: expr.Bytes, Doc: "received"},
 		"agent.bytes":             {Kind: expr.Bytes, Doc: "sent and received"},
 		"agent.bytes_day":         {Kind: expr.Bytes, Doc: "sent and received since midnight, in UTC"},
+		"agent.lost":              {Kind: expr.Number, Doc: "its events without a result or a counted drop"},
+		"agent.delivered":         {Kind: expr.Number, Doc: "effects of outputs that it runs"},
+		"agent.duplicated":        {Kind: expr.Number, Doc: "of those, above one for a key"},
+		"agent.reordered":         {Kind: expr.Number, Doc: "its runs that came to the hub after a later one"},
+		"agent.travel_mean":       {Kind: expr.Duration, Doc: "firing to the last result at the hub, of its runs"},
+		"agent.travel_max":        {Kind: expr.Duration, Doc: "the longest of those"},
 		"agent.limited":           {Kind: expr.Number, Doc: "events over their workflow's limit: no runs"},
 		"agent.repeated":          {Kind: expr.Number, Doc: "events that meant what another had"},
 		"agent.ran_unsealed":      {Kind: expr.Bool, Doc: "it ran code that no hub sealed"},
@@ -81,7 +87,14 @@ var Figures = &expr.Names{
 	},
 	Funcs: map[string]expr.Func{
 		"fleet.active": {Kind: expr.Share, Arg: "workflow", Doc: "of the agents it is for: reported active"},
-		"runs.of":      {Kind: expr.Number, Arg: "workflow", Doc: "its runs that ended"},
+		"rollout.wave": {
+			Kind: expr.Number, Arg: "workflow",
+			Doc: "of its rollout: from 1, and one more for the rest; 0 without waves",
+		},
+		"rollout.done":     {Kind: expr.Bool, Arg: "workflow", Doc: "its rollout is over, the change holds for all"},
+		"rollout.returned": {Kind: expr.Bool, Arg: "workflow", Doc: "its rollout failed, nobody has the change any more"},
+		"rollout.waits":    {Kind: expr.Bool, Arg: "workflow", Doc: "its rollout waits for a person"},
+		"runs.of":          {Kind: expr.Number, Arg: "workflow", Doc: "its runs that ended"},
 		"signal": {
 			Kind: expr.Number,
 			Arg:  "signal",
