@@ -111,6 +111,9 @@ func (x *explainer) place(name protocol.WorkflowName) bool {
 	case at >= 0:
 		x.say("target", true, "the document of revision %d names it", d.Revision)
 		x.rules = append(x.rules, protocol.RuleRoom(at))
+		if d.Assignments[at].Urgent {
+			x.rules = append(x.rules, protocol.RuleUrgent())
+		}
 		steps = append(stepsOf(&d.Assignments[at]), steps...)
 	case len(hosted) > 0:
 		x.rules = append(x.rules, protocol.RuleHosts(hosted))

@@ -122,6 +122,26 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// An urgent workflow is shown as that, another is not.
+func TestExplainUrgent(t *testing.T) {
+	w := newWorld(t)
+	w.hub.standard()
+	w.boot()
+	urgent := w.hub.workflow("u")
+	urgent.Urgent = true
+	w.hub.deploy(w.hub.desired(1, w.hub.workflow("w"), urgent))
+	w.online()
+	w.pass(10 * time.Second)
+	for _, x := range w.explained("", true) {
+		if got := slices.Contains(x.Rules, protocol.RuleUrgent()); !x.Placed || got != (x.Workflow == "u") {
+			t.Errorf("%s: urgent %t, %+v", x.Workflow, got, x.Rules)
+		}
+	}
+	if got := w.agent.Status().Urgent; !slices.Equal(got, []protocol.WorkflowName{"u"}) {
+		t.Errorf("status: urgent are %q, want u", got)
+	}
+}
+
 // What an agent has not been asked for, and what it only runs for others.
 func TestExplainOthers(t *testing.T) {
 	w := newWorld(t)

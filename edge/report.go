@@ -217,6 +217,8 @@ type Status struct {
 	Sequence uint64         `json:"sequence"`
 	Time     protocol.Stamp `json:"time"`
 	Secrets  HeldSecrets    `json:"secrets"`
+	// Urgent are the workflows at work whose events and results go before others.
+	Urgent []protocol.WorkflowName `json:"urgent,omitempty"`
 }
 
 // LaneStatus is what waits in a lane that is nearly full, or has let go of records.
@@ -231,6 +233,15 @@ type LaneStatus struct {
 
 // Near reports whether more than three quarters of what the lane holds are taken.
 func (s *LaneStatus) Near() bool { return s.Bytes > s.Most-s.Most/4 }
+
+func (a *Agent) urgent() (all []protocol.WorkflowName) {
+	for _, w := range a.works {
+		if w.of.Urgent {
+			all = append(all, w.of.Workflow)
+		}
+	}
+	return all
+}
 
 func (a *Agent) laneStatuses() (all []LaneStatus) {
 	for _, of := range protocol.Lanes() {
@@ -254,6 +265,6 @@ func (a *Agent) Status() Status {
 		Address: a.cfg.Address, Device: a.cfg.Device, Boot: a.boot, Online: a.up, LastContact: a.contact,
 		Floor: a.clock.floor, Revision: r.Revision, Digest: r.Digest, Assignments: r.Assignments,
 		Refused: r.Refused, Pending: r.Pending, Dropped: r.Dropped, DiskRefuses: a.pen.stuck, Data: r.Data,
-		Epoch: r.Epoch, Sequence: r.Sequence, Time: r.Time, Secrets: a.secrets.HeldSecrets,
+		Epoch: r.Epoch, Sequence: r.Sequence, Time: r.Time, Secrets: a.secrets.HeldSecrets, Urgent: a.urgent(),
 	}
 }

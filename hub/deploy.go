@@ -67,7 +67,7 @@ func (h *Hub) DeployAs(now time.Time, in api.Deploy) (out *api.Deployed, err err
 func (h *Hub) deploy(
 	tx *store.Tx, now time.Time, w *workflow.Workflow, in api.Deploy,
 ) (*api.Deployed, error) {
-	out := &api.Deployed{Workflow: w.Name, At: now}
+	out := &api.Deployed{Workflow: w.Name, At: now, Urgent: w.Urgent}
 	d, err := h.resolve(tx, w, in.Moves, out)
 	if err != nil {
 		return nil, err

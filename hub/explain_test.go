@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,6 +104,18 @@ func TestExplain(t *testing.T) {
 	check(t, err)
 	if last := out.Rules[len(out.Rules)-1]; last.Name != "running" || last.OK || !strings.Contains(last.Text, "failed: memory: too small") {
 		t.Errorf("failed on the agent: %+v", out.Rules)
+	}
+	urgent := strings.Replace(workflowText, "workflow: watch", "workflow: watch\nurgent: true", 1)
+	dry, err := w.hub.DryRun(w.now, "watch.yaml", []byte(urgent))
+	check(t, err)
+	if !dry.Urgent || slices.Contains(out.Rules, protocol.RuleUrgent()) {
+		t.Errorf("urgent and not yet deployed: dry run %+v, explained %+v", dry, out.Rules)
+	}
+	w.deploy(urgent)
+	out, err = explain("watch", "gw-1")
+	check(t, err)
+	if !out.Placed || !slices.Contains(out.Rules, protocol.RuleUrgent()) {
+		t.Errorf("urgent: %+v", out.Rules)
 	}
 	_, err = explain("none", "gw-1")
 	refused(t, err, protocol.CodeNotFound, `workflow "none": not deployed`)

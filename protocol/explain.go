@@ -8,7 +8,7 @@ import (
 // Rule is one question that decides whether an agent runs a workflow, and its answer. Hub and
 // agent word the same rules by the functions of this file (T-06).
 type Rule struct {
-	// Name is target, assignments, platform, configuration, artifact, revoked, grants, admission,
+	// Name is target, assignments, lane, platform, configuration, artifact, revoked, grants, admission,
 	// rollout, reported, taken or running; of the agent's own also if, limit, data, clock, trial.
 	Name string `json:"name"`
 	OK   bool   `json:"ok"`
@@ -29,6 +29,11 @@ func RuleHosts(steps []string) Rule {
 		"target", true,
 		"the workflow fires on other agents; here run their steps " + strings.Join(steps, ", "),
 	}
+}
+
+// RuleUrgent is the rule of an assignment that is urgent; there is none for others.
+func RuleUrgent() Rule {
+	return Rule{"lane", true, "urgent: events and results go to the hub before others, and are kept longer"}
 }
 
 // RuleArtifact is the rule of a step whose release runs on a platform, PlatformWASM for a module.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -160,6 +161,7 @@ func statusJSON(s *edge.Status) []byte {
 		assignments = append(assignments, map[string]any{
 			"workflow": a.Workflow, "phase": a.Phase.String(), "error": errorJSON(a.Error),
 			"fired": a.Fired, "failed": a.Failed, "filtered": a.Filtered,
+			"urgent": slices.Contains(s.Urgent, a.Workflow),
 		})
 	}
 	v["assignments"] = assignments
@@ -199,8 +201,9 @@ func printStatus(out io.Writer, s *edge.Status) error {
 		fmt.Fprintf(w, "limits\t%s\n", s.Sums)
 	}
 	for _, a := range s.Assignments {
-		fmt.Fprintf(w, "workflow\t%s\t%s\tfired %d, failed %d, filtered %d\t%s\n",
-			a.Workflow, a.Phase, a.Fired, a.Failed, a.Filtered, text(a.Error))
+		urgent := map[bool]string{true: ", urgent"}[slices.Contains(s.Urgent, a.Workflow)]
+		fmt.Fprintf(w, "workflow\t%s\t%s%s\tfired %d, failed %d, filtered %d\t%s\n",
+			a.Workflow, a.Phase, urgent, a.Fired, a.Failed, a.Filtered, text(a.Error))
 	}
 	return w.Flush()
 }

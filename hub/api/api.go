@@ -103,6 +103,7 @@ type Deployed struct {
 	Locked   []Locked              `json:"locked"`            // the same as Releases, with all that they are
 	Moved    []Moved               `json:"moved,omitempty"`   // from what it was locked to before
 	Warnings []string              `json:"warnings,omitempty"`
+	Urgent   bool                  `json:"urgent,omitempty"` // its events and results go before others
 }
 
 // Rollout is how a workflow's change goes through the fleet.

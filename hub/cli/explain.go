@@ -18,6 +18,7 @@ import (
 func showDryRun(w io.Writer, d api.Deployed) {
 	row(w, "would deploy", d.Workflow, strings.Join(d.Releases, " -> "))
 	showMoved(w, d)
+	showUrgent(w, d)
 	showLock(w, "  ", d.Locked)
 	if len(d.Agents) == 0 {
 		row(w, "no agent", "is named by it now")
@@ -40,6 +41,13 @@ func showDryRun(w io.Writer, d api.Deployed) {
 		for _, x := range a.Configs {
 			row(w, "", fmt.Sprintf("step %s: with %s", x.Step, clean(string(x.Config))))
 		}
+	}
+}
+
+// showUrgent says of an urgent workflow what that means.
+func showUrgent(w io.Writer, d api.Deployed) {
+	if d.Urgent {
+		row(w, "urgent", "its events and results go to the hub before others, and are kept longer")
 	}
 }
 

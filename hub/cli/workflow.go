@@ -68,6 +68,7 @@ func readDocument(path string) ([]byte, error) {
 func showDeployed(w io.Writer, d api.Deployed) {
 	row(w, "deployed", d.Workflow, strings.Join(d.Releases, " -> "))
 	showMoved(w, d)
+	showUrgent(w, d)
 	if d.Rollout != nil {
 		row(w, "in waves", d.Rollout.Progress.Where,
 			fmt.Sprintf("follow it with \"stavily rollout show %s\"", d.Workflow))

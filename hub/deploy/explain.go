@@ -42,6 +42,9 @@ func Explain(d *Deployment, a *Agent, assigned int) []Rule {
 		platform = "not known yet: modules are sent, nothing native"
 	}
 	rules = append(rules, protocol.RuleRoom(assigned), Rule{Name: "platform", OK: true, Text: platform})
+	if d.Workflow.Urgent {
+		rules = append(rules, protocol.RuleUrgent())
+	}
 	for _, l := range Loads(d, a) {
 		rules = append(rules, l.rule())
 	}
