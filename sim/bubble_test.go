@@ -153,7 +153,7 @@ func TestBubblePending(t *testing.T) {
 		if err := w.runTo(int64(2 * time.Minute)); err != nil {
 			t.Error(err)
 		}
-		w.look()
+		w.refresh()
 		w.alone(func() {
 			if p := w.pending(true); len(p) != 0 {
 				t.Errorf("two minutes after the start: %v", p)

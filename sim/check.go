@@ -81,7 +81,9 @@ func (r *rule) violated(d *device, text string) {
 	if len(w.violations) >= violationsMax {
 		return
 	}
-	v := report.Violation{Invariant: r.name, AtMS: w.now / 1e6, Text: text, Cause: w.lastFault, Repeat: w.repeat}
+	v := report.Violation{
+		Invariant: r.name, AtMS: w.now / 1e6, Text: text, Cause: w.cause(d), Repeat: w.repeat, Look: w.look(d),
+	}
 	if d != nil {
 		v.Agent = string(d.addr.Agent)
 	}

@@ -1,14 +1,17 @@
 package sim
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -26,6 +29,7 @@ const linesKept = 25
 func replayCommand() *cobra.Command {
 	f := &runFlags{}
 	var to, agent, module string
+	var step bool
 	lines := linesKept
 	cmd := &cobra.Command{
 		Use:   "replay SCENARIO.yaml | RESULT.json | TRACE.cbor | CALL.rec",
@@ -63,7 +67,7 @@ func replayCommand() *cobra.Command {
 			if agent == "" {
 				agent = s.Agents()[0].Name
 			}
-			return f.replay(cmd, s, moment{end, agent, lines, held})
+			return f.replay(cmd, s, moment{end, agent, lines, held, step})
 		},
 	}
 	f.common(cmd)
@@ -71,6 +75,7 @@ func replayCommand() *cobra.Command {
 	cmd.Flags().StringVar(&agent, "agent", "", "whose state to show (default: the first agent)")
 	cmd.Flags().StringVar(&module, "module", "", "of a recorded call: the module that was recorded")
 	cmd.Flags().BoolVar(&f.otherBuild, "other-build", false, "hold this build against a trace of another")
+	cmd.Flags().BoolVar(&step, "step", false, "go on from there step by step, as the keyboard asks")
 	cmd.Flags().IntVar(&lines, "lines", linesKept, "how much to show of what happened to it last")
 	return cmd
 }
@@ -97,6 +102,7 @@ type moment struct {
 	agent string
 	lines int
 	held  *recording // that the way there is held against; nil: none
+	step  bool       // go on from there step by step, as the input asks
 }
 
 // sameBuild warns of a run that another program recorded.
@@ -183,8 +189,7 @@ func (f *runFlags) replay(cmd *cobra.Command, s *scenario.Scenario, m moment) er
 	if d == nil {
 		return errors.Join(exit(exitBadScenario, "no agent %q in %s", m.agent, s.File), w.close())
 	}
-	tail.word = " " + d.addr.String() + " "
-	w.watched.d, w.watched.keep = d, m.lines
+	w.watch(d, tail)
 	err = w.runTo(int64(m.at))
 	if err == nil && m.held != nil {
 		err = m.held.ended(w.now)
@@ -199,6 +204,12 @@ func (f *runFlags) replay(cmd *cobra.Command, s *scenario.Scenario, m moment) er
 			cmd.Flag("output") != nil && cmd.Flag("output").Value.String() == "json",
 			tail,
 		)
+	}
+	if err == nil && m.step {
+		by := stepper{
+			w: w, d: d, tail: tail, end: int64(s.Duration), in: bufio.NewScanner(cmd.InOrStdin()), out: cmd.OutOrStdout(),
+		}
+		err = by.run()
 	}
 	return errors.Join(err, w.close())
 }
@@ -301,18 +312,34 @@ func onOff(on bool) string {
 	return "off"
 }
 
+// plainly writes the beginning of what happened, which a trace has in hexadecimal, as the text
+// that it is, if it is one.
+func plainly(line string) string {
+	at := strings.LastIndexByte(line, ' ') + 1
+	text, err := hex.DecodeString(line[at:])
+	if err != nil || len(text) == 0 || bytes.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return line
+	}
+	return line[:at] + strconv.Quote(string(text))
+}
+
 // tail keeps the last lines that speak of one agent.
 type tail struct {
 	word  string
 	keep  int
 	lines []string
+	seen  int       // lines that spoke of it, ever
+	tee   io.Writer // gets them too; nil: nobody does
 }
 
 // Write takes whole lines, as the log writes them.
 func (t *tail) Write(b []byte) (int, error) {
 	for line := range bytes.Lines(b) {
 		if t.word != "" && bytes.Contains(line, []byte(t.word)) {
-			t.lines = append(t.lines, strings.TrimSpace(string(line)))
+			t.lines = append(t.lines, plainly(strings.TrimSpace(string(line))))
+			if t.seen++; t.tee != nil {
+				fmt.Fprintf(t.tee, "  %s\n", clean(t.lines[len(t.lines)-1]))
+			}
 		}
 	}
 	if n := len(t.lines); n > 2*t.keep {

@@ -20,6 +20,8 @@ import (
 // runFlags are the flags of "stavily sim run", and in part those of its sisters.
 type runFlags struct {
 	seed, seeds      uint64
+	seedsText        string // as written: how many, or from..to
+	shrink           bool   // a sweep shrinks the first seed that fails
 	until            string
 	workflow, plugin string
 	count            int
@@ -40,7 +42,7 @@ func runCommand(bubble Bubble) *cobra.Command {
 		Long: "Run a scenario and print its report. With --seeds each of so many seeds is run; a seed that\n" +
 			"fails is printed with the command that repeats it, and the report is that of the first.",
 		Example: "  stavily sim run cold-chain.yaml --seed 7 --until 24h --html out.html\n" +
-			"  stavily sim run cold-chain.yaml --seeds 500",
+			"  stavily sim run cold-chain.yaml --seeds 1..500 --shrink",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
@@ -49,7 +51,9 @@ func runCommand(bubble Bubble) *cobra.Command {
 	flags.StringVar(&f.level, "level", "", "how much is real: model, bubble or live, instead of the scenario's")
 	flags.StringVar(&f.hub, "hub", "", "at level live: host:port of a hub that runs (default: one of its own)")
 	flags.StringVar(&f.token, "join", "", "join token of that hub, good for all agents")
-	flags.Uint64Var(&f.seeds, "seeds", 1, "run so many seeds, from the scenario's or --seed on")
+	flags.StringVar(&f.seedsText, "seeds", "1",
+		"run so many seeds, from the scenario's or --seed on; or from and to, such as 1..500")
+	flags.BoolVar(&f.shrink, "shrink", false, "if it fails, look for a smaller scenario that fails in the same way")
 	flags.StringVar(&f.until, "until", "", "end so long after the start, such as 24h")
 	flags.StringVar(&f.workflow, "workflow", "", "deploy this workflow instead of the scenario's")
 	flags.StringVar(&f.plugin, "plugin", "", "use the plugin in this folder under its name")
@@ -81,7 +85,10 @@ func (f *runFlags) run(cmd *cobra.Command, path string) error {
 	if cmd.Flags().Changed("seed") {
 		first = f.seed
 	}
-	if f.seeds > 1 {
+	if first, f.seeds, err = seedRange(f.seedsText, first); err != nil {
+		return err
+	}
+	if f.seeds > 1 || f.shrink {
 		return f.sweep(cmd, s, first)
 	}
 	r, err := f.one(cmd.Context(), s, first)
@@ -168,6 +175,19 @@ func (f *runFlags) repeat(s *scenario.Scenario, seed uint64) string {
 	return strings.Join(words, " ")
 }
 
+// look is the command that shows a moment of one seed: of its trace, which has what the flags
+// changed, or of a scenario that none did.
+func (f *runFlags) look(s *scenario.Scenario, seed uint64) string {
+	switch {
+	case filepath.Ext(f.files.Trace) == ".cbor" && f.seeds <= 1:
+		return "stavily sim replay " + quoted(f.files.Trace)
+	case f.until+f.workflow+f.plugin+f.level == "" && f.count == 0:
+		return fmt.Sprintf("stavily sim replay %s --seed %d", quoted(s.File), seed)
+	default:
+		return ""
+	}
+}
+
 // quoted writes a word so that a shell reads it as one.
 func quoted(word string) string {
 	if strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./@=+") == "" {
@@ -178,7 +198,7 @@ func quoted(word string) string {
 
 // one runs one seed.
 func (f *runFlags) one(ctx context.Context, s *scenario.Scenario, seed uint64) (*report.Result, error) {
-	o := Options{Seed: seed, Repeat: f.repeat(s, seed)}
+	o := Options{Seed: seed, Repeat: f.repeat(s, seed), Look: f.look(s, seed)}
 	if f.files.Trace == "" || f.seeds > 1 {
 		return f.simulate(ctx, s, o)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ func shrinkCommand(bubble Bubble) *cobra.Command {
 				return err
 			}
 			if out == "" {
-				out = strings.TrimSuffix(args[0], ".yaml") + "-small.yaml"
+				out = smallName(args[0])
 			}
 			sh := &shrinker{f: f, out: cmd.OutOrStdout(), left: most, seed: s.Seed}
 			if cmd.Flags().Changed("seed") {
@@ -46,8 +47,16 @@ func shrinkCommand(bubble Bubble) *cobra.Command {
 	}
 	f.common(cmd)
 	cmd.Flags().StringVarP(&out, "write", "w", "", "where to write it (default: NAME-small.yaml)")
-	cmd.Flags().IntVar(&most, "runs", 200, "run at most so many scenarios")
+	cmd.Flags().IntVar(&most, "runs", shrinkRuns, "run at most so many scenarios")
 	return cmd
+}
+
+// shrinkRuns is how many scenarios are run to find a smaller one, when nobody says.
+const shrinkRuns = 200
+
+// smallName is where a smaller scenario goes: beside the first, for it has the same files.
+func smallName(path string) string {
+	return strings.TrimSuffix(path, filepath.Ext(path)) + "-small.yaml"
 }
 
 // A shrinker looks for the smallest scenario that fails one check.
@@ -92,13 +101,17 @@ func (sh *shrinker) run(ctx context.Context, s *scenario.Scenario, path string) 
 }
 
 func sizeOf(s *scenario.Scenario) string {
-	return fmt.Sprintf(
-		"%d agents, %d faults, %d deployments, %s",
-		len(s.Agents()),
-		len(s.Faults),
-		len(s.Deploys),
+	return strings.Join([]string{
+		numbered(len(s.Agents()), "agent"), numbered(len(s.Faults), "fault"), numbered(len(s.Deploys), "deployment"),
 		scenario.Duration(s.Duration),
-	)
+	}, ", ")
+}
+
+func numbered(n int, word string) string {
+	if n != 1 {
+		word += "s"
+	}
+	return fmt.Sprintf("%d %s", n, word)
 }
 
 // broke is one check that failed and when.

@@ -218,3 +218,43 @@ func TestShow(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+func TestSeedRange(t *testing.T) {
+	for _, c := range []struct {
+		text        string
+		from, count uint64
+		bad         bool
+	}{
+		{text: "1", from: 7, count: 1},
+		{text: "500", from: 7, count: 500},
+		{text: "3..3", from: 3, count: 1},
+		{text: "1..500", from: 1, count: 500},
+		{text: "0", bad: true},
+		{text: "0..2", bad: true},
+		{text: "5..4", bad: true},
+		{text: "1..", bad: true},
+		{text: "-1..3", bad: true},
+		{text: "many", bad: true},
+	} {
+		from, count, err := seedRange(c.text, 7)
+		if c.bad != (err != nil) || !c.bad && (from != c.from || count != c.count) {
+			t.Errorf("%q is %d seeds from %d on, %v", c.text, count, from, err)
+		}
+	}
+}
+
+// A sweep that fails shrinks the first seed that does, where that is asked for.
+func TestSweepShrinks(t *testing.T) {
+	within(t)
+	out, err := command(t, "run", "small.yaml", "--seeds", "3..4", "--shrink")
+	if exitOf(err) != exitBroken || !strings.Contains(out, "0 of 2 seeds held") {
+		t.Errorf("ended with %v:\n%s", err, out)
+	}
+	s, err := scenario.Load("small-small.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Faults) != 1 || len(s.Agents()) > 2 || s.Seed != 3 {
+		t.Errorf("shrunk to %d faults, %d agents, seed %d:\n%s", len(s.Faults), len(s.Agents()), s.Seed, s.Text())
+	}
+}

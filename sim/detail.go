@@ -217,6 +217,7 @@ type watched struct {
 	d        *device // nil: nobody is
 	keep     int
 	messages []message
+	told     func(*message) // of each; nil: nobody waits for them
 }
 
 // last returns the messages that are shown.
@@ -235,7 +236,10 @@ func (w *World) saw(d *device, m *protocol.Message) {
 	if len(of.messages) >= 2*of.keep {
 		of.messages = append(of.messages[:0], of.messages[len(of.messages)-of.keep+1:]...)
 	}
-	of.messages = append(of.messages, message{w.now / 1e6, k, len(m.Payload), bodyOf(k, m.Payload)})
+	one := message{w.now / 1e6, k, len(m.Payload), bodyOf(k, m.Payload)}
+	if of.messages = append(of.messages, one); of.told != nil {
+		of.told(&one)
+	}
 }
 
 // bodyOf decodes a message by its kind; nil for what is none.

@@ -35,6 +35,7 @@ type device struct {
 	slow    float64     // how many times slower it computes than it should
 	crawl   float64     // the same for its disk
 	spoil   int         // faults that change what it fetches
+	fault   string      // the last that befell it
 	speed   float64     // of its platform; 1 is a desktop's
 	disk    disk
 	clock   clock

@@ -99,7 +99,7 @@ func (e *expects) breaks(i int, of *scenario.Expect, d *device, src source) {
 		words = append(words, v.Name+" = "+v.Value)
 	}
 	out.Detail = strings.Join(words, ", ")
-	if d != nil {
+	if out.Cause, out.Look = e.t.w.cause(d), e.t.w.look(d); d != nil {
 		out.Agent = d.stats.Name
 	}
 	e.t.w.trace.note(e.t.w.now, d, "expectation broken", []byte(of.Text))

@@ -128,10 +128,30 @@ func (f *faults) begin(of *scenario.Fault, who []*device, rng *stream) {
 		return
 	}
 	for _, d := range who {
+		d.fault = w.lastFault
 		if undo := f.befall(of, d, rng); undo != nil {
 			f.last(spanOf(of), undo)
 		}
 	}
+}
+
+// cause says what came before something that went wrong: the last fault that befell d, or
+// anybody, and the last step that failed on d.
+func (w *World) cause(d *device) string {
+	text := w.lastFault
+	if d == nil {
+		return text
+	}
+	if d.fault != "" {
+		text = d.fault + ", of this agent"
+	}
+	if of := w.tell.of(d); of.failed != "" {
+		if text != "" {
+			text += "; "
+		}
+		text += fmt.Sprintf("step %s failed at +%s", of.failed, time.Duration(of.failedAt).Round(time.Second))
+	}
+	return text
 }
 
 // spanOf returns how long a fault lasts. A power cut may have to wait for a write.

@@ -2,9 +2,13 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -58,7 +62,33 @@ func (f *runFlags) sweep(cmd *cobra.Command, s *scenario.Scenario, first uint64)
 	if failed == nil {
 		return f.write(last)
 	}
+	if f.shrink {
+		return errors.Join(f.tell(cmd, failed), f.smallest(cmd, s, failed.Seed))
+	}
 	return f.tell(cmd, failed)
+}
+
+// smallest shrinks the scenario that a seed fails, and writes it where the command runs.
+func (f *runFlags) smallest(cmd *cobra.Command, s *scenario.Scenario, seed uint64) error {
+	sh := &shrinker{f: f, out: cmd.OutOrStdout(), left: shrinkRuns, seed: seed}
+	return sh.run(cmd.Context(), s, smallName(s.File))
+}
+
+// seedRange reads how many seeds are to be run: a number of them, or the first and the last.
+func seedRange(text string, first uint64) (from, count uint64, err error) {
+	low, high, isRange := strings.Cut(text, "..")
+	if !isRange {
+		if count, err = strconv.ParseUint(text, 10, 64); err != nil || count == 0 {
+			return 0, 0, exit(exitBadScenario, "--seeds %q: want how many, such as 500, or from and to, such as 1..500", text)
+		}
+		return first, count, nil
+	}
+	from, err = strconv.ParseUint(low, 10, 64)
+	to, toErr := strconv.ParseUint(high, 10, 64)
+	if err != nil || toErr != nil || from == 0 || to < from || to-from == math.MaxUint64 {
+		return 0, 0, exit(exitBadScenario, "--seeds %q: want the first and the last seed, such as 1..500", text)
+	}
+	return from, to - from + 1, nil
 }
 
 // each runs the seeds and yields how they ended, in their order. A world is one

@@ -54,6 +54,8 @@ type deviceTell struct {
 	planned  uint64 // the newest revision that a deployment asked for
 	limited  uint64 // events that became no run
 	repeated uint64
+	failed   protocol.StepName // the last of its steps that failed, and when
+	failedAt int64
 	latest   int64 // when the latest run fired that the hub has
 	travel   int64 // of its runs to the hub, in all
 }
@@ -149,7 +151,10 @@ func (t *teller) resulted(d *device, f *fact) {
 	if run == nil { // its only result comes with its event
 		run = &openRun{id: f.id, fired: t.w.now}
 	}
-	run.failed = run.failed || f.status == protocol.StatusError
+	if f.status == protocol.StatusError {
+		run.failed = true
+		t.of(d).failed, t.of(d).failedAt = f.step, t.w.now
+	}
 	run.steps = append(run.steps, report.Step{
 		Step: string(f.step), Agent: d.stats.Name, AtMS: t.w.now / 1e6, Code: f.status.String(),
 	})

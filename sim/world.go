@@ -41,6 +41,8 @@ type Options struct {
 	Build string
 	// Repeat is the command that repeats the run; reports print it with what went wrong.
 	Repeat string
+	// Look is the command that shows an agent at a moment, without both; empty: none does.
+	Look string
 	// Log gets everything that happens as lines of text. It is slow. Nil: nobody reads it.
 	Log io.Writer
 	// Trace gets everything that happens as CBOR: a TraceHead, and TraceItems. Nil: nobody
@@ -204,7 +206,7 @@ func (w *World) run() error {
 		if err := w.runTo(at); err != nil {
 			return err
 		}
-		w.look()
+		w.refresh()
 		w.alone(func() { settled = len(w.pending(false)) == 0 })
 	}
 	w.alone(func() {
@@ -215,8 +217,20 @@ func (w *World) run() error {
 	return w.err
 }
 
-// look asks a hub that runs by itself what it knows.
-func (w *World) look() {
+// look returns the command that shows what d, or the first agent, is now; empty: none does.
+func (w *World) look(d *device) string {
+	if w.opts.Look == "" || w.scenario.Level != scenario.LevelModel {
+		return ""
+	}
+	text := fmt.Sprintf("%s --to %s", w.opts.Look, time.Duration(w.now).Round(time.Second))
+	if d != nil {
+		text += " --agent " + quoted(d.stats.Name)
+	}
+	return text
+}
+
+// refresh asks a hub that runs by itself what it knows.
+func (w *World) refresh() {
 	if w.real != nil {
 		w.real.refresh()
 	}
@@ -235,11 +249,8 @@ func (w *World) runTo(end int64) error {
 		if n&0xfff == 0 && w.ctx.Err() != nil {
 			return w.ctx.Err()
 		}
-		it := w.queue.pop()
-		w.now = it.at
-		w.happen(&it)
-		if w.trace.other != nil {
-			return w.trace.other
+		if err := w.runItem(); err != nil {
+			return err
 		}
 		if w.opts.Stop && len(w.violations) > 0 {
 			w.until = w.now
@@ -247,6 +258,17 @@ func (w *World) runTo(end int64) error {
 		}
 	}
 	w.now = max(w.now, end)
+	return w.err
+}
+
+// runItem lets the next thing happen, of which there must be one.
+func (w *World) runItem() error {
+	it := w.queue.pop()
+	w.now = it.at
+	w.happen(&it)
+	if w.trace.other != nil {
+		return w.trace.other
+	}
 	return w.err
 }
 

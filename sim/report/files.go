@@ -101,7 +101,7 @@ func WriteJUnit(w io.Writer, r *Result) error {
 			File: r.File, Line: e.Line,
 		}
 		if !e.Held {
-			text := fmt.Sprintf("%s%s\n%s\n%s\n", moment(e.AtMS), agentWord(e.Agent), e.Detail, e.Repeat)
+			text := fmt.Sprintf("%s%s\n%s\n%s\n%s\n%s\n", moment(e.AtMS), agentWord(e.Agent), e.Detail, e.Cause, e.Repeat, e.Look)
 			c.Failure = &failure{Message: e.Kind + " " + e.Text, Type: "expectation", Text: text}
 		}
 		s.Cases = append(s.Cases, c)
@@ -138,12 +138,13 @@ func (r *Result) brokenBy(i Invariant) *failure {
 	for _, v := range r.Violations {
 		if v.Invariant == i.Name {
 			f.Text += fmt.Sprintf(
-				"%s%s: %s\n%s\n%s\n",
+				"%s%s: %s\n%s\n%s\n%s\n",
 				moment(v.AtMS),
 				agentWord(v.Agent),
 				v.Text,
 				v.Cause,
 				v.Repeat,
+				v.Look,
 			)
 		}
 	}

@@ -113,6 +113,7 @@ func (p *page) verdict(r *Result) {
 			fmt.Sprintf("%s%s: %s", moment(v.AtMS), agentWord(v.Agent), v.Text),
 			v.Cause,
 			v.Repeat,
+			v.Look,
 		)
 	}
 	for _, e := range r.Expects {
@@ -123,7 +124,9 @@ func (p *page) verdict(r *Result) {
 				fmt.Sprintf("%s %s, at %s%s", e.Kind, e.Text, moment(e.AtMS),
 					agentWord(e.Agent)),
 				e.Detail,
+				e.Cause,
 				e.Repeat,
+				e.Look,
 			)
 		}
 	}

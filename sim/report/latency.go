@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"strings"
 )
 
 // latencyChart draws the quantiles of the time from firing to delivery, of each sample that
@@ -50,7 +51,7 @@ func (p *plot) quantile(r *Result, class string, of func(*Sample) int64) {
 }
 
 // aroundMost bounds the faults that are told of one by one.
-const aroundMost = 40
+const aroundMost = 25
 
 // span is what the samples of a time say.
 type span struct {
@@ -95,7 +96,7 @@ func (p *page) faultsAround(r *Result) {
 	}
 	p.raw("<section class=\"card\"><h2>Before, during and after each fault</h2>" +
 		"<div class=\"scroll\"><table><thead><tr>")
-	for _, h := range []string{"fault", "at", "", "online", "converged", "ended", "failed", "p95", "backlog"} {
+	for _, h := range []string{"fault", "at", "online", "converged", "ended", "failed", "p95", "backlog"} {
 		p.tag("th", "", h)
 	}
 	p.raw("</tr></thead><tbody>")
@@ -113,25 +114,26 @@ func (p *page) faultsAround(r *Result) {
 
 func (p *page) faultAround(r *Result, f *Fault) {
 	spans := r.around(f)
-	for n, word := range []string{"before", "during", "after"} {
-		s := &spans[n]
-		name, at := "", ""
-		if n == 0 {
-			name, at = fmt.Sprintf("#%d %s", f.Index, f.What), moment(f.AtMS)
-		}
-		p.raw("<tr>")
-		cells := []string{name, at, word, "-", "-", "-", "-", "-", "-"}
-		if s.samples > 0 {
-			cells = []string{
-				name, at, word, share(s.online), share(s.converged), count(s.ended), count(s.failed),
-				took(s.p95), size(s.backlog),
+	p.raw("<tr>")
+	p.tag("td", "", fmt.Sprintf("#%d %s", f.Index, f.What))
+	p.tag("td", "", moment(f.AtMS))
+	for _, of := range []func(*span) string{
+		func(s *span) string { return share(s.online) },
+		func(s *span) string { return share(s.converged) },
+		func(s *span) string { return count(s.ended) },
+		func(s *span) string { return count(s.failed) },
+		func(s *span) string { return took(s.p95) },
+		func(s *span) string { return size(s.backlog) },
+	} {
+		words := make([]string, len(spans))
+		for i := range spans {
+			if words[i] = "-"; spans[i].samples > 0 {
+				words[i] = of(&spans[i])
 			}
 		}
-		for _, cell := range cells {
-			p.tag("td", "", cell)
-		}
-		p.raw("</tr>")
+		p.tag("td", "", strings.Join(words, " → "))
 	}
+	p.raw("</tr>")
 }
 
 func share(v float64) string { return percent(int(math.Round(v*10_000)), 10_000) }

@@ -43,13 +43,13 @@ func sample() *Result {
 		},
 		Violations: []Violation{{
 			"ends", 21 * hour, "store-3-4", "run 5f0c <script> has neither a result nor a drop", "power-cut #2 at +08:00:00",
-			"stavily sim run freezer.yaml --seed 42",
+			"stavily sim run freezer.yaml --seed 42", "stavily sim replay freezer.yaml --seed 42 --to 21h0m0s --agent store-3-4",
 		}},
 		Expects: []Expect{
-			{0, 61, "eventually", "fleet.active('freezer') >= 99.5%", true, 2 * hour, "", "", ""},
+			{Line: 61, Kind: "eventually", Text: "fleet.active('freezer') >= 99.5%", Held: true, AtMS: 2 * hour},
 			{
-				1, 62, "never", "alerts.lost > 0", false, 21 * hour, "", "alerts.lost = 1",
-				"stavily sim run freezer.yaml --seed 42",
+				Index: 1, Line: 62, Kind: "never", Text: "alerts.lost > 0", AtMS: 21 * hour, Detail: "alerts.lost = 1",
+				Cause: "power-cut #2 at +08:00:00", Repeat: "stavily sim run freezer.yaml --seed 42",
 			},
 		},
 		Deployments: []Deployed{

@@ -113,6 +113,7 @@ type Violation struct {
 	Text      string `json:"text"`            // wanted and got
 	Cause     string `json:"cause,omitempty"` // what came just before, if that is known
 	Repeat    string `json:"repeat"`          // the command that does it again
+	Look      string `json:"look,omitempty"`  // the one that shows the agent at that moment
 }
 
 // Expect is one expectation of the scenario and what became of it.
@@ -125,7 +126,9 @@ type Expect struct {
 	AtMS   int64  `json:"at_ms"` // when it broke; for eventually when it came true
 	Agent  string `json:"agent,omitempty"`
 	Detail string `json:"detail,omitempty"` // the values that decided, such as alerts.lost = 3
+	Cause  string `json:"cause,omitempty"`  // what came just before, if that is known
 	Repeat string `json:"repeat,omitempty"`
+	Look   string `json:"look,omitempty"` // the command that shows the agent at that moment
 }
 
 // Group is what one group of the fleet did.

@@ -213,6 +213,7 @@ func (t *table) violations(r *Result, name string) {
 		t.row("", "%s%s: %s", moment(v.AtMS), agentWord(v.Agent), v.Text)
 		t.detail("cause", v.Cause)
 		t.detail("again", v.Repeat)
+		t.detail("look", v.Look)
 	}
 	if more > 0 {
 		t.row("", "and %d more", more)
@@ -249,7 +250,9 @@ func (t *table) expects(r *Result) {
 			agentWord(e.Agent),
 		)
 		t.detail("got", e.Detail)
+		t.detail("cause", e.Cause)
 		t.detail("again", e.Repeat)
+		t.detail("look", e.Look)
 	}
 }
 
