@@ -258,6 +258,7 @@ func (a *Agent) readStorms() error {
 func (a *Agent) wasOff(off time.Duration) {
 	for _, w := range a.works {
 		a.stormWasOff(w, off)
+		a.timerWasOff(w, off)
 		a.seenBefore(&w.storm.seen, Instance{Workflow: w.of.Workflow, Step: w.steps[0].Name}, w.of.Once, off)
 	}
 	for i, h := range a.hosts {

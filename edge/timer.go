@@ -53,6 +53,11 @@ func (a *Agent) setTimer(w *work, fromStart bool, next *wasmhost.Next) {
 	if t.wallMS != 0 {
 		t.at = sooner(t.at, a.now.Add(lookAgain))
 	}
+	if !fromStart {
+		t.unsure = nil
+	} else if u := t.unsure; u != nil && (u.own.IsZero() || t.at.Before(u.own)) {
+		u.own, u.ownMS = t.at, t.wallMS
+	}
 	switch {
 	case missed != 0 && fromStart:
 		t.at, t.wallMS, t.missed = a.now, 0, missed
@@ -116,8 +121,9 @@ func (t *trigger) rearm(now time.Time) {
 
 // keep takes over the timer of old: it still goes off, if the trigger does not choose an earlier one.
 func (t *trigger) keep(old *trigger, now time.Time) {
+	t.unsure, t.kept, t.missed, t.back = old.unsure, old.kept, old.missed, old.back
 	if old.why == wasmhost.WhyTimer && (old.wallMS == 0 || !old.at.After(now)) {
-		t.kept, t.missed, t.back = old.at, old.missed, old.back
+		t.kept = old.at
 	}
 }
 
@@ -142,21 +148,68 @@ func (a *Agent) saveTrigger(w *work) {
 	a.put(keyTrigger+string(w.of.Workflow), s)
 }
 
-// readTimer takes up a timer again. One that went off while the agent was off has been missed
-// where that means something, or where it is so short a while ago that nobody would say so.
+// unsure is a trigger's timer from before this boot, while nobody knows how long the agent was off.
+type unsure struct {
+	due, wallMS int64     // as in savedTrigger
+	own         time.Time // what the trigger chose at its start instead; zero: nothing
+	ownMS       int64     // own by the wall clock, if it is that
+}
+
+// readTimer takes up a timer again.
 func (a *Agent) readTimer(w *work, s *savedTrigger) {
-	w.trigger.back = s.Back
+	t := &w.trigger
+	t.back = s.Back
 	if s.Due == 0 {
 		return
 	}
+	if a.clock.anchor != 0 {
+		t.unsure = &unsure{due: s.Due, wallMS: s.WallMS}
+	}
+	t.kept, t.missed = a.stillDue(w, s)
+}
+
+// stillDue returns when a timer from before the boot goes off, or else when it went off while the
+// agent was off: it was missed where that means something, or where it is so short a while ago
+// that nobody would say so.
+func (a *Agent) stillDue(w *work, s *savedTrigger) (kept time.Time, missed int64) {
 	left := time.Duration(s.Due-a.steady()) * time.Millisecond
 	if s.WallMS != 0 && a.stamp().Quality == protocol.QualityClock {
 		left = time.Duration(s.WallMS-a.stamp().UnixMS) * time.Millisecond
 	}
 	switch {
 	case left > 0 && s.WallMS == 0:
-		w.trigger.kept = a.now.Add(left)
+		kept = a.now.Add(left)
 	case left <= 0 && (w.of.CatchUp != protocol.CatchUpNone || left >= -restartGrace):
-		w.trigger.missed = a.stamp().UnixMS + left.Milliseconds()
+		missed = a.stamp().UnixMS + left.Milliseconds()
 	}
+	return kept, missed
+}
+
+// timerWasOff takes the time that the agent was off before this boot, which its clock says only
+// now, off the timer from before it, if that has not gone off meanwhile.
+func (a *Agent) timerWasOff(w *work, off time.Duration) {
+	t, u := &w.trigger, w.trigger.unsure
+	t.unsure = nil
+	started := t.why == wasmhost.WhyTimer
+	if u == nil || t.why == wasmhost.WhyMessage || started && (t.call != 0 || t.tries > 0) {
+		return // what is asked now chooses another
+	}
+	s := savedTrigger{
+		Of: w.triggerDigest, State: t.state, Due: u.due - off.Milliseconds(), WallMS: u.wallMS, Back: t.back,
+	}
+	kept, missed := a.stillDue(w, &s)
+	if !started {
+		t.kept, t.missed, a.pen.timed = kept, missed, true
+		a.put(keyTrigger+string(w.of.Workflow), s)
+		return
+	}
+	if u.wallMS == 0 {
+		t.at, t.wallMS = u.own, u.ownMS
+	}
+	if missed != 0 {
+		t.at, t.wallMS, t.missed = a.now, 0, missed
+	} else if !kept.IsZero() && (t.at.IsZero() || kept.Before(t.at)) {
+		t.at, t.wallMS = kept, 0
+	}
+	a.saveTrigger(w)
 }

@@ -63,6 +63,7 @@ type trigger struct {
 	kept   time.Time // the timer from before an arming, which still goes off; zero: none
 	missed int64     // the first firing that was missed while the agent was off, unix ms; 0: none
 	back   uint32    // firings that were brought back in a row
+	unsure *unsure   // nil: nothing is
 	call   CallID    // 0: none under way
 	tries  int
 
