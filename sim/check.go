@@ -96,6 +96,7 @@ func newChecks(w *World) []check {
 	return []check{
 		newSealedCheck(w), newEventsCheck(w), newGapsCheck(w), newKeptCheck(w),
 		newOnceCheck(w), newRevisionsCheck(w),
-		newBudgetsCheck(w), newTimeCheck(w), w.uplinks, newConvergeCheck(w),
+		newBudgetsCheck(w), newTimeCheck(w), w.uplinks, newRetiredCheck(w),
+		newConvergeCheck(w),
 	}
 }

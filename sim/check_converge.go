@@ -73,6 +73,8 @@ func (w *World) wants() (map[protocol.AgentName]want, error) {
 // pending says what d waits for, empty when it has converged.
 func (d *device) pending(hub want) string {
 	switch {
+	case d.retired:
+		return ""
 	case d.agent == nil:
 		return "it is off"
 	case d.line.closed():

@@ -73,7 +73,7 @@ func (c *keptCheck) ended() {
 		has[d][l.Lane] = l.Stored + l.Refused
 	}
 	for _, d := range c.w.devices {
-		if made := c.lanes[d]; made != nil {
+		if made := c.lanes[d]; made != nil && !d.retired {
 			c.compare(d, made, has[d])
 		}
 	}

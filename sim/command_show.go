@@ -162,6 +162,11 @@ func timeline(s *scenario.Scenario) []happens {
 		}
 		for n, l := range d.Labels {
 			what = map[bool]string{true: "label", false: what}[n == 0] + " " + l.Key + "=" + l.Value
+		}
+		if d.Retire {
+			what = "retire"
+		}
+		if d.Retire || d.Labels != nil {
 			whom = fmt.Sprintf("%d agents", len(s.Select(d.Where, func(int) int { return 0 })))
 		}
 		all = append(all, happens{d.At, what, whom})

@@ -23,29 +23,31 @@ type device struct {
 	addr  protocol.Address
 	epoch uint64
 
-	agent   *edge.Agent // nil: off
-	boots   uint64      // starts so far
-	ticks   uint64      // counts plans to tick: only the last one counts
-	tickAt  int64       // 0: no tick is planned
-	due     int64       // when the agent wants to be called; a tick may be planned before
-	spun    int64       // the moment of the last tick
-	spins   int         // ticks at that moment
-	busy    int64       // until then the disk is at work and the agent with it
-	off     int         // faults that keep it off
-	slow    float64     // how many times slower it computes than it should
-	crawl   float64     // the same for its disk
-	spoil   int         // faults that change what it fetches
-	fault   string      // the last that befell it
-	speed   float64     // of its platform; 1 is a desktop's
-	disk    disk
-	clock   clock
-	line    line
-	post    *post // nil: no gateway
-	plugins plugins
-	signals []signal
-	body    *body  // nil at level model
-	ids     stream // run IDs
-	rng     stream // of the disk's latency
+	agent     *edge.Agent // nil: off
+	boots     uint64      // starts so far
+	ticks     uint64      // counts plans to tick: only the last one counts
+	tickAt    int64       // 0: no tick is planned
+	due       int64       // when the agent wants to be called; a tick may be planned before
+	spun      int64       // the moment of the last tick
+	spins     int         // ticks at that moment
+	busy      int64       // until then the disk is at work and the agent with it
+	off       int         // faults that keep it off
+	retired   bool        // removed from the fleet, at retiredAt
+	retiredAt int64
+	slow      float64 // how many times slower it computes than it should
+	crawl     float64 // the same for its disk
+	spoil     int     // faults that change what it fetches
+	fault     string  // the last that befell it
+	speed     float64 // of its platform; 1 is a desktop's
+	disk      disk
+	clock     clock
+	line      line
+	post      *post // nil: no gateway
+	plugins   plugins
+	signals   []signal
+	body      *body  // nil at level model
+	ids       stream // run IDs
+	rng       stream // of the disk's latency
 
 	open  []openRun                       // runs that have not ended, by what the disk says
 	acked [protocol.LaneEnd]protocol.Mark // by the hub, of the enrolment
@@ -131,16 +133,17 @@ func (d *device) power() {
 		return
 	}
 	link := protocol.Link(&d.line)
+	var gone func([]protocol.Gone)
 	if d.post != nil {
 		if err := d.post.start(); err != nil {
 			d.w.broken(err)
 			return
 		}
-		link = postLink{d.post}
+		link, gone = postLink{d.post}, d.post.turnAway
 	}
 	agent, err := edge.New(d.config(), edge.Deps{
 		Link: link, Store: &d.disk, Plugins: &d.plugins, Random: &d.ids, Wall: d.clock.wall,
-		Traffic: d.traffic, Log: slog.New(d.w.logs(d)),
+		Traffic: d.traffic, Gone: gone, Log: slog.New(d.w.logs(d)),
 	})
 	if err != nil {
 		d.w.broken(err)

@@ -39,11 +39,11 @@ func share(part, of uint64) expr.Value {
 
 // Field returns a figure of the fleet.
 func (s fleetSource) Field(name string) expr.Value {
-	t, w := s.t, s.t.w
+	t := s.t
 	all := t.sums()
 	switch name {
 	case "fleet.agents":
-		return num(float64(len(w.devices)))
+		return s.sum(func(*device) uint64 { return 1 })
 	case "fleet.online":
 		return s.part(func(d *device) bool { return d.line.up })
 	case "fleet.converged":
@@ -129,13 +129,15 @@ func (s fleetSource) part(is func(*device) bool) expr.Value {
 		}
 		return 0
 	})
-	return num(n.Num / float64(len(s.t.w.devices)))
+	return share(uint64(n.Num), uint64(s.sum(func(*device) uint64 { return 1 }).Num))
 }
 
 func (s fleetSource) sum(of func(*device) uint64) expr.Value {
 	var n uint64
 	for _, d := range s.t.w.devices {
-		n += of(d)
+		if !d.retired {
+			n += of(d)
+		}
 	}
 	return count(n)
 }
@@ -143,7 +145,9 @@ func (s fleetSource) sum(of func(*device) uint64) expr.Value {
 func (s fleetSource) most(of func(*device) uint64) expr.Value {
 	var n uint64
 	for _, d := range s.t.w.devices {
-		n = max(n, of(d))
+		if !d.retired {
+			n = max(n, of(d))
+		}
 	}
 	return count(n)
 }
@@ -177,7 +181,7 @@ func (s fleetSource) Call(name, arg string) expr.Value {
 func (s fleetSource) active(name protocol.WorkflowName) expr.Value {
 	var active, all uint64
 	for _, d := range s.t.w.devices {
-		if d.agent == nil || s.t.of(d).want.IsZero() {
+		if d.agent == nil || d.retired || s.t.of(d).want.IsZero() {
 			continue
 		}
 		for _, a := range d.status().Assignments {
@@ -248,6 +252,8 @@ func (s agentSource) more(name string) expr.Value {
 	switch name {
 	case "agent.renewals":
 		return count(d.stats.Renewals)
+	case "agent.retired":
+		return truth(d.retired)
 	case "agent.lost":
 		return count(d.stats.Lost)
 	case "agent.delivered":

@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"slices"
@@ -34,6 +35,7 @@ func (w *World) people() error {
 		w.devices = append(w.devices, d)
 		w.byAddress[d.addr], w.byName[string(d.addr.Agent)] = d, d
 		wishes[i] = hub.NewAgent{Address: d.addr, Device: d.describe(), Time: w.start}
+		wishes[i].Identity.KeyFingerprint, wishes[i].Identity.NotAfter = hex.EncodeToString(d.key()), w.start.Add(keyLife)
 	}
 	w.stations()
 	if w.real != nil {
@@ -145,7 +147,7 @@ func (w *World) types() (map[protocol.PluginName]protocol.PluginType, error) {
 	all := map[protocol.PluginName]protocol.PluginType{}
 	for i := range w.scenario.Deploys {
 		of := &w.scenario.Deploys[i]
-		if of.Remove || of.Labels != nil {
+		if of.Workflow == nil {
 			continue
 		}
 		types, err := hub.StepTypes(of.File, of.Workflow)
@@ -161,6 +163,10 @@ func (w *World) types() (map[protocol.PluginName]protocol.PluginType, error) {
 
 // deploy does what the operator wishes.
 func (w *World) deploy(of *scenario.Deploy) {
+	if of.Retire {
+		w.retire(of)
+		return
+	}
 	if of.Labels != nil {
 		w.label(of)
 		return

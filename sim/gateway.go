@@ -29,9 +29,10 @@ type post struct {
 	shelf      gateway.Shelf
 	dir        string // of the shelf
 	hearers    []hearer
-	blocked    int  // partitions of its site's side
-	ticking    bool // a tick is planned
-	dark       bool // its neighbours have not noticed yet that its power went: see dim
+	gone       map[protocol.Gone]bool // whom it lets in no more; only looked up
+	blocked    int                    // partitions of its site's side
+	ticking    bool                   // a tick is planned
+	dark       bool                   // its neighbours have not noticed yet that its power went: see dim
 }
 
 // stations makes gateways of the devices that others are behind of.
@@ -146,8 +147,10 @@ func (p *post) block(by int) {
 	}
 }
 
-// serves reports whether a neighbour of d that tries to connect gets there.
-func (d *device) serves() bool { return d.agent != nil && d.post.relay != nil && d.post.blocked == 0 }
+// serves reports whether n, a neighbour of d, gets there when it tries to connect.
+func (d *device) serves(n *device) bool {
+	return d.agent != nil && d.post.relay != nil && d.post.blocked == 0 && d.post.lets(n)
+}
 
 // hear takes what a neighbour says.
 func (p *post) hear(m protocol.Message) {
@@ -328,7 +331,7 @@ func (l *line) choose() {
 	}
 	for n := range l.gates {
 		g := l.gates[(from+n)%len(l.gates)]
-		if !g.serves() {
+		if !g.serves(l.d) {
 			continue
 		}
 		if l.at != g {

@@ -180,3 +180,28 @@ func TestGatewaySelection(t *testing.T) {
 		t.Errorf("gateways of till-0 are %v, want %v", got, want)
 	}
 }
+
+// Who is removed is let in by nobody: not by the hub, nor by gateways, which hear of it, and also
+// not by one that was off meanwhile.
+func TestRetiredAreLetInByNobody(t *testing.T) {
+	text := strings.NewReplacer("FAULTS", "{at: 55m, for: 20m, what: power-cut, where: \"agent == 'first-0'\"}",
+		"faults:", "  - {at: 1h, retire: \"agent in ['till-2', 'loner-0']\"}\nfaults:",
+		"plugins:", "  - {group: loner, count: 1, labels: {kind: loner}}\nplugins:").Replace(shop)
+	r, err := Run(t.Context(), parse(t, text), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range r.Invariants {
+		if i.Broken > 0 || i.Name == "retired" && i.Checked != 2 {
+			t.Errorf("%s was looked at %d times and broken %d times", i.Name, i.Checked, i.Broken)
+		}
+	}
+	for _, v := range r.Violations {
+		t.Errorf("%s: %s: %s", v.Invariant, v.Agent, v.Text)
+	}
+	for _, a := range r.Fleet {
+		if want := a.Name != "till-2" && a.Name != "loner-0"; a.Online != want {
+			t.Errorf("%s is online: %t", a.Name, a.Online)
+		}
+	}
+}

@@ -13,7 +13,7 @@ func (l *line) possible() bool {
 	used := plan.Bytes > 0 && plan.Per > 0 && l.period == l.w.now/int64(plan.Per) && l.used > plan.Bytes
 	there := l.w.hub.hub != nil
 	if len(l.gates) > 0 {
-		there = slices.ContainsFunc(l.gates, (*device).serves)
+		there = slices.ContainsFunc(l.gates, func(g *device) bool { return g.serves(l.d) })
 	}
 	return l.d.agent != nil && there && l.blocked == [2]int{} && l.barred == 0 && !l.shut && !used
 }

@@ -2,12 +2,14 @@ package sim
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stavily/stavily/sim/report"
 	"github.com/stavily/stavily/sim/scenario"
 )
 
@@ -45,13 +47,18 @@ expect:
 // hub by it alone, steps that hop while the hub is away, and a second gateway that takes over from
 // one that crashes, loses its power, or is not reached by its neighbours.
 func TestBubbleGateways(t *testing.T) {
-	r := inBubble(t, strings.Replace(realShop, "FAULTS", `faults:
+	r := inBubble(t, strings.NewReplacer("plugins:", `  - {group: spy, count: 1, site: shop, link: {latency: 2ms}, behind: [first, second]}
+plugins:`, "FAULTS", `  - {at: 8m, retire: "group == 'spy'"}
+faults:
   - {at: 10m, what: crash, where: "group == 'first'"}
   - {at: 20m, for: 10m, what: power-cut, where: "group == 'first'"}
   - {at: 40m, for: 10m, what: partition, side: site, where: "group == 'second'"}
   - {at: 55m, for: 10m, what: partition, where: "group in ['first', 'second']"}
   - {at: 70m, for: 2m, what: hub-crash}
-  - {at: 75m, for: 2m, what: corrupt, where: "group == 'first'"}`, 1))
+  - {at: 75m, for: 2m, what: corrupt, where: "group == 'first'"}`).Replace(realShop))
+	if a := r.Fleet[slices.IndexFunc(r.Fleet, func(a report.Agent) bool { return a.Name == "spy-0" })]; a.Online {
+		t.Error("who was removed is still connected")
+	}
 	if r.Totals.Fired < 85 || r.Totals.Fired != r.Totals.Ended {
 		t.Errorf("%d runs fired, %d ended, want the same, 85 at least", r.Totals.Fired, r.Totals.Ended)
 	}

@@ -158,6 +158,13 @@ var deployKeys = []key[Deploy]{
 		readSetLabels,
 	},
 	{
+		"retire",
+		"a selector of agents that the operator removes from the fleet, as stolen or scrapped ones",
+		text("a selector"),
+		false,
+		func(v value, d *Deploy) { d.Where, d.Retire = v.r.selector(v), true },
+	},
+	{
 		"where",
 		"labels: which agents get them: a selector such as site in ['store-1'] && sample(3)",
 		text("a selector"),
@@ -171,19 +178,22 @@ func readDeploys(v value, s *Scenario) {
 		d := Deploy{Index: i, Pos: item.pos()}
 		before := len(v.r.Errors())
 		fields(item, deployKeys, &d)
-		_, removes := item.lookup("remove")
-		_, deploys := item.lookup("workflow")
-		_, labels := item.lookup("labels")
+		wishes := 0
+		for _, name := range []string{"workflow", "remove", "labels", "retire"} {
+			if _, has := item.lookup(name); has {
+				wishes++
+			}
+		}
+		_, d.Remove = item.lookup("remove")
 		where, some := item.lookup("where")
-		d.Remove = removes
 		switch {
-		case removes && deploys, removes && labels, deploys && labels, !removes && !deploys && !labels:
-			item.errorf("want one of workflow, remove and labels")
-		case some && !labels:
+		case wishes != 1:
+			item.errorf("%d of workflow, remove, labels and retire, want one", wishes)
+		case some && d.Labels == nil:
 			where.errorf("only labels have it; a workflow says by itself which agents it is for")
 		case before != len(v.r.Errors()):
 			return
-		case removes && !s.deployedBy(d.Name, d.At):
+		case d.Remove && !s.deployedBy(d.Name, d.At):
 			item.errorf("remove: no workflow %q is deployed by then", d.Name)
 		}
 		s.Deploys = append(s.Deploys, d)

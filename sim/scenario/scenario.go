@@ -243,6 +243,7 @@ type Deploy struct {
 	// takes one away. Where says who; nil is all.
 	Labels []SetLabel
 	Where  *expr.Expr
+	Retire bool // the agents that Where matches are removed from the fleet instead
 	Pos    Pos
 }
 

@@ -65,6 +65,7 @@ deploy:
         - plugin: sink@1
   - {at: 9h, workflow: other.yaml}
   - {at: 30h, remove: other}
+  - {at: 31h, retire: "sample(1)"}
 faults:
   - {at: 09:10, for: 45m, what: partition, way: up, side: hub, where: "site in ['store-1', 'store-2']"}
   - {at: 10:00, for: 2m, what: hub-restart}
@@ -191,8 +192,8 @@ func TestParseRefuses(t *testing.T) {
 		{"no time", "at: 30h", "at: soon", `"soon" is no time`},
 		{"ends after the end", "at: 15:00, for: 1h", "at: 15:00, for: 30h", "lasts until 1d15h, after the end"},
 		{"negative duration", "duration: 36h", "duration: -1h", "s.yaml:5:11: duration: -1h is negative"},
-		{"matches nobody", "'store-1', 'store-2'", "'store-12'", "s.yaml:53:71: faults[0].where: matches none of the 29 agents; groups are stores, depots"},
-		{"misspelt selector", "group == 'depots'", "gruop == 'depots'", `s.yaml:57:51: faults[4].where: unknown figure "gruop"; did you mean "group"?`},
+		{"matches nobody", "'store-1', 'store-2'", "'store-12'", "s.yaml:54:71: faults[0].where: matches none of the 29 agents; groups are stores, depots"},
+		{"misspelt selector", "group == 'depots'", "gruop == 'depots'", `s.yaml:58:51: faults[4].where: unknown figure "gruop"; did you mean "group"?`},
 		{"hole", "traces/room.csv", "traces/hole.csv", "traces/hole.csv:3:4: a hole: the cell is empty (replayed on line 26 of s.yaml)"},
 		{"text in trace", "traces/room.csv", "traces/text.csv", `traces/text.csv:3:4: a hole: "warm" is no number`},
 		{
@@ -234,8 +235,8 @@ func TestParseRefuses(t *testing.T) {
 		{"needed key", "at: 09:10, for: 45m,", "at: 09:10,", `a partition needs "for"`},
 		{"no when", "at: 10:00, for: 2m,", "for: 2m,", "when? want at: for one time, or rate:"},
 		{"backup", "what: bad-release, at: 11h, for: 1h, plugin: threshold", "what: hub-restore, at: 11h, by: 12h", "want the backup's age, no older than the start"},
-		{"unknown figure", "alerts.lost > 0", "alerts.lots > 0", `s.yaml:63:13: expect[2].never: unknown figure "alerts.lots"; did you mean "alerts.lost"?`},
-		{"kinds", "outbox.max_age == 0s", "outbox.max_age == 0", `s.yaml:64:45: expect[3].after_faults.cond: outbox.max_age is a duration and 0 is a number`},
+		{"unknown figure", "alerts.lost > 0", "alerts.lots > 0", `s.yaml:64:13: expect[2].never: unknown figure "alerts.lots"; did you mean "alerts.lost"?`},
+		{"kinds", "outbox.max_age == 0s", "outbox.max_age == 0", `s.yaml:65:45: expect[3].after_faults.cond: outbox.max_age is a duration and 0 is a number`},
 		{"unknown workflow", "active('freezer')", "active('freezr')", `the scenario has no such workflow; did you mean "freezer"?`},
 		{"within", "within: 34h", "within: 37h", "within 1d13h is longer than the scenario"},
 		{"no group of slo", "group: stores}", "group: store}", `no group "store"`},
@@ -253,10 +254,11 @@ func TestParseRefuses(t *testing.T) {
 		{"workflow that is no YAML", "other.yaml", "broken.yaml", "broken.yaml:1:1: did not find expected ',' or ']'"},
 		{"workflow with a key twice", "other.yaml", "twice.yaml", `twice.yaml:3:1: workflow: key "workflow" twice, first on line 1`},
 		{"reorder in real time", "level: model", "level: live", "s.yaml:16:102: fleet[0].link.reorder: not at level live"},
-		{"nothing to do", "remove: other", "where: \"group == 'depots'\"", "s.yaml:51:5: deploy[2]: want one of workflow, remove and labels"},
-		{"two at once", "remove: other", "remove: other, labels: {ring: early}", "s.yaml:51:5: deploy[2]: want one of workflow, remove and labels"},
+		{"nothing to do", "remove: other", "where: \"group == 'depots'\"", "s.yaml:51:5: deploy[2]: 0 of workflow, remove, labels and retire, want one"},
+		{"two at once", "remove: other", "remove: other, labels: {ring: early}", "s.yaml:51:5: deploy[2]: 2 of workflow, remove, labels and retire, want one"},
 		{"where with a removal", "remove: other", "remove: other, where: \"group == 'depots'\"", "s.yaml:51:37: deploy[2].where: only labels have it"},
 		{"labels for nobody", "remove: other", "labels: {ring: early}, where: \"group == 'shops'\"", "s.yaml:51:45: deploy[2].where: "},
+		{"retire nobody", "retire: \"sample(1)\"", "retire: \"group == 'shops'\"", "s.yaml:52:23: deploy[3].retire: matches none of the 29 agents"},
 		{"no label", "remove: other", "labels: {Ring: early}", `s.yaml:51:24: deploy[2].labels.Ring: "Ring" is no label`},
 		{"labels that are none", "remove: other", "labels: {}", "s.yaml:51:23: deploy[2].labels: empty: which labels?"},
 		{"a label's value", "remove: other", "labels: {ring: [early]}", "s.yaml:51:30: deploy[2].labels.ring: "},
