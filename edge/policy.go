@@ -8,7 +8,8 @@ import (
 )
 
 // Policy is the device's own word on what plugins may do here, whatever a hub grants
-// (C-8). A capability that Allow does not name is not granted.
+// (C-8). A capability that Allow does not name is not granted. Scopes mean what they mean to the
+// hub: "mqtt.listen:line/#" allows a hub to grant "line/+/state".
 type Policy struct {
 	Allow []protocol.Grant
 	// NoRecord refuses every order to record what a plugin is asked and answers.
@@ -71,16 +72,40 @@ func (p Policy) scopes(capability string) (scopes []string, whole bool) {
 	return scopes, whole
 }
 
+// split holds each scope of g to those that are allowed, by what they mean: of one that is only
+// partly within them that part is kept.
 func split(g protocol.Grant, allowed []string) (kept protocol.Grant, lost []string) {
 	kept.Capability = g.Capability
 	for _, s := range g.Scopes {
-		if slices.Contains(allowed, s) {
-			kept.Scopes = append(kept.Scopes, s)
-		} else {
-			lost = append(lost, g.Capability+":"+s)
+		parts, whole := partsOf(g.Capability, s, allowed)
+		for _, p := range parts {
+			if !slices.Contains(kept.Scopes, p) {
+				kept.Scopes = append(kept.Scopes, p)
+			}
+		}
+		switch named := g.Capability + ":" + s; {
+		case whole:
+		case len(parts) > 0:
+			lost = append(lost, named+" beyond "+strings.Join(parts, " "))
+		default:
+			lost = append(lost, named)
 		}
 	}
 	return kept, lost
+}
+
+// partsOf returns what of a scope is allowed, the scope itself if it is whole.
+func partsOf(capability, scope string, allowed []string) (parts []string, whole bool) {
+	for _, other := range allowed {
+		left, some, all := protocol.ScopeWithin(capability, scope, other)
+		if all {
+			return []string{scope}, true
+		}
+		if some {
+			parts = append(parts, left)
+		}
+	}
+	return parts, false
 }
 
 func wordsOf(g protocol.Grant) []string {

@@ -16,6 +16,21 @@ func common(capability, a, b string) (string, bool) {
 	if a == b {
 		return a, true
 	}
+	return meet(capability, a, b)
+}
+
+// ScopeWithin returns what of a scope another one of the same capability allows, and whether that
+// is some of it and all of it. Nothing is within a scope that is no scope, but itself.
+func ScopeWithin(capability, scope, allowed string) (left string, some, all bool) {
+	if left, some = common(capability, scope, allowed); !some {
+		return "", false, false
+	}
+	itself, _ := meet(capability, scope, scope) // as meet would word it
+	return left, true, left == scope || left == itself
+}
+
+// meet is common in one wording: names are in lower case.
+func meet(capability, a, b string) (string, bool) {
 	switch capability {
 	case CapHTTP, CapTCP:
 		return commonDestination(a, b)

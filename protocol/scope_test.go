@@ -77,6 +77,30 @@ func TestFiltersMeet(t *testing.T) {
 	}
 }
 
+// TestScopeWithin: a scope is whole within another one when all that it matches the other matches.
+func TestScopeWithin(t *testing.T) {
+	for _, c := range []struct {
+		capability, scope, allowed, left string
+		all                              bool
+	}{
+		{CapListen, "site/+", "site/#", "site/+", true},
+		{CapListen, "site/#", "site/+", "site/+", false},
+		{CapListen, "site/#", "site/#", "site/#", true},
+		{CapHTTP, "WWW.example.com:443", "*.example.com:443", "www.example.com:443", true},
+		{CapHTTP, "*.example.com:443", "www.example.com:443", "www.example.com:443", false},
+		{CapTCP, "10.0.0.5/32:502", "10.0.0.0/8:502", "10.0.0.5:502", true},
+		{CapTCP, "0.0.0.0/0:1", "8.8.8.8:1", "8.8.8.8:1", false},
+		{CapProcess, "uptime", "uptime", "uptime", true},
+		{CapProcess, "uptime", "*", "", false},
+		{"no such", "a", "b", "", false},
+	} {
+		left, some, all := ScopeWithin(c.capability, c.scope, c.allowed)
+		if left != c.left || some != (c.left != "") || all != c.all {
+			t.Errorf("%s: of %q is %q within %q, all %v; want %q, %v", c.capability, c.scope, left, c.allowed, all, c.left, c.all)
+		}
+	}
+}
+
 // FuzzScopes: whatever a manifest says, two scopes meet alike from either side, and what
 // they have in common meets both in itself.
 func FuzzScopes(f *testing.F) {
