@@ -70,9 +70,35 @@ func finalOf(of *scenario.Fault) int64 {
 }
 
 func (f *faults) backUp() {
-	if err := f.w.hub.backUp(f.w.ctx); err != nil {
+	err := error(nil)
+	if f.w.real != nil {
+		err = f.w.real.backUp()
+	} else {
+		err = f.w.hub.backUp(f.w.ctx)
+	}
+	if err != nil {
 		f.w.broken(err)
 	}
+}
+
+// restore has the hub crash and come back with the books of a backup. Somebody looks after it
+// from then on.
+func (f *faults) restore(of *scenario.Fault) {
+	w, away := f.w, max(of.For, restartTime)
+	if w.real != nil {
+		if err := w.real.restore(of.By); err != nil {
+			w.broken(err)
+		}
+		f.last(away, w.real.backHub)
+		w.after(away+personEvery, w.real.adopt)
+		return
+	}
+	w.hub.stop(true)
+	if err := w.hub.restore(w.ctx, of.By); err != nil {
+		w.broken(err)
+	}
+	f.last(away, w.hub.back)
+	w.after(away+personEvery, w.hub.adopt)
 }
 
 // selected returns the devices that a fault befalls.
@@ -204,9 +230,7 @@ func (f *faults) ofHub(of *scenario.Fault) {
 		w.hub.stop(of.What == scenario.HubCrash)
 		f.last(max(of.For, restartTime), w.hub.back)
 	case scenario.HubRestore:
-		if err := w.hub.restore(w.ctx, of.By); err != nil {
-			w.broken(err)
-		}
+		f.restore(of)
 	case scenario.BadRelease:
 		w.bad[of.Plugin]++
 		f.last(of.For, func() { w.bad[of.Plugin]-- })

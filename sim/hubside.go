@@ -204,18 +204,38 @@ func (h *hubside) operate(f func() error) {
 
 // backUp copies the books.
 func (h *hubside) backUp(ctx context.Context) error {
-	dir, err := h.scratch()
-	if err != nil {
-		return fmt.Errorf("backup: %w", err)
-	}
 	if h.hub != nil {
 		if err := h.hub.Flush(); err != nil {
 			return err
 		}
 	}
-	path := filepath.Join(dir, fmt.Sprintf("books-%d.db", len(h.backups)))
-	h.backups = append(h.backups, backup{h.w.now, path})
+	path, err := h.nextBackup(h.w.now)
+	if err != nil {
+		return err
+	}
 	return h.memory.Backup(ctx, path)
+}
+
+// nextBackup returns where a copy of the books of this moment goes.
+func (h *hubside) nextBackup(now int64) (string, error) {
+	dir, err := h.scratch()
+	if err != nil {
+		return "", fmt.Errorf("backup: %w", err)
+	}
+	path := filepath.Join(dir, fmt.Sprintf("books-%d.db", len(h.backups)))
+	h.backups = append(h.backups, backup{now, path})
+	return path, nil
+}
+
+// oldBackup takes the newest backup that was made at a moment or before it.
+func (h *hubside) oldBackup(at int64) (backup, error) {
+	for i := len(h.backups) - 1; i >= 0; i-- {
+		if b := h.backups[i]; b.path != "" && b.at <= at {
+			h.backups[i].path = "" // it is the books from now on
+			return b, nil
+		}
+	}
+	return backup{}, fmt.Errorf("restore: no backup is from +%s or before", time.Duration(max(0, at)))
 }
 
 // scratch returns a folder that is removed when the world ends.
@@ -226,25 +246,18 @@ func (h *hubside) scratch() (_ string, err error) {
 	return h.dir, err
 }
 
-// restore makes the books those of the newest backup that is as old as by. The hub is
-// away meanwhile.
+// restore makes the books of the hub, which is away, those of the newest backup that is as old
+// as by.
 func (h *hubside) restore(ctx context.Context, by time.Duration) error {
-	for i := len(h.backups) - 1; i >= 0; i-- {
-		b := h.backups[i]
-		if b.path == "" || b.at > h.w.now-int64(by) {
-			continue
-		}
-		h.backups[i].path = "" // it is the books from now on
-		h.stop(true)
-		err := h.memory.Restore(ctx, b.path)
-		for _, c := range h.w.checks {
-			c.restored(b.at)
-		}
-		h.back()
-		h.w.after(personEvery, h.adopt)
+	b, err := h.oldBackup(h.w.now - int64(by))
+	if err != nil {
 		return err
 	}
-	return fmt.Errorf("restore: no backup is %s old", by)
+	err = h.memory.Restore(ctx, b.path)
+	for _, c := range h.w.checks {
+		c.restored(b.at)
+	}
+	return err
 }
 
 // personEvery is how often somebody looks after books that were put back.

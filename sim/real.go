@@ -110,15 +110,20 @@ type site interface {
 	entrance() (*entrance, error)
 	// dial opens a connection to the hub that no weather befalls.
 	dial(ctx context.Context) (net.Conn, error)
+	// books returns the file that the hub's books are; empty: somebody else's.
+	books() string
 	// api asks the hub as its operator; nil: nobody may.
 	api() *api.Client
 	// close frees what is left once the hub has stopped.
 	close() error
 }
 
-// job is one wish to start or stop the hub, ask one of the operator's.
+// job is one wish to start or stop the hub, or to copy its books; ask is one of the operator's.
 type (
-	job struct{ start, crash bool }
+	job struct {
+		start, crash bool
+		books        *books // nil: start or stop
+	}
 	ask struct {
 		what string
 		do   func(ctx context.Context) error
@@ -382,20 +387,37 @@ func (r *realm) keep() {
 		case <-r.ctx.Done():
 			return
 		}
-		var err error
-		if j.start {
-			err = r.site.start(r.ctx)
-		} else {
-			r.alive(false)
-			err = r.site.stop(j.crash)
-		}
-		if err != nil && r.ctx.Err() == nil {
+		if err := r.work(j); err != nil && r.ctx.Err() == nil {
 			r.w.alone(func() { r.w.broken(err) })
 			r.ring()
 			return
 		}
-		r.alive(j.start)
 	}
+}
+
+// work does one job of the keeper.
+func (r *realm) work(j job) (err error) {
+	switch {
+	case j.start:
+		if err = r.site.start(r.ctx); err == nil {
+			r.alive(true)
+		}
+		return err
+	case j.books == nil:
+		r.alive(false)
+		return r.site.stop(j.crash)
+	}
+	up := false
+	r.w.alone(func() { up = r.up })
+	if !up {
+		return r.copyBooks(j.books)
+	}
+	r.alive(false)
+	if err := errors.Join(r.site.stop(false), r.copyBooks(j.books), r.site.start(r.ctx)); err != nil {
+		return err
+	}
+	r.alive(true)
+	return nil
 }
 
 func (r *realm) alive(up bool) {

@@ -88,6 +88,8 @@ func (s *inside) take(ctx context.Context, far net.Conn) error {
 	return err
 }
 
+func (s *inside) books() string { return filepath.Join(s.home, "h", "books.db") }
+
 func (s *inside) entrance() (*entrance, error) { return indoors(), nil }
 
 func (s *inside) dial(ctx context.Context) (net.Conn, error) { return s.listener().Dial(ctx) }

@@ -114,6 +114,8 @@ func (s *process) take(ctx context.Context, far net.Conn) error {
 	return s.pumps.take(ctx, far, *s.addr.Load())
 }
 
+func (s *process) books() string { return filepath.Join(s.hubHome(), "books.db") }
+
 func (s *process) entrance() (*entrance, error) { return s.pumps.outdoors() }
 
 func (s *process) dial(ctx context.Context) (net.Conn, error) { return swarm.Dial(ctx, *s.addr.Load()) }
@@ -138,6 +140,8 @@ func (s *foreign) stop(bool) error { return nil }
 func (s *foreign) take(ctx context.Context, far net.Conn) error {
 	return s.pumps.take(ctx, far, s.addr)
 }
+
+func (*foreign) books() string { return "" }
 
 func (s *foreign) entrance() (*entrance, error) { return s.pumps.outdoors() }
 

@@ -166,7 +166,6 @@ func readFaults(v value, s *Scenario) {
 
 func (f *Fault) check(v value) {
 	f.checkKeys(v)
-	f.checkLevel(v)
 	s := v.r.s
 	_, at := v.lookup("at")
 	_, until := v.lookup("until")

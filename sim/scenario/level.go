@@ -26,11 +26,6 @@ func readCertificates(v value, s *Scenario) {
 	}
 }
 
-// notReal are the kinds of fault that only level model can let happen, and why.
-var notReal = map[FaultKind]string{
-	HubRestore: "the hub keeps its books in a home of its own there",
-}
-
 // notOnWire are the keys of a line that only level model can do.
 var notOnWire = []string{"duplicate", "reorder", "mtu"}
 
@@ -56,13 +51,6 @@ func (s *Scenario) checkLong(v value) {
 	if at, has := v.lookup("duration"); has && s.real() && s.Duration > realMax {
 		at.errorf("at level %s a scenario lasts %s at most: the hub has a certificate there", s.Level,
 			formatDuration(realMax))
-	}
-}
-
-// checkLevel refuses a fault that the scenario's level cannot let happen.
-func (f *Fault) checkLevel(v value) {
-	if why, no := notReal[f.What]; no && v.r.s.real() {
-		v.errorf("not at level %s: %s; %s goes with level model", v.r.s.Level, why, f.What)
 	}
 }
 
