@@ -100,7 +100,13 @@ func (o *outbox) dropped() (n uint64) {
 	return n
 }
 
-func laneKey(of protocol.Lane) string { return keyLane + strconv.Itoa(int(of)) }
+func laneKey(of protocol.Lane) string { return laneKeys[of%protocol.LaneEnd] }
+
+// laneKeys are the accounts' keys: one is written with each record.
+var laneKeys = [protocol.LaneEnd]string{
+	keyLane + "0", keyLane + "1", keyLane + "2", keyLane + "3", keyLane + "4", keyLane + "5", keyLane + "6",
+	keyLane + "7",
+}
 
 func lanePrefix(of protocol.Lane) string { return keyOut + strconv.Itoa(int(of)) + "/" }
 

@@ -148,7 +148,9 @@ func (a *Agent) Handle(now time.Time, m protocol.Message) {
 	}
 	a.carry(&m)
 	a.take(m)
-	a.pen.effects = append(a.pen.effects, effect{do: m.Done, inward: true}) // it stands on this input alone
+	if m.Ack != nil {
+		a.pen.effects = append(a.pen.effects, effect{do: m.Ack, inward: true}) // it stands on this input alone
+	}
 	a.settle()
 }
 
@@ -423,7 +425,9 @@ func (a *Agent) rest() {
 	if len(a.calls) > 0 || len(a.pen.changes) > 0 || a.out.waits() {
 		return
 	}
-	a.pen.changes, a.pen.runs, a.results = nil, nil, nil
+	if a.pen.runs, a.results = nil, nil; cap(a.pen.changes) > changesUsual {
+		a.pen.changes = nil
+	}
 	a.asking = asks{most: a.asking.most}
 	a.out.rest()
 }
@@ -445,7 +449,7 @@ const changesKept = 1024
 // perform does what may be done now.
 func (a *Agent) perform() {
 	effects := a.pen.effects
-	a.pen.effects = nil
+	a.pen.effects = nil // what is done may add others
 	for i := range effects {
 		e := &effects[i]
 		switch {
@@ -455,7 +459,14 @@ func (a *Agent) perform() {
 			a.startAll(e.start)
 		}
 	}
+	if a.pen.effects == nil && cap(effects) <= effectsKept {
+		clear(effects)
+		a.pen.effects = effects[:0]
+	}
 }
+
+// effectsKept is how many effects there is room for at all times.
+const effectsKept = 8
 
 // together is a Plugins that takes calls which are started at once as one; they are its own
 // from then on.

@@ -84,14 +84,18 @@ func (a *Agent) makeRoom(of protocol.Lane, size int64) bool {
 		over -= a.thin(of)
 	}
 	if over > 0 {
-		over += most / dropPart
-		a.dropOldest(of, protocol.GapBytes, func(_ []byte, n int64) bool {
-			was := over
-			over -= n
-			return was > 0
-		})
+		a.dropSome(of, over+most/dropPart)
 	}
 	return true
+}
+
+// dropSome lets go of the oldest records of a lane until they were so many bytes.
+func (a *Agent) dropSome(of protocol.Lane, over int64) {
+	a.dropOldest(of, protocol.GapBytes, func(_ []byte, n int64) bool {
+		was := over
+		over -= n
+		return was > 0
+	})
 }
 
 // dropOldest lets go of the oldest records of a lane for which wanted is true, given the record

@@ -21,9 +21,10 @@ const (
 type outbox struct {
 	lanes  [protocol.LaneEnd]lane
 	leaves time.Time // when the records leave that are gathered now
-	packed []byte    // of the batch that is being made; used again
 	ahead  ahead
 	page   []byte // in which records are encoded, one behind the other
+
+	packing packing
 }
 
 type lane struct {
@@ -104,7 +105,7 @@ func sizeOf(value []byte) int64 { return int64(RecordKeySize + len(value)) }
 // encode returns an encoded record.
 func (o *outbox) encode(head *protocol.Record, body any) ([]byte, error) {
 	if cap(o.page)-len(o.page) < max(cap(o.page)/8, pageSize/16) {
-		o.page = make([]byte, 0, min(max(2*cap(o.page), pageSize/4), pageSize))
+		o.page = make([]byte, 0, min(max(2*cap(o.page), pageSize/8), pageSize))
 	}
 	from := len(o.page)
 	b, err := protocol.AppendRecord(o.page, *head, body)
@@ -169,7 +170,7 @@ func (l *lane) landed() {
 
 // rest gives back memory, while no record waits.
 func (o *outbox) rest() {
-	o.page, o.packed = nil, nil
+	o.page, o.packing = nil, packing{}
 	for i := range o.lanes {
 		l := &o.lanes[i]
 		if len(l.flying) == 0 {

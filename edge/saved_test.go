@@ -36,6 +36,19 @@ func TestSavedRunEncoding(t *testing.T) {
 	}
 }
 
+// What a trigger leaves on the disk is what Marshal makes of it.
+func TestSavedTriggerEncoding(t *testing.T) {
+	for _, s := range []savedTrigger{
+		{},
+		{Of: protocol.Digest{1, 2}, State: protocol.MustMarshal(300), Due: 1 << 40},
+		{State: protocol.MustMarshal(map[string]any{"n": -1}), Old: -24, WallMS: math.MaxInt64, Back: math.MaxUint32},
+	} {
+		if got, want := s.encode(), protocol.MustMarshal(s); !bytes.Equal(got, want) {
+			t.Errorf("%+v: got %x, want %x", s, got, want)
+		}
+	}
+}
+
 // A lane's account on the disk is what Marshal makes of it.
 func TestSavedAccountEncoding(t *testing.T) {
 	for _, c := range []account{

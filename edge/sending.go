@@ -114,40 +114,36 @@ func (o *outbox) pause(from protocol.Lane, until time.Time) {
 	}
 }
 
+// packing is a batch that is being made.
+type packing struct {
+	a    *Agent
+	of   protocol.Lane
+	n    int    // records
+	room int    // bytes of them, at most
+	b    []byte // them; used again
+
+	last         protocol.Mark // of them
+	before, next protocol.Mark // the record read last; the first that does not go now, zero: none
+	holes        []protocol.Gap
+}
+
 // batch reads the oldest records of a lane: those of the batch under way, or as many as fit
 // a new one. It returns them as they are sent, and the last one's mark; nil for none.
 func (a *Agent) batch(of protocol.Lane) (payload []byte, last protocol.Mark, err error) {
-	l := &a.out.lanes[of]
+	l, p := &a.out.lanes[of], &a.out.packing
 	l.flying = l.flying[:0]
 	if len(l.thinned) > 0 || l.loose && !a.syncAt.IsZero() {
 		return nil, last, nil // it is not on the disk yet which are gone, and they must not be passed untold
 	}
-	n, packed, room := 0, a.out.packed[:0], a.batchRoom(of)
-	var next, before protocol.Mark // the first record that does not go now, the one before; zero: none
-	var holes []protocol.Gap
-	err = a.eachToSend(of, func(m protocol.Mark, value []byte) bool {
-		full := n == protocol.BatchMax || n > 0 && len(packed)+len(value) > room || len(holes) == holesMax
-		if l.hole(before, m) {
-			holes = append(holes, between(before, m))
-		}
-		before = m
-		if full || l.sent != (protocol.Mark{}) && m.After(l.sent) {
-			next = m
-			return false
-		}
-		l.flying = append(l.flying, flown{m, sizeOf(value)})
-		if !a.readable(of, m, value) {
-			return true
-		}
-		n, last, packed = n+1, m, append(packed, value...)
-		return true
-	})
-	if a.out.packed = packed; cap(packed) > 2*a.cfg.BatchBytes {
-		a.out.packed = nil
-	}
-	head := protocol.Batch{Epoch: a.cfg.Epoch, Lane: of, Steady: a.tenths(), Gaps: l.gapsBefore(next)}
-	for _, h := range holes {
+	*p = packing{a: a, of: of, room: a.batchRoom(of), b: p.b[:0]}
+	err = a.pack(p)
+	n, packed, last := p.n, p.b, p.last
+	head := protocol.Batch{Epoch: a.cfg.Epoch, Lane: of, Steady: a.tenths(), Gaps: l.gapsBefore(p.next)}
+	for _, h := range p.holes {
 		head.Gaps = insertGap(head.Gaps[:len(head.Gaps):len(head.Gaps)], h)
+	}
+	if *p = (packing{b: packed}); cap(packed) > 2*a.cfg.BatchBytes {
+		p.b = nil
 	}
 	if err != nil || n+len(head.Gaps) == 0 {
 		return nil, last, err
@@ -158,25 +154,45 @@ func (a *Agent) batch(of protocol.Lane) (payload []byte, last protocol.Mark, err
 	return protocol.EncodeBatch(head, n, packed), last, nil
 }
 
-// eachToSend yields the records of a lane that survive a power cut, oldest first: from
-// memory when there are no older ones on the disk.
-func (a *Agent) eachToSend(of protocol.Lane, yield func(protocol.Mark, []byte) bool) error {
-	l := &a.out.lanes[of]
+// pack gives p the records of its lane that survive a power cut, oldest first, until it takes no
+// more: from memory when there are no older ones on the disk.
+func (a *Agent) pack(p *packing) error {
+	l := &a.out.lanes[p.of]
 	if l.older {
 		l.older = len(l.recent.all) == 0
-		err := a.eachRecord(of, func(_ string, m protocol.Mark, value []byte) bool {
+		err := a.eachRecord(p.of, func(_ string, m protocol.Mark, value []byte) bool {
 			l.older = l.older || l.recent.all[0].mark.After(m)
-			return yield(m, value)
+			return p.take(m, value)
 		})
 		l.older = l.older || err != nil
 		return err
 	}
 	for _, r := range l.recent.all {
-		if r.mark.After(l.onDisk) || !yield(r.mark, r.value) {
+		if r.mark.After(l.onDisk) || !p.take(r.mark, r.value) {
 			break
 		}
 	}
 	return nil
+}
+
+// take takes the lane's next record, and reports whether it wants the one behind it.
+func (p *packing) take(m protocol.Mark, value []byte) bool {
+	l := &p.a.out.lanes[p.of]
+	full := p.n == protocol.BatchMax || p.n > 0 && len(p.b)+len(value) > p.room || len(p.holes) == holesMax
+	if l.hole(p.before, m) {
+		p.holes = append(p.holes, between(p.before, m))
+	}
+	p.before = m
+	if full || l.sent != (protocol.Mark{}) && m.After(l.sent) {
+		p.next = m
+		return false
+	}
+	l.flying = append(l.flying, flown{m, sizeOf(value)})
+	if !p.a.readable(p.of, m, value) {
+		return true
+	}
+	p.n, p.last, p.b = p.n+1, m, append(p.b, value...)
+	return true
 }
 
 // readable reports whether a record can stand in a batch. One of this boot was made by this

@@ -112,7 +112,11 @@ func (a *Agent) step(w *work) {
 		}
 	}
 	a.asking, w.speeds[w.runs[0].Next+1] = asks{most: n}, speed{}
-	for i, r := range slices.Clone(w.runs[:n]) {
+	asked := w.runs[:n]
+	if n > 1 { // what is asked elsewhere may move them
+		asked = slices.Clone(asked)
+	}
+	for i, r := range asked {
 		switch res := a.judge(w, r); {
 		case res == nil:
 			a.askStep(w, r)

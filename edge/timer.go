@@ -145,7 +145,28 @@ func (a *Agent) saveTrigger(w *work) {
 		s.Due = a.steady() + t.at.Sub(a.now).Milliseconds()
 	}
 	a.pen.timed = true
-	a.put(keyTrigger+string(w.of.Workflow), s)
+	a.change(Change{Key: keyTrigger + string(w.of.Workflow), Value: s.encode()})
+}
+
+// encode returns what Marshal returns for s, whose state must be one item or none: it is written
+// with each event.
+func (s *savedTrigger) encode() []byte {
+	n := 1
+	for _, there := range [...]bool{len(s.State) > 0, s.Old != 0, s.Due != 0, s.WallMS != 0, s.Back != 0} {
+		if there {
+			n++
+		}
+	}
+	b := s.Of.AppendCBOR(append(protocol.AppendMap(make([]byte, 0, 72+len(s.State)), n), 1))
+	if len(s.State) > 0 {
+		b = append(append(b, 2), s.State...)
+	}
+	for i, v := range [...]int64{s.Old, s.Due, s.WallMS, int64(s.Back)} {
+		if v != 0 {
+			b = protocol.AppendInt(append(b, byte(3+i)), v)
+		}
+	}
+	return b
 }
 
 // unsure is a trigger's timer from before this boot, while nobody knows how long the agent was off.

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 	"slices"
@@ -452,7 +453,7 @@ func (a *Agent) woken(w *work, ans wasmhost.Answer) {
 	t.call = 0
 	err := ans.Error
 	if err == nil {
-		err = checkWake(&ans)
+		err = checkWake(&ans, t.state)
 	}
 	if err != nil {
 		t.at = a.now.Add(a.pause(t.tries))
@@ -478,8 +479,9 @@ func (a *Agent) woken(w *work, ans wasmhost.Answer) {
 	t.message = nil
 }
 
-// checkWake holds an answer against the bounds of the conversation.
-func checkWake(ans *wasmhost.Answer) *protocol.Error {
+// checkWake holds an answer against the bounds of the conversation. A state that was checked
+// before, as the trigger's last, is not read again, nor one that is a number alone.
+func checkWake(ans *wasmhost.Answer, last protocol.Raw) *protocol.Error {
 	if len(ans.Events) > protocol.EventsMax {
 		return protocol.Errorf(protocol.CodeContract, "wake: %d events, limit EventsMax %d",
 			len(ans.Events), protocol.EventsMax)
@@ -489,7 +491,8 @@ func checkWake(ans *wasmhost.Answer) *protocol.Error {
 			len(ans.State), protocol.StateMax)
 	}
 	var state any
-	if len(ans.State) > 0 && protocol.Unmarshal(ans.State, &state) != nil {
+	known := len(ans.State) == 0 || bytes.Equal(ans.State, last) || number(ans.State)
+	if !known && protocol.Unmarshal(ans.State, &state) != nil {
 		return protocol.Errorf(protocol.CodeContract, "wake: state is not one CBOR item")
 	}
 	for i, data := range ans.Events {
@@ -499,6 +502,12 @@ func checkWake(ans *wasmhost.Answer) *protocol.Error {
 		}
 	}
 	return nil
+}
+
+// number reports whether b is one whole number and nothing else.
+func number(b []byte) bool {
+	major, _, rest, ok := protocol.ReadHead(b)
+	return ok && len(rest) == 0 && major <= protocol.MajorNint
 }
 
 // fire makes an event and with it a run: its record for the hub and the run itself

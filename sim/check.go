@@ -100,3 +100,13 @@ func newChecks(w *World) []check {
 		newConvergeCheck(w),
 	}
 }
+
+// perDevice is what a check knows of each device, by its id: empty at first.
+type perDevice[T any] []T
+
+func (p *perDevice[T]) of(d *device) *T {
+	for len(*p) <= d.id {
+		*p = append(*p, *new(T))
+	}
+	return &(*p)[d.id]
+}

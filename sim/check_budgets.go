@@ -12,7 +12,7 @@ import (
 type budgetsCheck struct {
 	rule
 	limits  edge.Config
-	lanes   map[*device]*[protocol.LaneEnd]account // never walked through
+	lanes   perDevice[[protocol.LaneEnd]account]
 	runsMax int
 }
 
@@ -22,17 +22,13 @@ func newBudgetsCheck(w *World) *budgetsCheck {
 		rule: rule{
 			w: w, name: "budgets", text: "the bytes of each lane and the runs that wait stay within their bounds",
 		},
-		limits: c, lanes: map[*device]*[protocol.LaneEnd]account{},
+		limits:  c,
 		runsMax: (c.RunsMax + protocol.EventsMax) * max(1, len(w.scenario.Deploys)),
 	}
 }
 
 func (c *budgetsCheck) applied(d *device, facts []fact) {
-	lanes := c.lanes[d]
-	if lanes == nil {
-		lanes = &[protocol.LaneEnd]account{}
-		c.lanes[d] = lanes
-	}
+	lanes := c.lanes.of(d)
 	for i := range facts {
 		f := &facts[i]
 		if f.lane >= protocol.LaneEnd {

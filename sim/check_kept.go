@@ -9,8 +9,8 @@ import "github.com/stavily/stavily/protocol"
 // it may be less. Level model only: at the others the books are the hub's own.
 type keptCheck struct {
 	rule
-	lanes map[*device]*[protocol.LaneEnd]keptLane
-	back  bool // the books were put back
+	lanes perDevice[*[protocol.LaneEnd]keptLane] // nil: nothing is known
+	back  bool                                   // the books were put back
 }
 
 // keptLane counts the records of one lane.
@@ -24,15 +24,14 @@ func newKeptCheck(w *World) *keptCheck {
 		rule: rule{
 			w: w, name: "kept", text: "each record is at the hub exactly once, on its disk or counted as dropped",
 		},
-		lanes: map[*device]*[protocol.LaneEnd]keptLane{},
 	}
 }
 
 func (c *keptCheck) applied(d *device, facts []fact) {
-	lanes := c.lanes[d]
+	lanes := *c.lanes.of(d)
 	if lanes == nil {
 		lanes = &[protocol.LaneEnd]keptLane{}
-		c.lanes[d] = lanes
+		*c.lanes.of(d) = lanes
 	}
 	for i := range facts {
 		f := &facts[i]
@@ -73,7 +72,7 @@ func (c *keptCheck) ended() {
 		has[d][l.Lane] = l.Stored + l.Refused
 	}
 	for _, d := range c.w.devices {
-		if made := c.lanes[d]; made != nil && !d.retired {
+		if made := *c.lanes.of(d); made != nil && !d.retired {
 			c.compare(d, made, has[d])
 		}
 	}

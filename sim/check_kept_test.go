@@ -34,7 +34,7 @@ func TestKept(t *testing.T) {
 		if err := w.runTo(w.until); err != nil {
 			t.Fatal(err)
 		}
-		m := &kept.lanes[w.devices[0]][protocol.LaneEvent]
+		m := &(*kept.lanes.of(w.devices[0]))[protocol.LaneEvent]
 		if m.made < 10 || m.dropped != 0 {
 			t.Fatalf("%+v, want the events of an hour", *m)
 		}

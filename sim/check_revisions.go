@@ -28,6 +28,9 @@ func (n newest) below(o newest) bool {
 }
 
 func (c *revisionsCheck) applied(d *device, facts []fact) {
+	if !some(facts, func(f *fact) bool { return f.kind == factNewest || f.kind == factCurrent }) {
+		return
+	}
 	now := c.held[d]
 	was := now
 	for i := range facts {

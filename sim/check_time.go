@@ -9,7 +9,7 @@ const floorSlack = time.Second
 // at any time may be believed, since its own records prove it.
 type timeCheck struct {
 	rule
-	ahead map[*device]time.Duration // the most that its clock was ever ahead; never walked through
+	ahead perDevice[time.Duration] // the most that its clock was ever ahead
 }
 
 func newTimeCheck(w *World) *timeCheck {
@@ -17,15 +17,16 @@ func newTimeCheck(w *World) *timeCheck {
 		rule: rule{
 			w: w, name: "time", text: "no agent believes a time that neither came nor stood on its own clock",
 		},
-		ahead: map[*device]time.Duration{},
 	}
 }
 
 // applied is when an agent writes, and so when its clock may have gone into a record.
 func (c *timeCheck) applied(d *device, _ []fact) {
-	if ahead := d.wall(d.now()).Sub(c.w.time()); ahead > c.ahead[d] {
-		c.ahead[d] = ahead
+	if d.clock.true() {
+		return
 	}
+	most := c.ahead.of(d)
+	*most = max(*most, d.wall(d.now()).Sub(c.w.time()))
 }
 
 func (c *timeCheck) ended() {
@@ -33,7 +34,7 @@ func (c *timeCheck) ended() {
 		if d.agent == nil {
 			continue
 		}
-		floor, latest := d.status().Floor, c.w.time().Add(c.ahead[d]+floorSlack)
+		floor, latest := d.status().Floor, c.w.time().Add(*c.ahead.of(d)+floorSlack)
 		c.holds(!floor.After(latest), d, "believes that it is %s at least; it is %s, its clock showed %s at most",
 			floor.UTC().Format(time.RFC3339), c.w.time().Format(time.RFC3339), latest.Format(time.RFC3339))
 	}

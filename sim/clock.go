@@ -35,6 +35,9 @@ func (c *clock) world(t time.Time) int64 {
 // wall returns what the device's wall clock shows at a steady time.
 func (c *clock) wall(steady time.Time) time.Time { return steady.Add(c.offset) }
 
+// true reports whether the wall clock shows what the world's does.
+func (c *clock) true() bool { return c.drift == 0 && c.offset == 0 }
+
 // boot sets the wall clock of a device that has no battery.
 func (c *clock) boot(world int64) {
 	if c.none {

@@ -290,6 +290,11 @@ func (k *disk) set(c edge.Change) (was []byte) {
 	return was
 }
 
+// tight reports whether the disk has no room for a change by which it grows by so much.
+func (k *disk) tight(grows int64) bool {
+	return grows > 0 && (k.filled > 0 || k.size > 0 && k.bytes+grows > k.size)
+}
+
 // change is asked before each change: the error that its caller gets, and whether it is
 // to be done all the same.
 func (k *disk) change(grows, wrote int64) (err error, done bool) { //nolint:revive // both are answers
@@ -299,7 +304,7 @@ func (k *disk) change(grows, wrote int64) (err error, done bool) { //nolint:revi
 	case k.cut == cutBefore:
 		k.dead, k.cut = true, cutNone
 		return errPower, false
-	case grows > 0 && (k.filled > 0 || k.size > 0 && k.bytes+grows > k.size):
+	case k.tight(grows):
 		return protocol.Errorf(protocol.CodeStorage, "%w", edge.ErrFull), false
 	}
 	if k.wrote != nil {

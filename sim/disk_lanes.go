@@ -104,10 +104,12 @@ func (k *disk) ApplyLanes(changes []edge.LaneChange) error {
 			grows += size
 			records = records || c.Lane != 0 && !edge.HasHeadroom(c.Lane)
 		}
-		grows -= k.replaced(c)
 	}
 	if !records { // the journal's headroom is for them
 		grows -= headroom
+	}
+	for i := 0; i < len(changes) && k.tight(grows); i++ {
+		grows -= k.replaced(ofLane(&changes[i]))
 	}
 	err, done := k.change(grows, wrote)
 	if !done {

@@ -63,53 +63,54 @@ type (
 func (w *World) factsOf(changes []written) []fact {
 	out := w.facts[:0]
 	for i := range changes {
-		if f, ok := w.factOf(&changes[i]); ok {
-			out = append(out, f)
+		out = append(out, fact{})
+		if !w.factOf(&changes[i], &out[len(out)-1]) {
+			out = out[:len(out)-1]
 		}
 	}
 	w.facts = out
 	return out
 }
 
-func (w *World) factOf(c *written) (fact, bool) {
+// factOf puts into f, which is empty, what a change says; false: nothing.
+func (w *World) factOf(c *written, f *fact) bool {
 	switch {
 	case c.lane != 0:
-		return w.recordFact(c)
+		return w.recordFact(c, f)
 	case strings.HasPrefix(c.key, "run/"):
 		id, err := protocol.ParseRunID(c.key[len("run/"):])
-		f := fact{kind: factRun, id: id, fresh: c.was == nil}
+		f.kind, f.id, f.fresh = factRun, id, c.was == nil
 		if c.value == nil {
 			f.kind = factRunGone
 		}
-		return f, err == nil && (c.value != nil || c.was != nil)
+		return err == nil && (c.value != nil || c.was != nil)
 	case strings.HasPrefix(c.key, "lane/"):
-		f := fact{kind: factLane, lane: laneOf(c.key[len("lane/"):])}
+		f.kind, f.lane = factLane, laneOf(c.key[len("lane/"):])
 		f.account = w.account(c.value)
 		if c.was != nil {
 			f.before = w.account(c.was)
 		}
-		return f, true
+		return true
 	case strings.HasPrefix(c.key, "storm/"):
 		if c.value == nil {
-			return fact{}, false
+			return false
 		}
-		f := fact{kind: factStorm, storm: w.storm(c.value)}
+		f.kind, f.storm = factStorm, w.storm(c.value)
 		if c.was != nil {
 			f.calm = w.storm(c.was)
 		}
-		return f, true
+		return true
 	case c.key == "gen/newest":
-		f := fact{kind: factNewest}
-		f.newest = w.newest(c.value)
-		return f, true
+		f.kind, f.newest = factNewest, w.newest(c.value)
+		return true
 	case c.key == "gen/current":
-		f := fact{kind: factCurrent}
-		p := peek{}
-		p.id(f.digest[:], p.content(c.value))
+		f.kind = factCurrent
+		p := peek{rest: c.value}
+		p.id(f.digest[:])
 		w.readable(c.key, &p)
-		return f, true
+		return true
 	default:
-		return fact{}, false
+		return false
 	}
 }
 
@@ -122,48 +123,54 @@ func laneOf(digit string) protocol.Lane {
 
 // recordFact tells of a record that was put or let go. Only events and results are
 // looked into.
-func (w *World) recordFact(c *written) (fact, bool) {
-	f, value := fact{lane: c.lane, mark: c.mark}, c.value
+func (w *World) recordFact(c *written, f *fact) bool {
+	value := c.value
+	f.lane, f.mark = c.lane, c.mark
 	if value == nil {
 		if c.was == nil {
-			return f, false
+			return false
 		}
 		f.kind, value = factGone, c.was
 	}
 	f.size = int64(edge.RecordKeySize + len(value))
 	switch f.lane {
 	case protocol.LaneAudit, protocol.LaneMetric, protocol.LaneLog:
-		return f, true // nobody asks for more of it
+		return true // nobody asks for more of it
 	case protocol.LaneEvent:
 		if f.kind == factGone {
-			return f, true
+			return true
 		}
 	default:
 	}
 	rec := newPeek(value)
 	for rec.next() {
 		if rec.key == 3 {
-			w.bodyFact(&f, rec.value)
+			w.bodyFact(f, &rec)
 		}
 	}
 	w.readable("record", &rec)
-	return f, true
+	return true
 }
 
-// bodyFact reads the body of an event or a result.
-func (w *World) bodyFact(f *fact, body []byte) {
+// bodyFact reads the body of an event or a result, which is rec's value.
+func (w *World) bodyFact(f *fact, rec *peek) {
 	of := factEvent
-	if f.holds = f.lane.Holds(body); f.holds == protocol.LaneResult {
+	if f.holds = f.lane; f.lane == protocol.LaneAlarm || f.lane == protocol.LaneControl {
+		body := *rec
+		body.pass(1)
+		f.holds = f.lane.Holds(rec.rest[:len(rec.rest)-len(body.rest)])
+	}
+	if f.holds == protocol.LaneResult {
 		of = factResult
 	}
 	if f.kind == 0 {
 		f.kind = of
 	}
-	p := newPeek(body)
+	p := rec.enter()
 	for p.next() {
 		switch {
 		case p.key == 1:
-			p.id(f.id[:], p.bytes())
+			p.id(f.id[:])
 		case of == factEvent:
 		case p.key == 2:
 			f.workflow = protocol.WorkflowName(w.word(p.bytes()))
@@ -176,7 +183,7 @@ func (w *World) bodyFact(f *fact, body []byte) {
 		default:
 		}
 	}
-	w.readable("body", &p)
+	rec.leave(&p)
 }
 
 func (w *World) account(b []byte) (a account) {

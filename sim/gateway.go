@@ -236,7 +236,7 @@ func (p *post) Send(m protocol.Message) error {
 	if n == nil || n.line.at != p.d || !n.line.up || n.line.life != p.d.boots {
 		return protocol.Errorf(protocol.CodeUnavailable, "send %q: not connected here", m.Topic)
 	}
-	return n.line.down(n.spoilt(k, m))
+	return n.line.down(&parsed{n.spoilt(k, m), to, k})
 }
 
 // Connected returns the neighbours that are connected here.
@@ -365,17 +365,31 @@ func (l *line) leave() {
 }
 
 // uncarried returns a message as the agent sent it, or is to get it, that a gateway carries.
-func uncarried(m protocol.Message) protocol.Message {
-	of, k, err := protocol.ParseTopic(m.Topic)
-	if err != nil || k != protocol.UpCarried && k != protocol.DownCarried {
+func (m parsed) uncarried() parsed {
+	if m.kind != protocol.UpCarried && m.kind != protocol.DownCarried {
 		return m
 	}
 	var c protocol.Carried
-	if protocol.Unmarshal(m.Payload, &c) != nil || c.Check(k == protocol.UpCarried) != nil {
+	if protocol.Unmarshal(m.Payload, &c) != nil || c.Check(m.kind == protocol.UpCarried) != nil {
 		return m
 	}
-	to := protocol.Address{Site: of.Site, Agent: c.Agent}
-	return protocol.Message{Topic: protocol.Topic(to, c.Kind), Payload: c.Payload}
+	of := protocol.Address{Site: m.of.Site, Agent: c.Agent}
+	return parsed{protocol.Message{Topic: protocol.Topic(of, c.Kind), Payload: c.Payload}, of, c.Kind}
+}
+
+// parsed is a message with its topic taken apart. Of one whose topic is none the kind is empty.
+type parsed struct {
+	protocol.Message
+	of   protocol.Address
+	kind protocol.Kind
+}
+
+func parsedOf(m protocol.Message) parsed {
+	of, k, err := protocol.ParseTopic(m.Topic)
+	if err != nil {
+		return parsed{Message: m}
+	}
+	return parsed{m, of, k}
 }
 
 var (

@@ -80,7 +80,7 @@ func (h *hubside) receive(m protocol.Message) {
 	if h.hub == nil {
 		return
 	}
-	said := uncarried(m)
+	said := parsedOf(m).uncarried()
 	h.w.tell.heard(&said)
 	h.hub.Handle(h.w.time(), m)
 	h.fill()
@@ -114,21 +114,22 @@ func (h *hubside) Send(m protocol.Message) error {
 	if d == nil {
 		return protocol.Errorf(protocol.CodeUnavailable, "send %q: no such agent", m.Topic)
 	}
-	h.said(uncarried(m))
-	return d.line.down(d.spoilt(k, m))
+	p := parsed{m, to, k}
+	h.said(p.uncarried())
+	p.Message = d.spoilt(k, m)
+	return d.line.down(&p)
 }
 
 // said lets all look at what the hub tells an agent.
-func (h *hubside) said(m protocol.Message) {
-	to, k, err := protocol.ParseTopic(m.Topic)
-	d := h.w.byAddress[to]
-	if err != nil || d == nil {
+func (h *hubside) said(m parsed) {
+	d := h.w.byAddress[m.of]
+	if m.kind == "" || d == nil {
 		return
 	}
 	for _, c := range h.w.checks {
-		c.said(d, k, m.Payload)
+		c.said(d, m.kind, m.Payload)
 	}
-	h.w.tell.said(d, k, m.Payload)
+	h.w.tell.said(d, m.kind, m.Payload)
 }
 
 // Listen asks for messages at the hub's end.

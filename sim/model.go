@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"math/bits"
 	"time"
 
 	"github.com/stavily/stavily/edge"
@@ -117,14 +118,26 @@ func numberOf(v any) *float64 {
 // draw returns the stream of one request: what comes of it follows from the request and
 // not from what was asked before.
 func (m *modelWorker) draw(key string) stream {
-	h := fnv.New64a()
 	m.asked++
-	_, _ = io.WriteString(h, key)
-	_, _ = h.Write(binary.BigEndian.AppendUint64(nil, m.asked))
+	var asked [8]byte
+	binary.BigEndian.PutUint64(asked[:], m.asked)
+	sum := uint64(fnvOffset)
+	for i := range len(key) {
+		sum = (sum ^ uint64(key[i])) * fnvPrime
+	}
+	for _, b := range asked {
+		sum = (sum ^ uint64(b)) * fnvPrime
+	}
 	var s stream
-	s.pcg.Seed(m.salt, h.Sum64())
+	s.pcg.Seed(m.salt, sum)
 	return s
 }
+
+// What hash/fnv has as 64a; it is drawn for every request, and there each costs three allocations.
+const (
+	fnvOffset = 14695981039346656037
+	fnvPrime  = 1099511628211
+)
 
 func (m *modelWorker) answer(now int64, r *wasmhost.Request) (wasmhost.Answer, time.Duration) {
 	rng := m.draw(r.Key)
@@ -191,8 +204,17 @@ func (m *modelWorker) wake(now int64, r *wasmhost.Request, rng *stream) wasmhost
 func (m *modelWorker) fire(ans *wasmhost.Answer, n int64, value float64) {
 	b := protocol.AppendMap(make([]byte, 0, 24), 2)
 	b = protocol.AppendUint(protocol.AppendText(b, "n"), uint64(n))
-	b = append(protocol.AppendText(b, "value"), protocol.MustMarshal(value)...)
+	b = appendFloat(protocol.AppendText(b, "value"), value)
 	ans.Events = append(ans.Events, b)
+}
+
+// appendFloat appends what Marshal returns for f.
+func appendFloat(b []byte, f float64) []byte {
+	if n := uint16(f); float64(n) == f && n > 0 && n < 1<<11 { // half a float holds it
+		exp := bits.Len16(n) - 1
+		return binary.BigEndian.AppendUint16(append(b, protocol.Float16), uint16(exp+15)<<10|n<<(10-exp)&(1<<10-1))
+	}
+	return append(b, protocol.MustMarshal(f)...)
 }
 
 // threshold fires when the signal goes over its bound. Its state is 1 while it is.

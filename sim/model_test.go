@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"math"
 	"testing"
 
 	"github.com/stavily/stavily/protocol"
@@ -33,6 +34,15 @@ func TestReadReported(t *testing.T) {
 	for _, bad := range [][]byte{nil, {0x01}, payload[:20], {0xa1, 0x03, 0x41, 0x00}} {
 		if _, ok := readReported(bad); ok {
 			t.Errorf("%x is read as a report", bad)
+		}
+	}
+}
+
+// A value is written as Marshal writes it, the short way or not.
+func TestAppendFloat(t *testing.T) {
+	for _, f := range []float64{0, 1, 2, 3, 1000, 1023, 1024, 1025, 2047, 2048, 2049, 65535, 65536, 1e9, -1, 0.5, 1.1, math.Inf(1)} {
+		if got, want := appendFloat(nil, f), protocol.MustMarshal(f); !bytes.Equal(got, want) {
+			t.Errorf("%v: got %x, want %x", f, got, want)
 		}
 	}
 }

@@ -93,7 +93,8 @@ type flight struct {
 
 // Send puts a message on its way up.
 func (l *line) Send(m protocol.Message) error {
-	if err := sendable(l.d.addr, m, true); err != nil {
+	p := parsedOf(m)
+	if err := sendable(l.d.addr, &p, true); err != nil {
 		return err
 	}
 	if !l.up || l.d.disk.dead {
@@ -113,23 +114,23 @@ func (l *line) Listen(filter string, deliver func(protocol.Message)) error {
 }
 
 // sendable holds a message against the bounds and rules that every link has.
-func sendable(a protocol.Address, m protocol.Message, up bool) error {
+func sendable(a protocol.Address, m *parsed, up bool) error {
 	if len(m.Payload) > protocol.MessageMax || len(m.Topic) > protocol.TopicMax {
 		return protocol.Errorf(protocol.CodeLimit, "send: topic of %d bytes, payload of %d: limits %d and %d",
 			len(m.Topic), len(m.Payload), protocol.TopicMax, protocol.MessageMax)
 	}
-	of, k, err := protocol.ParseTopic(m.Topic)
-	if err != nil || of != a || k.Up() != up || m.Retained && !protocol.MayRetain(k) {
+	if m.kind == "" || m.of != a || m.kind.Up() != up || m.Retained && !protocol.MayRetain(m.kind) {
 		return protocol.Errorf(protocol.CodeRefused, "send %q: not to be sent so", m.Topic)
 	}
 	return nil
 }
 
 // down takes a message of the hub for the line's agent.
-func (l *line) down(m protocol.Message) error {
-	if err := sendable(l.d.addr, m, false); err != nil {
+func (l *line) down(p *parsed) error {
+	if err := sendable(l.d.addr, p, false); err != nil {
 		return err
 	}
+	m := p.Message
 	if m.Retained {
 		kept := m
 		l.retained = &kept
@@ -305,16 +306,25 @@ func (l *line) deliver(dir way, f *flight) {
 		f.acked, f.ackedAt = true, l.w.now+int64(l.shape.Latency.Mean)
 		f.m.Done()
 	}
-	m := f.m
-	if f.only != nil {
-		m.Ack = done
-		f.only.deliver(m)
-		return
-	}
 	all := l.hearers
 	if dir == wayUp {
 		all = l.far()
 	}
+	one := f.only
+	if one == nil && len(all) == 1 && protocol.Match(all[0].filter, f.m.Topic) {
+		one = &all[0]
+	}
+	if one == nil {
+		l.spread(all, f.m, done)
+		return
+	}
+	m := f.m
+	m.Ack = done
+	one.deliver(m)
+}
+
+// spread hands m to all of whom a filter matches it.
+func (l *line) spread(all []hearer, m protocol.Message, done func()) {
 	left := 0
 	for i := range all {
 		if protocol.Match(all[i].filter, m.Topic) {
@@ -324,6 +334,7 @@ func (l *line) deliver(dir way, f *flight) {
 	switch left {
 	case 0:
 		done()
+		return
 	case 1:
 		m.Ack = done
 	default:
@@ -333,7 +344,7 @@ func (l *line) deliver(dir way, f *flight) {
 			}
 		}
 	}
-	for i := 0; i < len(all) && m.Ack != nil; i++ {
+	for i := range all {
 		if protocol.Match(all[i].filter, m.Topic) {
 			all[i].deliver(m)
 		}

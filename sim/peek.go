@@ -5,19 +5,19 @@ import "github.com/stavily/stavily/protocol"
 // peek walks through a map with whole numbers as keys, as agents and the hub encode their
 // messages and records, and reads a few of its values without the rest: this is most of
 // what the world looks at, and a decoder of whole messages would cost more than the agent
-// that is simulated. Bytes that are not such a map make it bad.
+// that is simulated. A value is read once, or passed over by the next key; of the last one
+// nothing is looked at unless it is read. Bytes that are not such a map make it bad.
 type peek struct {
-	rest  []byte
-	left  uint64 // keys
-	key   uint64 // and its value, since the last next
-	value []byte
-	bad   bool
+	rest []byte
+	left uint64 // keys
+	key  uint64 // since the last next
+	owed bool   // its value has not been read
+	bad  bool
 }
 
 func newPeek(b []byte) peek {
 	p := peek{rest: b}
-	major, n := p.head()
-	p.left, p.bad = n, p.bad || major != protocol.MajorMap
+	p.left = p.argument(protocol.MajorMap)
 	return p
 }
 
@@ -26,19 +26,25 @@ func (p *peek) next() bool {
 	if p.left == 0 || p.bad {
 		return false
 	}
-	p.left--
-	major, key := p.head()
-	if p.key = key; p.left == 0 {
-		p.value = p.rest // who looks into it sees where it ends
-	} else {
-		p.value = p.item()
+	if p.owed {
+		p.pass(1)
 	}
-	p.bad = p.bad || major != protocol.MajorUint
+	p.left--
+	p.key = p.argument(protocol.MajorUint)
+	p.owed = true
 	return !p.bad
 }
 
 // head takes the head of an item: its major type and argument.
 func (p *peek) head() (major byte, arg uint64) {
+	if b := p.rest; len(b) > 0 && b[0]&^protocol.MajorMask < 24 { // nearly all are short
+		p.rest = b[1:]
+		return b[0] & protocol.MajorMask, uint64(b[0] &^ protocol.MajorMask)
+	}
+	return p.longHead()
+}
+
+func (p *peek) longHead() (major byte, arg uint64) {
 	major, arg, rest, ok := protocol.ReadHead(p.rest)
 	if !ok {
 		p.bad = true
@@ -48,10 +54,16 @@ func (p *peek) head() (major byte, arg uint64) {
 	return major, arg
 }
 
-// item takes a whole item and returns its bytes.
-func (p *peek) item() []byte {
-	all := p.rest
-	for left := uint64(1); left > 0 && !p.bad; left-- {
+// argument takes the head of an item of that type and returns its argument.
+func (p *peek) argument(want byte) uint64 {
+	major, arg := p.head()
+	p.owed, p.bad = false, p.bad || major != want
+	return arg
+}
+
+// pass takes so many whole items.
+func (p *peek) pass(items uint64) {
+	for left := items; left > 0 && !p.bad; left-- {
 		major, arg := p.head()
 		switch major {
 		case protocol.MajorBytes, protocol.MajorText:
@@ -63,7 +75,6 @@ func (p *peek) item() []byte {
 		default:
 		}
 	}
-	return all[:len(all)-len(p.rest)]
 }
 
 func (p *peek) take(n uint64) []byte {
@@ -76,47 +87,58 @@ func (p *peek) take(n uint64) []byte {
 	return b
 }
 
-// simple returns the argument of the value's head, which is of that type.
-func (p *peek) simple(want byte) uint64 {
-	v := peek{rest: p.value}
-	major, arg := v.head()
-	p.bad = p.bad || v.bad || major != want
-	return arg
-}
+// What follows reads the value of the key, which must be of that type.
 
-func (p *peek) uint() uint64 { return p.simple(protocol.MajorUint) }
+func (p *peek) uint() uint64 { return p.argument(protocol.MajorUint) }
 
 // int is uint of a number that may be below 0.
 func (p *peek) int() int64 {
-	if len(p.value) > 0 && p.value[0]&protocol.MajorMask == protocol.MajorNint {
-		return -1 - int64(p.simple(protocol.MajorNint))
+	if len(p.rest) > 0 && p.rest[0]&protocol.MajorMask == protocol.MajorNint {
+		return -1 - int64(p.argument(protocol.MajorNint))
 	}
-	return int64(p.simple(protocol.MajorUint))
+	return int64(p.argument(protocol.MajorUint))
 }
 
 func (p *peek) truth() bool {
-	return p.simple(protocol.MajorOther) == protocol.SimpleTrue&^protocol.MajorMask
+	return p.argument(protocol.MajorOther) == protocol.SimpleTrue&^protocol.MajorMask
 }
 
 // bytes returns the value's bytes or text.
-func (p *peek) bytes() []byte { return p.content(p.value) }
-
-func (p *peek) content(b []byte) []byte {
-	v := peek{rest: b}
-	major, n := v.head()
-	b = v.take(n)
-	p.bad = p.bad || v.bad || major != protocol.MajorBytes && major != protocol.MajorText
-	return b
+func (p *peek) bytes() []byte {
+	major, n := p.head()
+	p.owed, p.bad = false, p.bad || major != protocol.MajorBytes && major != protocol.MajorText
+	return p.take(n)
 }
 
-// id copies bytes, which must be as many as to has.
-func (p *peek) id(to, b []byte) {
+// id reads bytes, which must be as many as to has.
+func (p *peek) id(to []byte) {
+	b := p.bytes()
 	p.bad = p.bad || len(b) != len(to)
 	copy(to, b)
 }
 
+// enter returns the value, a map, to be read; leave goes on behind it.
+func (p *peek) enter() peek {
+	p.owed = false
+	v := newPeek(p.rest)
+	v.bad = v.bad || p.bad
+	return v
+}
+
+// leave goes on behind a map that was entered.
+func (p *peek) leave(v *peek) {
+	items := 2 * min(v.left, protocol.MapMax)
+	if v.owed {
+		items++
+	}
+	if p.left > 0 { // else nothing behind it is looked at
+		v.pass(items)
+	}
+	p.rest, p.bad = v.rest, v.bad
+}
+
 func (p *peek) mark() (m protocol.Mark) {
-	v := newPeek(p.value)
+	v := p.enter()
 	for v.next() {
 		switch v.key {
 		case 1:
@@ -126,6 +148,6 @@ func (p *peek) mark() (m protocol.Mark) {
 		default:
 		}
 	}
-	p.bad = p.bad || v.bad
+	p.leave(&v)
 	return m
 }

@@ -24,10 +24,13 @@ func FuzzPeek(f *testing.F) {
 		if protocol.Unmarshal(b, &want) == nil && string(protocol.MustMarshal(want)) == string(b) && got != want {
 			t.Fatalf("%x: got %+v, want %+v", b, got, want)
 		}
-		p := newPeek(b)
-		for p.next() {
-			_, _, _ = p.int(), p.truth(), p.bytes()
-			_ = p.mark()
+		for _, read := range []func(p *peek){
+			func(p *peek) { _ = p.int() }, func(p *peek) { _ = p.truth() }, func(p *peek) { _ = p.bytes() },
+			func(p *peek) { _ = p.mark() }, func(*peek) {},
+		} {
+			for p := newPeek(b); p.next(); {
+				read(&p)
+			}
 		}
 	})
 }
@@ -44,9 +47,10 @@ func TestFactsOfRecords(t *testing.T) {
 		Mark: protocol.Mark{Boot: 7, Sequence: 1 << 20}, Time: protocol.Stamp{UnixMS: -1},
 		Body: protocol.MustMarshal(result),
 	}
-	got, ok := w.recordFact(&written{
+	var got fact
+	ok := w.recordFact(&written{
 		lane: protocol.LaneResult, mark: record.Mark, value: protocol.MustMarshal(record),
-	})
+	}, &got)
 	want := fact{
 		kind: factResult, lane: protocol.LaneResult, holds: protocol.LaneResult, mark: record.Mark, id: result.Run, step: "cool",
 		workflow: "guard", status: protocol.StatusError, last: true, size: got.size,

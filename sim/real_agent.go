@@ -245,7 +245,8 @@ func (l *life) Send(m protocol.Message) error {
 	defer l.b.r.leave()
 	if !l.dead {
 		if len(l.b.d.line.gates) == 0 { // else it is the gateway's that tells the hub
-			l.b.r.w.tell.heard(&m)
+			said := parsedOf(m)
+			l.b.r.w.tell.heard(&said)
 		}
 		l.b.r.w.trace.note(l.b.r.w.now, l.b.d, "up", m.Payload)
 	}

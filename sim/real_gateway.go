@@ -111,7 +111,7 @@ func (l *life) carry(m protocol.Message) error {
 	if l.dead {
 		return nil
 	}
-	w, said := l.b.r.w, uncarried(m)
+	w, said := l.b.r.w, parsedOf(m).uncarried()
 	w.uplinks.fetched(l.b.d, &m)
 	w.tell.heard(&said)
 	w.trace.note(w.now, l.b.d, "up", m.Payload)

@@ -79,7 +79,7 @@ func readReported(payload []byte) (r reportedPart, ok bool) {
 		case 2:
 			r.Revision = p.uint()
 		case 3:
-			p.id(r.Digest[:], p.bytes())
+			p.id(r.Digest[:])
 		case 4:
 			r.Boot = p.uint()
 		case 5:
@@ -268,11 +268,10 @@ func readAck(payload []byte) (a protocol.LaneAck) {
 }
 
 // heard takes in what d told the hub.
-func (t *teller) heard(m *protocol.Message) {
-	a, k, err := protocol.ParseTopic(m.Topic)
-	d := t.w.byAddress[a]
-	t.w.saw(d, m)
-	if err != nil || d == nil || k != protocol.UpReported {
+func (t *teller) heard(m *parsed) {
+	d := t.w.byAddress[m.of]
+	t.w.saw(d, &m.Message)
+	if d == nil || m.kind != protocol.UpReported {
 		return
 	}
 	r, ok := readReported(m.Payload)
