@@ -68,7 +68,7 @@ func (h *Hub) shelf(a protocol.Address, d protocol.Digest) (chunk chunks, err er
 	if h.diffs.files.Has(d) {
 		return func(i uint32) ([]byte, int64, error) { return h.diffs.files.Chunk(d, i) }, nil
 	}
-	err = h.write(func(tx *store.Tx) error {
+	err = h.note(func(tx *store.Tx) error {
 		agent, err := known(tx, a)
 		switch {
 		case err != nil:

@@ -43,6 +43,7 @@ type Hub struct {
 	// much of them Flush may let wait, for books in memory.
 	intake  *runs.Intake
 	waiting int
+	aside   func(work func())           // Deps.Aside
 	epochs  map[protocol.Address]uint64 // of the enrolments that were asked for; see Remove
 	carries carries
 	prune   time.Time
@@ -72,6 +73,9 @@ type Deps struct {
 	// Intake is what outlives the hub together with books in memory; nil for books that
 	// last.
 	Intake *runs.Intake
+	// Aside does work beside what calls the hub: writing books in memory, which are waited for
+	// where they are asked. Nil: nothing is done aside.
+	Aside func(work func())
 	// Differences keeps differences of artifacts; nil: in memory.
 	Differences *registry.Files
 	// Later runs work beside the loop that calls the hub, and then done in it; false when
@@ -85,7 +89,7 @@ func New(cfg Config, d Deps) *Hub {
 		cfg: cfg, log: d.Log, books: d.Books, files: d.Files, keys: d.Keys, ca: d.CA,
 		link: d.Link, intake: d.Intake, waiting: waitingMax, epochs: map[protocol.Address]uint64{},
 		carries: newCarries(), read: map[string]read{}, standing: map[protocol.Address]*standing{},
-		soaks: map[soaks]asking{},
+		soaks: map[soaks]asking{}, aside: d.Aside,
 	}
 	h.diffs = differences{files: d.Differences, later: d.Later, known: map[pair]*difference{}}
 	if d.Differences == nil {
@@ -286,17 +290,27 @@ func (h *Hub) sendBytes(to protocol.Address, kind protocol.Kind, payload []byte)
 // write runs f in the transaction that the next Flush commits. f may change what follows
 // from reports.
 func (h *Hub) write(f func(*store.Tx) error) error {
+	return h.note(func(tx *store.Tx) error {
+		clear(h.standing)
+		return f(tx)
+	})
+}
+
+// note is write of an f that changes nothing that follows from reports, or says so itself.
+func (h *Hub) note(f func(*store.Tx) error) error {
 	tx, err := h.told()
 	if err != nil {
 		return err
 	}
-	clear(h.standing)
 	return f(tx)
 }
 
 // begin returns the transaction that the next Flush commits.
 func (h *Hub) begin() (*store.Tx, error) {
 	if h.tx == nil {
+		if err := h.intake.Join(); err != nil {
+			return nil, protocol.Errorf(protocol.CodeStorage, "books: %w", err)
+		}
 		tx, err := h.books.Begin(context.Background())
 		if err != nil {
 			return nil, protocol.Errorf(protocol.CodeStorage, "books: %w", err)
@@ -334,6 +348,10 @@ func (h *Hub) commit(waiting int) error {
 		h.intake.Hold()
 	} else if tx, err := h.told(); err != nil {
 		return err
+	} else if waiting > 0 && h.aside != nil {
+		h.tx = nil
+		h.intake.WriteAside(tx, h.aside)
+		h.intake.Kept()
 	} else if err := h.keep(tx, waiting); err != nil {
 		return err
 	}
@@ -371,10 +389,15 @@ func (h *Hub) drop() {
 
 // Operate runs f, an operator's wish, all of it or nothing, and lets out what it sent.
 func (h *Hub) Operate(f func(tx *store.Tx) error) error {
+	return h.operate(func() error { return h.write(f) })
+}
+
+// operate is Operate of a wish that writes by itself.
+func (h *Hub) operate(wish func() error) error {
 	if err := h.flush(0); err != nil {
 		return err
 	}
-	if err := h.write(f); err != nil {
+	if err := wish(); err != nil {
 		h.drop()
 		return err
 	}
@@ -407,7 +430,7 @@ func (h *Hub) tidy(now time.Time) {
 		return
 	}
 	h.prune = now.Add(pruneEvery)
-	err := h.write(func(tx *store.Tx) error {
+	err := h.note(func(tx *store.Tx) error {
 		n, err := runs.Prune(tx, now.Add(-h.cfg.RunsKept))
 		if n > 0 { // one call takes a bounded number, so that agents are not kept waiting
 			h.prune = now.Add(time.Second)

@@ -22,6 +22,9 @@ import (
 // outlives the hubs that are opened over it, so that a simulation can end one in
 // mid-step and open the next. One caller at a time.
 type Memory struct {
+	// Aside is Deps.Aside of the hubs over this memory; nil: nothing is done aside.
+	Aside func(work func())
+
 	books  *store.Store
 	intake *runs.Intake // what the books do not have yet
 	files  *registry.Files
@@ -75,6 +78,7 @@ func drawKeys(random io.Reader) (*Keys, error) {
 func (m *Memory) Open(cfg Config, now time.Time, link protocol.Link, log *slog.Logger) (*Hub, error) {
 	h := New(cfg, Deps{
 		Log: log, Books: m.books, Files: m.files, Keys: m.keys, Link: link, Intake: m.intake,
+		Aside: m.Aside,
 	})
 	return h, h.Operate(func(tx *store.Tx) error { return fleet.AllOffline(tx, now) })
 }
@@ -82,7 +86,10 @@ func (m *Memory) Open(cfg Config, now time.Time, link protocol.Link, log *slog.L
 // Backup writes the books to path, which must not exist. A hub that is open over m must
 // have been flushed.
 func (m *Memory) Backup(ctx context.Context, path string) error {
-	err := m.books.Update(ctx, m.intake.Write)
+	err := m.intake.Join()
+	if err == nil {
+		err = m.books.Update(ctx, m.intake.Write)
+	}
 	if err != nil {
 		m.intake.Reset()
 		return err
@@ -97,6 +104,9 @@ func (m *Memory) Restore(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	if err := m.intake.Join(); err != nil {
+		return errors.Join(err, books.Close())
+	}
 	old := m.books
 	m.books = books
 	m.intake.Reset()
@@ -104,7 +114,7 @@ func (m *Memory) Restore(ctx context.Context, path string) error {
 }
 
 // Close ends the books.
-func (m *Memory) Close() error { return m.books.Close() }
+func (m *Memory) Close() error { return errors.Join(m.intake.Join(), m.books.Close()) }
 
 // Halt ends the hub as a loss of power does: what was not flushed is lost.
 func (h *Hub) Halt() { h.drop() }

@@ -297,6 +297,7 @@ func (h *Hub) revise(tx *store.Tx, now time.Time, agent *fleet.Agent, content *d
 		return change, err
 	}
 	change.Revision, change.Digest, change.Changed = doc.Revision, agent.Desired.Digest, true
+	delete(h.standing, content.Address)
 	h.hint(now, agent)
 	return change, nil
 }

@@ -64,8 +64,9 @@ func (h *Hub) reported(now time.Time, from protocol.Address, payload []byte, r *
 		h.changed(tx, now, &agent)
 	}
 	switch {
-	case !same || len(h.after) > effects:
+	case !same:
 		clear(h.standing) // there may be a new plan for any of them
+	case len(h.after) > effects: // it is told the same again the next time
 	case agent.Reported != before.Reported && r.Digest == agent.Desired.Digest && len(h.standing) < standingMax:
 		h.standing[from] = &standing{
 			epoch: r.Epoch, mark: mark, device: device, held: r.Digest, secrets: r.Secrets,

@@ -50,9 +50,15 @@ func (h *Hub) watch(now time.Time) {
 	if h.still {
 		return
 	}
-	err := h.Operate(func(tx *store.Tx) error {
-		h.still = true
-		return h.rollouts(tx, now)
+	err := h.operate(func() error {
+		return h.note(func(tx *store.Tx) error {
+			h.still = true
+			err := h.rollouts(tx, now)
+			if len(h.after) > 0 { // an agent is told something: it is to hold another document, or secrets
+				clear(h.standing)
+			}
+			return err
+		})
 	})
 	if err != nil {
 		h.still = false

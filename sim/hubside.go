@@ -43,6 +43,7 @@ func newHubside(ctx context.Context, w *World) (*hubside, error) {
 	if err != nil {
 		return nil, err
 	}
+	memory.Aside = func(work func()) { go work() } // who asks the books waits for it
 	h := &hubside{w: w, memory: memory, cfg: hub.DefaultConfig("")}
 	h.cfg.Approve = protocol.DefaultPolicy()
 	h.cfg.RunsKept = runsKept

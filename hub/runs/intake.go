@@ -23,6 +23,7 @@ type Intake struct {
 	touched []*lane // since Hold
 	unsaved []*lane // in the order in which they were held
 	spilled bool    // something that is not kept yet is in the transaction
+	aside   *aside  // is being written; nil: nothing is
 }
 
 // layer is what was taken and is not in the books yet, in the order in which it came.
@@ -130,13 +131,12 @@ func (in *Intake) Write(tx *store.Tx) error {
 // are in memory. A mark moves with every batch, and is read from the books only after Reset.
 func (in *Intake) WriteRows(tx *store.Tx) error {
 	in.Hold()
-	if err := in.writeRuns(tx, in.held.runs); err != nil {
+	strays, err := in.held.write(tx)
+	if err != nil {
 		return err
 	}
-	if err := bury(tx, in.held.runs); err != nil {
-		return err
-	}
-	for _, row := range in.held.rows {
+	for _, p := range strays {
+		row := p.fired.refuse(p.received)
 		if _, err := tx.Exec(row.query, row.args...); err != nil {
 			return err
 		}

@@ -25,9 +25,24 @@ func newBooks(t *testing.T) *books {
 
 func (b *books) begin() (tx *store.Tx, err error) {
 	if b.tx == nil {
+		if err := b.in.Join(); err != nil {
+			return nil, err
+		}
 		b.tx, err = b.s.Begin(context.Background())
 	}
 	return b.tx, err
+}
+
+// aside has what waits be written beside what comes next.
+func (b *books) aside() {
+	b.t.Helper()
+	tx, err := b.begin()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.tx = nil
+	b.in.WriteAside(tx, func(work func()) { go work() })
+	b.in.Kept()
 }
 
 func (b *books) commit() {
@@ -108,6 +123,9 @@ func TestIntakeProperty(t *testing.T) {
 			case 4:
 				b.rollback()
 				at = kept
+			case 5:
+				b.aside()
+				kept = at
 			}
 		}
 		b.commit()
@@ -174,34 +192,43 @@ func TestWideRun(t *testing.T) {
 // An event of a run that is another's is refused wherever the two meet: in memory, in
 // what is held, in the books.
 func TestIntakeRefusesATakeover(t *testing.T) {
-	thief := protocol.Address{Site: gate.Site, Agent: "thief"}
 	for name, between := range map[string]func(b *books){
 		"fresh": func(*books) {}, "held": func(b *books) { b.in.Hold() }, "written": (*books).commit,
+		"written aside": (*books).aside,
 	} {
-		t.Run(name, func(t *testing.T) {
-			b := newBooks(t)
-			b.accept(batchOf(protocol.LaneEvent, record(1, 1, eventOf(1))))
-			between(b)
-			forged := eventOf(1)
-			forged.Workflow = "forged"
-			_, fresh, err := b.in.Accept(b.begin, thief, batchOf(protocol.LaneEvent, record(1, 1, forged)), epochTime)
-			if err != nil || fresh != 1 {
-				t.Fatalf("%d new, %v", fresh, err)
-			}
-			b.commit()
-			if r := getRun(t, b.s, runID(1).String()); r.Workflow != "guard" || r.Agent != gate.Agent {
-				t.Errorf("got %+v", r)
-			}
-			update(t, b.s, func(tx *store.Tx) error {
-				refused, err := Quarantine(tx, thief.Agent, 10)
-				lanes, _ := Lanes(tx, thief.Agent)
-				if len(refused) != 1 || len(lanes) != 1 || lanes[0].Refused != 1 || lanes[0].Stored != 0 {
-					t.Errorf("quarantine %+v, lanes %+v", refused, lanes)
-				}
-				return err
-			})
-		})
+		for _, aside := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, aside), func(t *testing.T) { refusesTakeover(t, between, aside) })
+		}
 	}
+}
+
+// refusesTakeover has the same event come from its agent and then from another, which is written
+// aside or not.
+func refusesTakeover(t *testing.T, between func(b *books), aside bool) {
+	thief, b := protocol.Address{Site: gate.Site, Agent: "thief"}, newBooks(t)
+	b.accept(batchOf(protocol.LaneEvent, record(1, 1, eventOf(1))))
+	between(b)
+	forged := eventOf(1)
+	forged.Workflow = "forged"
+	_, fresh, err := b.in.Accept(b.begin, thief, batchOf(protocol.LaneEvent, record(1, 1, forged)), epochTime)
+	if err != nil || fresh != 1 {
+		t.Fatalf("%d new, %v", fresh, err)
+	}
+	if aside {
+		b.aside()
+	}
+	b.commit()
+	if r := getRun(t, b.s, runID(1).String()); r.Workflow != "guard" || r.Agent != gate.Agent {
+		t.Errorf("got %+v", r)
+	}
+	update(t, b.s, func(tx *store.Tx) error {
+		refused, err := Quarantine(tx, thief.Agent, 10)
+		lanes, _ := Lanes(tx, thief.Agent)
+		if len(refused) != 1 || len(lanes) != 1 || lanes[0].Refused != 1 || lanes[0].Stored != 0 {
+			t.Errorf("quarantine %+v, lanes %+v", refused, lanes)
+		}
+		return err
+	})
 }
 
 // The marks of lanes may stay in memory while the rows are written; they are in the books after

@@ -110,18 +110,35 @@ func find(tx *store.Tx, size int, part []*pending) ([]found, error) {
 	})
 }
 
+// write puts a layer into the books. It returns the runs whose event is refused, since the books
+// have the run as another agent's: that is for the caller to count.
+func (y *layer) write(tx *store.Tx) (strays []*pending, err error) {
+	if strays, err = writeRuns(tx, y.runs); err != nil {
+		return nil, err
+	}
+	if err := bury(tx, y.runs); err != nil {
+		return nil, err
+	}
+	for _, row := range y.rows {
+		if _, err := tx.Exec(row.query, row.args...); err != nil {
+			return nil, err
+		}
+	}
+	return strays, nil
+}
+
 // writeRuns puts what is known of runs, of each once, into the books. Nearly all are new to
 // them: only when some are not, the books are asked which.
-func (in *Intake) writeRuns(tx *store.Tx, all []*pending) error {
+func writeRuns(tx *store.Tx, all []*pending) (strays []*pending, err error) {
 	if len(all) == 0 {
-		return nil
+		return nil, nil
 	}
 	var last int64 // the runs above it are written here
 	if err := tx.QueryRow("SELECT coalesce(max(n), 0) FROM run").Scan(&last); err != nil {
-		return err
+		return nil, err
 	}
 	var args []any
-	return parts(all, func(size int, part []*pending) error {
+	err = parts(all, func(size int, part []*pending) error {
 		args = args[:0]
 		for _, p := range part {
 			args = p.row(args)
@@ -138,12 +155,17 @@ func (in *Intake) writeRuns(tx *store.Tx, all []*pending) error {
 			known = slices.DeleteFunc(known, func(f found) bool { return f.n > last })
 		}
 		for _, p := range part {
-			if err := in.complete(tx, of(p, known), p); err != nil {
+			stray, err := complete(tx, of(p, known), p)
+			if err != nil {
 				return err
+			}
+			if stray {
+				strays = append(strays, p)
 			}
 		}
 		return nil
 	})
+	return strays, err
 }
 
 // of returns the one of known that is p's, nil for none.
@@ -157,33 +179,31 @@ func of(p *pending, known []found) *found {
 }
 
 // complete adds p to the run that the books had before, if they had it; and to a new
-// one what did not fit its row.
-func (in *Intake) complete(tx *store.Tx, known *found, p *pending) error {
+// one what did not fit its row. It reports whether the event is a stray: of a run that is
+// another agent's.
+func complete(tx *store.Tx, known *found, p *pending) (stray bool, err error) {
 	if known == nil && p.wide() {
 		rows, err := find(tx, len(bulkSizes)-1, []*pending{p})
 		if err != nil {
-			return err
+			return false, err
 		}
-		return addSteps(tx, &rows[0], p.steps)
+		return false, addSteps(tx, &rows[0], p.steps)
 	}
 	if known == nil {
-		return nil
+		return false, nil
 	}
-	if err := in.addEvent(tx, known, p); err != nil || len(p.steps) == 0 {
-		return err
+	if stray = p.fired != nil && known.agent != "" && known.agent != p.fired.lane.agent; !stray {
+		err = addEvent(tx, known, p.fired)
 	}
-	return addSteps(tx, known, p.steps)
+	if err == nil && len(p.steps) > 0 {
+		err = addSteps(tx, known, p.steps)
+	}
+	return stray, err
 }
 
-func (in *Intake) addEvent(tx *store.Tx, known *found, p *pending) error {
-	f := p.fired
+func addEvent(tx *store.Tx, known *found, f *fired) error {
 	if f == nil {
 		return nil
-	}
-	if known.agent != "" && known.agent != f.lane.agent {
-		row := f.refuse(p.received)
-		_, err := tx.Exec(row.query, row.args...)
-		return err
 	}
 	_, err := tx.Exec("UPDATE run SET workflow = ?, agent = ?, revision = ?, started = ?, started_quality = ?, "+
 		"data = ?, happened = ? WHERE n = ?", string(f.Workflow), string(f.lane.agent), store.Signed(f.Revision),
