@@ -229,3 +229,16 @@ func StepTypes(file string, text []byte) (types map[protocol.PluginName]protocol
 	}
 	return types, nil
 }
+
+// StepAllows returns what a workflow's text allows the plugins of its steps, all together. The
+// error carries line and column.
+func StepAllows(file string, text []byte) (all []protocol.Grant, err error) {
+	w, err := workflow.Parse(file, bytes.Clone(text))
+	if err != nil {
+		return nil, err
+	}
+	for _, step := range w.StepsInOrder() {
+		all = protocol.Union(all, step.Allow)
+	}
+	return all, nil
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -41,6 +42,17 @@ func Command(connect func(*cobra.Command) (*api.Client, error), bubble Bubble) *
 	return cmd
 }
 
+// one holds the arguments of a command to one of a kind, and says which.
+func one(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			return nil
+		}
+		return exit(exitBadScenario, "want one %s, got %d: stavily %s", what, len(args),
+			strings.TrimPrefix(cmd.UseLine(), "stavily "))
+	}
+}
+
 // exitError is an error with an exit code of its own.
 type exitError struct {
 	code int
@@ -60,6 +72,9 @@ func exit(code int, format string, args ...any) error {
 // load reads a scenario; what is wrong with it is printed, each with its line.
 func load(cmd *cobra.Command, path string) (*scenario.Scenario, error) {
 	s, err := scenario.Load(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, exit(exitBadScenario, "%s: there is no such scenario; stavily sim new writes one", path)
+	}
 	return s, wrongScenario(cmd.ErrOrStderr(), err)
 }
 

@@ -43,7 +43,7 @@ func runCommand(bubble Bubble) *cobra.Command {
 			"fails is printed with the command that repeats it, and the report is that of the first.",
 		Example: "  stavily sim run cold-chain.yaml --seed 7 --until 24h --html out.html\n" +
 			"  stavily sim run cold-chain.yaml --seeds 1..500 --shrink",
-		Args: cobra.ExactArgs(1),
+		Args: one("scenario"),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	f.common(cmd)
@@ -104,6 +104,9 @@ func (f *runFlags) prepare(cmd *cobra.Command, path string) (*scenario.Scenario,
 	if err != nil {
 		return nil, err
 	}
+	if cmd.Flags().Changed("count") && f.count < 1 {
+		return nil, exit(exitBadScenario, "--count %d: want how many agents a group has at most, 1 or more", f.count)
+	}
 	changes := []struct {
 		wanted bool
 		change func(*scenario.Scenario) (*scenario.Scenario, error)
@@ -135,7 +138,10 @@ func (f *runFlags) prepare(cmd *cobra.Command, path string) (*scenario.Scenario,
 		}
 	}
 	f.files = f.files.Or(s.Report)
-	return s, nil
+	if f.hub+f.token != "" && s.Level != scenario.LevelLive {
+		return nil, exit(exitBadScenario, "--hub and --join go with --level live; %s is of level %s", path, s.Level)
+	}
+	return s, writable(f.files)
 }
 
 // smaller bounds the agents of each group.
@@ -258,6 +264,27 @@ func (f *runFlags) write(r *report.Result) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// writable looks that files can be written before there is anything to write.
+func writable(files scenario.Report) error {
+	for _, path := range []string{files.HTML, files.JUnit, files.JSON, files.Trace} {
+		if path == "" {
+			continue
+		}
+		err := os.MkdirAll(filepath.Dir(path), 0o755)
+		var file *os.File
+		if err == nil {
+			file, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
+		}
+		if err != nil {
+			return fmt.Errorf("report: %w", err)
+		}
+		if err := file.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeTo makes a file, and its folder where there is none.

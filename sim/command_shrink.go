@@ -26,8 +26,11 @@ func shrinkCommand(bubble Bubble) *cobra.Command {
 		Long: "Run a scenario that fails, and leave out time, faults, deployments, groups and agents as long as\n" +
 			"the same check still fails. The smaller scenario is written beside the first.",
 		Example: "  stavily sim shrink cold-chain.yaml --seed 17",
-		Args:    cobra.ExactArgs(1),
+		Args:    one("scenario"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if most < 1 {
+				return exit(exitBadScenario, "--runs %d: want how many scenarios may be run, 1 or more", most)
+			}
 			s, err := load(cmd, args[0])
 			if err != nil {
 				return err

@@ -78,7 +78,13 @@ func TestExitCodes(t *testing.T) {
 	held := strings.Replace(small, "agent.online", "!agent.online || agent.online", 1)
 	wrong := strings.NewReplacer("count: 3", "cuont: 3", "at: 10m", "at: 50m").Replace(small)
 	workflow := strings.Replace(small, "with: {every: 5m},", "wit: {every: 5m},", 1)
-	for name, text := range map[string]string{"held.yaml": held, "wrong.yaml": wrong, "workflow.yaml": workflow} {
+	for name, text := range map[string]string{
+		"held.yaml": held, "wrong.yaml": wrong, "workflow.yaml": workflow,
+		"nobody.yaml": strings.Replace(small, "at: {group: {env: production}}", "at: {group: {env: nowhere}}", 1),
+		"late.yaml":   strings.NewReplacer("at: 1m\n", "at: 39m\n", "timer@1", "tmier@1").Replace(small),
+		"badly.yaml":  strings.Replace(held, "every: 5m", "every: soon", 1),
+		"fails.yaml":  strings.Replace(held, "{model: pass}", "{model: pass, fails: 50%}", 1),
+	} {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +103,19 @@ func TestExitCodes(t *testing.T) {
 		}},
 		{"run workflow.yaml", 2, nil},
 		{"run small.yaml --until soon", 2, nil},
-		{"run none.yaml", 1, nil},
+		{"run none.yaml", 2, nil},
+		{"run", 2, nil},
+		{"run small.yaml --count 0", 2, nil},
+		{"run small.yaml --hub localhost:1", 2, nil},
+		{"run small.yaml --html small.yaml/out.html", 1, nil},
+		{"run nobody.yaml", 2, nil},
+		{"run late.yaml", 2, nil},
+		{"shrink small.yaml --runs 0", 2, nil},
+		// what runs badly and breaks nothing is told
+		{"run badly.yaml", 0, []string{
+			`note      workflow beat does not run on 3 agents, such as a-0: every "soon": want a duration above 0`, "note      no trigger fired",
+		}},
+		{"run fails.yaml", 0, []string{"note      step pass of beat failed ", "does not work this time"}},
 		{"run held.yaml --seeds 5", 0, []string{"5 of 5 seeds held"}},
 		{"run small.yaml --seeds 2 --until 13m", 99, []string{"seed 3  expect[0]", "again: stavily sim run small.yaml --seed 4 --until 13m", "0 of 2 seeds held"}},
 		{"run held.yaml --seed 9 --count 1 --until 5m", 0, []string{"seed 9", "2 agents"}},
@@ -112,7 +130,11 @@ func TestExitCodes(t *testing.T) {
 			}
 		}
 	}
-	_, err := command(t, "run", "workflow.yaml")
+	_, err := command(t, "run", "nobody.yaml")
+	if err == nil || !strings.Contains(err.Error(), "nobody.yaml:15:5: deploy[0]: workflow beat is for none of the 5 agents") {
+		t.Errorf("a workflow for nobody: %v", err)
+	}
+	_, err = command(t, "run", "workflow.yaml")
 	if err == nil || !strings.Contains(err.Error(), "workflow.yaml:18:") {
 		t.Errorf("the workflow's error has no place in the scenario: %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -87,7 +88,7 @@ func trial(folder, config string, agents int) ([]byte, error) {
 			return nil, err
 		}
 	}
-	allow, err := allowed(m)
+	allow, err := allowed(m, with)
 	if err != nil {
 		return nil, err
 	}
@@ -101,12 +102,50 @@ func trial(folder, config string, agents int) ([]byte, error) {
 	parts[m.Plugin.Type] = own
 	return []byte(strings.NewReplacer(
 		"NAME", "try-"+name, "AGENTS", strconv.Itoa(agents), "PLUGIN", name, "FOLDER", strconv.Quote(full),
+		"SIGNALS", trialSignals(with),
 		"TRIGGER", parts[protocol.Trigger], "ACTION", parts[protocol.Action], "OUTPUT", parts[protocol.Output],
 	).Replace(trialText)), nil
 }
 
-// allowed grants a plugin all that its manifest asks for: it runs in a simulated world.
-func allowed(m *protocol.Manifest) (string, error) {
+// trialSignals are the figures of a machine, each of which goes up and down by much, so that a
+// plugin that watches one finds something; a figure that the configuration names goes around the
+// numbers that stand there.
+func trialSignals(with []byte) string {
+	var config map[string]any
+	_ = json.Unmarshal(with, &config) // what is no mapping names none
+	about := 0.0
+	named := map[string]bool{}
+	for _, v := range config { // order does not matter: names, and the largest number
+		switch v := v.(type) {
+		case string:
+			named[v] = true
+		case float64:
+			about = max(about, v)
+		}
+	}
+	var all []string
+	for _, name := range protocol.MetricNames() {
+		of, _, _ := strings.Cut(name, ".")
+		if slices.Contains([]string{"agent", "outbox", "runs", "link", "plugins", "store"}, of) {
+			continue // the agent's own
+		}
+		mean, amplitude := 50.0, 45.0
+		switch {
+		case named[name] && about > 0:
+			mean, amplitude = about, about/2
+		case named[name]:
+			mean, amplitude = 0, 50
+		case strings.HasSuffix(name, ".available"), strings.HasSuffix(name, ".free"), strings.HasSuffix(name, ".bytes"):
+			mean, amplitude = 2<<30, 1<<30
+		}
+		all = append(all, fmt.Sprintf("%s: {sine: {mean: %.12g, amplitude: %.12g, period: 20m}}", name, mean, amplitude))
+	}
+	return "{" + strings.Join(all, ", ") + "}"
+}
+
+// allowed grants a plugin all that its manifest asks for: it runs in a simulated world. Where
+// that is programs and the manifest names none, it is those that the configuration runs.
+func allowed(m *protocol.Manifest, with []byte) (string, error) {
 	wishes, err := m.Wishes()
 	if err != nil {
 		return "", err
@@ -114,9 +153,30 @@ func allowed(m *protocol.Manifest) (string, error) {
 	grants := map[string][]string{}
 	for _, g := range wishes {
 		grants[g.Capability] = append([]string{}, g.Scopes...)
+		if g.Capability == protocol.CapProcess && len(g.Scopes) == 0 {
+			grants[g.Capability] = programs(with)
+		}
 	}
 	text, err := json.Marshal(grants)
 	return string(text), err
+}
+
+// programs returns what stands first in the lists of a configuration, where programs do.
+func programs(with []byte) []string {
+	var config map[string]any
+	_ = json.Unmarshal(with, &config) // what is no mapping names none
+	out := []string{}
+	for _, v := range config { // sorted below
+		words, _ := v.([]any)
+		if len(words) == 0 {
+			continue
+		}
+		if name, ok := words[0].(string); ok && name != "" {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // trialText is the scenario around a plugin.

@@ -53,6 +53,8 @@ type device struct {
 	acked [protocol.LaneEnd]protocol.Mark // by the hub, of the enrolment
 	today today
 	stats report.Agent
+
+	written map[string]string // files of real modules, by plugin and path; nil for none
 }
 
 // today is what the line has carried on a day, both ways.
@@ -82,7 +84,7 @@ type effect struct {
 func (d *device) config() edge.Config {
 	c := edge.DefaultConfig()
 	c.Address, c.Epoch, c.Keyring = d.addr, d.epoch, d.w.ring
-	c.Device = d.describe()
+	c.Device, c.Policy.Allow = d.describe(), d.w.policy
 	c.Build = d.w.start.Add(-24 * time.Hour)
 	c.Risk = 0 // the disk is memory, and what a cut leaves of it is a fault's to say
 	for _, l := range d.lanes() {
@@ -116,7 +118,49 @@ func (d *device) describe() protocol.Device {
 	c := d.of.Class
 	return protocol.Device{
 		Platform: c.Platform, Engine: c.Engine, Version: "sim",
-		MemoryMB: uint32(c.MemoryMiB), Labels: labels,
+		MemoryMB: uint32(c.MemoryMiB), StorageMB: d.storageMB(), Labels: labels,
+	}
+}
+
+// storageMB is what the disk has besides room for the records, as an agent on a device reckons.
+func (d *device) storageMB() uint32 {
+	room := d.disk.size
+	for of, usual := range edge.DefaultConfig().LaneBytes {
+		room -= d.laneBytes(protocol.Lane(of), usual)
+	}
+	return uint32(max(max(room, d.disk.size/2)>>20, 1))
+}
+
+// figures are the device's signals that are figures of a machine; none is nil.
+func (d *device) figures() map[string]float64 {
+	var out map[string]float64
+	for i := range d.signals {
+		s := &d.signals[i]
+		if !slices.Contains(protocol.MetricNames(), s.of.Name) {
+			continue
+		}
+		if out == nil {
+			out = map[string]float64{}
+		}
+		out[s.of.Name] = s.at(d.w.now)
+	}
+	return out
+}
+
+// measures returns what an agent on d asks for its machine's figures, nil for a device that has
+// none.
+func (d *device) measures() func() {
+	if d.figures() == nil {
+		return nil
+	}
+	return func() {
+		boots := d.boots
+		d.w.do(max(d.w.now, d.busy), func() {
+			if d.agent != nil && d.boots == boots {
+				d.agent.Measured(d.now(), d.figures())
+				d.settle()
+			}
+		})
 	}
 }
 
@@ -143,7 +187,7 @@ func (d *device) power() {
 	}
 	agent, err := edge.New(d.config(), edge.Deps{
 		Link: link, Store: &d.disk, Plugins: &d.plugins, Random: &d.ids, Wall: d.clock.wall,
-		Traffic: d.traffic, Gone: gone, Log: slog.New(d.w.logs(d)),
+		Traffic: d.traffic, Gone: gone, Measure: d.measures(), Log: slog.New(d.w.logs(d)),
 	})
 	if err != nil {
 		d.w.broken(err)
@@ -313,6 +357,7 @@ func (d *device) answered(a edge.Answered) {
 	what := "answer"
 	if a.Answer.Error != nil {
 		what = "answer " + a.Answer.Error.Code.String()
+		d.w.tell.failedCall(d, a.Instance, a.Answer.Error)
 	}
 	d.w.trace.note(d.w.now, d, what, []byte(a.Instance.Step))
 	if d.body != nil {

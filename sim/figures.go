@@ -266,6 +266,8 @@ func (s agentSource) more(name string) expr.Value {
 		return num(float64(s.t.of(d).travel) / 1e9 / float64(max(1, d.stats.Ended)))
 	case "agent.travel_max":
 		return num(float64(d.stats.MaxMS) / 1e3)
+	case "agent.memory":
+		return count(d.plugins.memory())
 	case "agent.disk":
 		return num(float64(d.disk.bytes))
 	case "agent.outbox.bytes":

@@ -139,6 +139,7 @@ func builtModel(p *scenario.Plugin, kind protocol.PluginType) hub.Built {
 			Author: protocol.Author{Name: "stavily sim"},
 		},
 		Runtime: protocol.Runtime{Language: "go"},
+		Limits:  protocol.Limits{MemoryMB: uint32((p.Memory + 1<<20 - 1) >> 20)},
 	}}
 }
 
@@ -186,6 +187,7 @@ func (w *World) deploy(of *scenario.Deploy) {
 		if err != nil {
 			return err
 		}
+		w.tell.answered(changes)
 		for _, c := range changes.Agents {
 			if d := w.byName[string(c.Agent)]; d != nil && c.Changed {
 				w.tell.deployed(of.Name, d, c.Revision)

@@ -36,8 +36,10 @@ type guests struct {
 type guestWorker struct {
 	w      *World
 	d      *device
+	name   protocol.PluginName
 	plugin *wasmhost.Plugin
 	random stream
+	holds  uint64 // bytes of memory, after the last request
 }
 
 // engine returns the world's host, made when it is needed first.
@@ -47,7 +49,7 @@ func (w *World) engine() (*wasmhost.Host, error) {
 	}
 	host, err := wasmhost.New(w.ctx, wasmhost.Config{
 		Clock: w.guests.clock, Random: &w.guests,
-		Calls: map[string]wasmhost.HostCall{protocol.CapMetrics: w.guests.metrics},
+		Calls: w.guests.calls(),
 	})
 	w.guests.host = host
 	return host, err
@@ -100,7 +102,7 @@ func (g *guest) load(d *device, i edge.Instance, l *edge.Load) (worker, *protoco
 		return nil, protocol.AsError(err)
 	}
 	purpose := "guest " + string(i.Workflow) + "/" + string(i.Step)
-	of := &guestWorker{w: g.w, d: d, random: newStream(g.w.seed, purpose, d.id)}
+	of := &guestWorker{w: g.w, d: d, name: l.Manifest.Plugin.Name, random: newStream(g.w.seed, purpose, d.id)}
 	spec := wasmhost.Spec{
 		Manifest: l.Manifest, Wasm: module, Digest: l.Artifact.Digest, Step: l.Step, Workflow: i.Workflow,
 	}
@@ -135,12 +137,15 @@ func (g *guestWorker) answer(_ int64, r *wasmhost.Request) (wasmhost.Answer, tim
 	g.w.guests.asked = g
 	g.w.guests.touch(g)
 	a := g.plugin.Call(g.w.ctx, *r)
+	g.holds = a.Usage.MemoryB
 	took := askTime + time.Duration(float64(a.Usage.Fuel)/fuelSpeed*float64(time.Second))
 	if r.Kind == wasmhost.Deliver && a.Error == nil {
 		g.d.delivered(r)
 	}
 	return a, took
 }
+
+func (g *guestWorker) memory() uint64 { return g.holds }
 
 func (g *guestWorker) end() {
 	g.w.guests.forget(g)

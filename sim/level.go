@@ -130,12 +130,18 @@ func (f *runFlags) runAt(ctx context.Context, s *scenario.Scenario, o Options) (
 		if o, err = f.real(s, o); err != nil {
 			return nil, err
 		}
+		if err = preflight(ctx, s, o); err != nil {
+			return nil, err
+		}
 	}
 	if s.Level != scenario.LevelBubble {
 		return Run(ctx, s, o)
 	}
 	if f.bubble == nil {
 		return nil, wrongHere(s, "level bubble: not by this command; run the scenario with stavily sim run")
+	}
+	if err := preflight(ctx, s, o); err != nil {
+		return nil, err
 	}
 	// The bubble's clock is not ours, and neither is what ends its context.
 	began := time.Now() //nolint:forbidigo // how long it took is not part of what is simulated

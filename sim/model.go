@@ -251,6 +251,8 @@ func (m *modelWorker) counter(now, was int64, ans *wasmhost.Answer) {
 	}
 }
 
+func (m *modelWorker) memory() uint64 { return uint64(m.of.Memory) }
+
 func (m *modelWorker) end() {}
 
 var (

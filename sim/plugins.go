@@ -25,6 +25,8 @@ type behaviour interface {
 type worker interface {
 	// answer answers a request, and says how long that takes on a device of speed 1.
 	answer(now int64, r *wasmhost.Request) (wasmhost.Answer, time.Duration)
+	// memory returns how many bytes of memory it holds.
+	memory() uint64
 	// end frees what the worker holds.
 	end()
 }
@@ -136,6 +138,16 @@ func (p *plugins) Stop(name edge.Instance) {
 		}}
 		p.d.w.push(item{at: p.d.w.now, kind: kindAnswer, d: p.d, n: 1, arg: &answered{gone, p.d.boots}})
 	}
+}
+
+// memory returns how many bytes of memory all instances hold.
+func (p *plugins) memory() (n uint64) {
+	for i := range p.instances {
+		if of := p.instances[i].of; of != nil {
+			n += of.memory()
+		}
+	}
+	return n
 }
 
 // clear ends all instances without a word: the process has ended.

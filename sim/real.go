@@ -478,6 +478,7 @@ func (r *realm) deploy(of *scenario.Deploy) {
 			return err
 		}
 		r.w.alone(func() {
+			r.w.tell.answered(&out)
 			for _, c := range out.Agents {
 				if d := r.w.byName[string(c.Agent)]; d != nil && c.Changed {
 					r.w.tell.deployed(of.Name, d, c.Revision)

@@ -104,6 +104,9 @@ func (l *life) furnish() (err error) {
 		Link: l, Store: l, Plugins: (*room)(l), Random: &ids, Wall: b.wall, Traffic: b.traffic,
 		Log: slog.New(slog.DiscardHandler),
 	}
+	if d.figures() != nil {
+		deps.Measure = l.measure
+	}
 	if d.post != nil {
 		if err := l.serve(); err != nil {
 			return err
@@ -112,6 +115,13 @@ func (l *life) furnish() (err error) {
 	}
 	l.agent, err = edge.New(d.config(), deps)
 	return err
+}
+
+// measure gives the agent the machine's figures.
+func (l *life) measure() {
+	var values map[string]float64
+	l.b.r.w.alone(func() { values = l.b.d.figures() })
+	l.inbox.Measured(values)
 }
 
 // run boots the agent and lets it live until ctx ends. One whose disk does not answer is

@@ -89,5 +89,13 @@ func (s *signal) replay(now int64) float64 {
 	}
 	at := (s.phase + time.Duration(float64(now)*speed)) % t.Length
 	n := sort.Search(len(t.Points), func(i int) bool { return t.Points[i].At > at })
-	return t.Points[max(0, n-1)].Value
+	from := t.Points[max(0, n-1)]
+	if !s.of.Line {
+		return from.Value
+	}
+	to, end := t.Points[0].Value, t.Length // behind the last one the first comes again
+	if n < len(t.Points) {
+		to, end = t.Points[n].Value, t.Points[n].At
+	}
+	return from.Value + (to-from.Value)*float64(at-from.At)/float64(end-from.At)
 }

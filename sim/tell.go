@@ -35,6 +35,8 @@ type teller struct {
 	byWorkflow map[string]uint64 // runs that ended; never walked through
 	lastDeploy int64
 	expects    expects
+	notes      []string
+	failures   failedCalls
 
 	alarmsDropped uint64 // records of urgent workflows
 }
@@ -98,7 +100,7 @@ type waiting struct {
 }
 
 func newTeller(w *World) *teller {
-	t := &teller{w: w, byWorkflow: map[string]uint64{}, groups: make([]groupTell, len(w.scenario.Fleet))}
+	t := &teller{w: w, byWorkflow: map[string]uint64{}, failures: failedCalls{}, groups: make([]groupTell, len(w.scenario.Fleet))}
 	t.devices = make([]deviceTell, len(w.scenario.Agents()))
 	t.expects = newExpects(t)
 	return t
@@ -370,6 +372,7 @@ func (t *teller) result() *report.Result {
 		}
 	}
 	slices.SortFunc(out.Fleet, func(a, b report.Agent) int { return cmp.Compare(a.Name, b.Name) })
+	out.Notes = t.noted(&out.Totals)
 	out.Trace = w.trace.digest()
 	return out
 }

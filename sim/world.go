@@ -78,6 +78,8 @@ type World struct {
 	trace *trace
 	hub   *hubside
 	ring  protocol.Keyring
+	// policy is what the devices allow plugins.
+	policy []protocol.Grant
 
 	real     *realm      // nil at level model
 	admitted []hub.Built // releases that a hub which starts is to have
@@ -159,6 +161,9 @@ func newWorld(ctx context.Context, s *scenario.Scenario, o Options) (*World, err
 
 // found makes the hub, the fleet and the releases.
 func (w *World) found(ctx context.Context) error {
+	if err := w.policies(); err != nil {
+		return err
+	}
 	if w.scenario.Level != scenario.LevelModel {
 		return w.foundReal(ctx)
 	}
@@ -168,7 +173,10 @@ func (w *World) found(ctx context.Context) error {
 	}
 	w.hub = h
 	w.ring = w.hub.hub.Believed()
-	return errors.Join(w.people(), w.appoint(), w.publish())
+	if err := errors.Join(w.people(), w.appoint(), w.publish()); err != nil {
+		return err
+	}
+	return w.preflight()
 }
 
 // plan puts into the queue what the scenario says.

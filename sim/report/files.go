@@ -17,7 +17,7 @@ func WriteJSON(w io.Writer, r *Result) error {
 	out.Options, out.Samples, out.Faults = full(r.Options), full(r.Samples), full(r.Faults)
 	out.Invariants, out.Violations, out.Expects = full(r.Invariants), full(r.Violations), full(r.Expects)
 	out.Fleet, out.Deployments, out.Slowest = full(r.Fleet), full(r.Deployments), full(r.Slowest)
-	out.Pending = full(r.Pending)
+	out.Pending, out.Notes = full(r.Pending), full(r.Notes)
 	out.Groups = append([]Group{}, r.Groups...)
 	for i := range out.Groups {
 		out.Groups[i].Sites = full(out.Groups[i].Sites)

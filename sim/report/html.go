@@ -147,6 +147,11 @@ func (p *page) verdict(r *Result) {
 			p.check(false, fmt.Sprintf("expect[%d]", e.Index), e.Kind+" "+e.Text)
 		}
 	}
+	for _, n := range r.Notes {
+		p.raw("<li class=\"note\">")
+		p.text(n)
+		p.raw("</li>")
+	}
 	p.raw("</ul></section>\n")
 }
 

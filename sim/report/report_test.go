@@ -64,6 +64,7 @@ func sample() *Result {
 			},
 		},
 		Pending: []Pending{{"store-5-0", "offline since +22:00:00"}, {"store-5-1", "offline since +22:00:00"}},
+		Notes:   []string{"workflow nightly: not on agent store-9-1: no_memory: <64 MB>"},
 		Trace:   strings.Repeat("9f2c", 16),
 	}
 	stores := Group{

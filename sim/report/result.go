@@ -36,6 +36,9 @@ type Result struct {
 	Deployments []Deployed  `json:"deployments"`
 	Slowest     []Run       `json:"slowest"` // at most ten, slowest first
 	Pending     []Pending   `json:"pending"` // why not all have converged; empty when they have
+	// Notes are what breaks nothing and should be known, such as a workflow that no agent could
+	// load.
+	Notes []string `json:"notes"`
 	// Trace is the digest of everything that happened, in order: equal for equal runs.
 	Trace string `json:"trace"`
 	// Wall is how long the simulation took in real time. It is not in the JSON.

@@ -31,6 +31,9 @@ func WriteTable(w io.Writer, r *Result) error {
 	t.invariants(r)
 	t.expects(r)
 	t.pending(r)
+	for _, n := range r.Notes {
+		t.row("note", "%s", n)
+	}
 	if r.Broken() {
 		t.row("BROKEN", "exit 99   trace %s", short(r.Trace))
 	} else {

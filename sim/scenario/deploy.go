@@ -62,6 +62,13 @@ var pluginKeys = []key[Plugin]{
 		false,
 		set(parseBytes, func(p *Plugin) *int { return &p.Bytes }),
 	},
+	{
+		"memory",
+		"model: what an instance of it holds, which is also its limit",
+		formSize,
+		false,
+		set(parseSize, func(p *Plugin) *int64 { return &p.Memory }),
+	},
 }
 
 func parseModel(text string) (Model, error) {
@@ -125,7 +132,7 @@ func readPlugins(v value, s *Scenario) {
 		if given != 1 && before == len(v.r.Errors()) {
 			item.errorf("%d of model, module and folder, want one", given)
 		}
-		for _, only := range []string{"takes", "fails", "bytes"} {
+		for _, only := range []string{"takes", "fails", "bytes", "memory"} {
 			if key, has := item.lookup(only); has && p.Model == "" {
 				key.errorf("only a model has it")
 			}

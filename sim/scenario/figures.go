@@ -51,6 +51,7 @@ var Figures = &expr.Names{
 		"agent.limited":           {Kind: expr.Number, Doc: "events over their workflow's limit: no runs"},
 		"agent.repeated":          {Kind: expr.Number, Doc: "events that meant what another had"},
 		"agent.ran_unsealed":      {Kind: expr.Bool, Doc: "it ran code that no hub sealed"},
+		"agent.memory":            {Kind: expr.Bytes, Doc: "that its plugins hold"},
 		"agent.disk":              {Kind: expr.Bytes, Doc: "written and kept"},
 		"agent.outbox.bytes":      {Kind: expr.Bytes, Doc: "waiting to be sent"},
 		"agent.outbox.max_age":    {Kind: expr.Duration, Doc: "age of the oldest record waiting"},

@@ -186,6 +186,7 @@ type Signal struct {
 	Speed     float64       // replay: 25 plays 25 seconds of the trace in one
 	Offset    time.Duration // replay: where in the trace to begin
 	Random    bool          // replay: begin anywhere, drawn for each agent
+	Line      bool          // replay: between two rows it goes straight from the one to the other
 	Pos       Pos
 
 	column string // replay: of the CSV
@@ -215,7 +216,8 @@ type Plugin struct {
 	Folder  string // path of a plugin's source
 	Takes   Spread // model: how long an answer takes
 	Fails   float64
-	Bytes   int // model: size of what it answers
+	Bytes   int   // model: size of what it answers
+	Memory  int64 // model: what an instance holds, and its limit; 0: the default limit, and it holds nothing
 	Pos     Pos
 }
 

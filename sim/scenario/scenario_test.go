@@ -48,7 +48,7 @@ fleet:
     budget: 1MB/d
   - {group: shelves, count: 6, site: depots, behind: depots, lanes: {alarm: 2MB, metric: 100KiB downsample}}
 plugins:
-  threshold: {model: threshold, version: 1.4.0, takes: 2ms±1ms, fails: 1%, bytes: 200B}
+  threshold: {model: threshold, version: 1.4.0, takes: 2ms±1ms, fails: 1%, bytes: 200B, memory: 8MiB}
   pass: {model: pass}
   filter: {module: filter.wasm}
   sink: {folder: plugins/sink}

@@ -29,7 +29,10 @@ var signalKeys = []key[Signal]{
 			return &s.column
 		}),
 	},
-	{"gaps", "replay: hold lets a value stand where rows are missing", enum("hold"), false, readGaps},
+	{
+		"gaps", "replay: where rows are missing, hold lets the value stand, line goes straight to the next one",
+		enum("hold", "line"), false, readGaps,
+	},
 	{"constant", "always this number", formNumber, false, kind(Constant, set(parseNumber, value1))},
 	{"walk", "a random walk", object(walkKeys), false, kind(Walk, table(walkKeys))},
 	{"sine", "a day's or a machine's swing", object(sineKeys), false, kind(Sine, table(sineKeys))},
@@ -165,7 +168,13 @@ func readOffset(v value, s *Signal) {
 }
 
 func readGaps(v value, s *Signal) {
-	if s.hold = v.node.Value == "hold"; !s.hold {
-		v.errorf("%q, want hold", strict.Clip(v.node.Value))
+	switch v.node.Value {
+	case "line":
+		s.Line = true
+		s.hold = true
+	case "hold":
+		s.hold = true
+	default:
+		v.errorf("%q, want hold or line", strict.Clip(v.node.Value))
 	}
 }
