@@ -16,31 +16,33 @@ var exam = []struct {
 	tests     []string
 }{
 	{1, "offline indefinitely ends when a certificate does", []string{
-		"broker:TestGrace", "edge/stavily-edge:TestRunOffline", "scenario:greenhouse",
+		"broker:TestGrace", "edge/gateway/door:TestWhoGetsIn", "edge/stavily-edge:TestRunOffline",
+		"edge/credentials:TestKeeper", "scenario:certificates", "scenario:greenhouse",
 	}},
 	{2, "no clock: not yet valid, and everything removed; a clock that is set is missed", []string{
 		"edge/stavily-edge:TestTrustWithoutClock", "edge:TestNoClock", "edge:TestHintProvesNoTime",
-		"edge:TestFloorGoesBack", "edge:TestScheduleAndClock", "scenario:clockless", "scenario:wrong-clocks",
+		"edge:TestFloorGoesBack", "edge:TestScheduleAndClock", "edge/credentials:TestKeeper", "scenario:clockless",
+		"scenario:wrong-clocks",
 	}},
 	{3, "after a boot without a network nothing starts", []string{
 		"edge:TestBootOffline", ".:TestEndToEnd", "scenario:power-cuts",
 	}},
 	{4, "what is well is started again on a reconnect", []string{"edge:TestEqualUntouched"}},
 	{5, "a deletion made while the agent was away is never made", []string{
-		"hub:TestReportsAreComparedWhole", "hub:TestUndeploy",
+		"edge:TestRemovedWhileAway", "hub:TestReportsAreComparedWhole", "hub:TestUndeploy",
 	}},
 	{6, "what runs is removed because the books were lost", []string{
 		"hub:TestHubAsksAfterARestore", "edge:TestPreviousGeneration", "scenario:old-backup",
 	}},
 	{7, "a deployment that is stuck blocks all later ones", []string{
-		"edge:TestNewerSupersedes", "hub:TestRolloutSuperseded",
+		"edge:TestNewerSupersedes", "edge:TestHungLoadIsSuperseded", "hub:TestRolloutSuperseded",
 	}},
 	{8, "a power cut in a deployment blanks the identity", []string{"edge/disk:TestIdentity", "edge/disk:TestDamage"}},
 	{9, "the first deployment fails and takes the agent with it", []string{
-		"hub:TestRolloutOfTheFirst", "edge:TestNothingDeployed", "edge:TestLoadFails",
+		"edge:TestFirstDeploymentGoesWrong", "hub:TestRolloutOfTheFirst", "edge:TestNothingDeployed", "edge:TestLoadFails",
 	}},
 	{10, "nothing is kept while the line is down", []string{
-		"edge:TestDrain", "edge:TestUplinkOfAGateway", ".:TestSiteWithAccidents",
+		"edge:TestDrain", "edge:TestUplinkOfAGateway", ".:TestSiteWithAccidents", ".:TestCarriedByHand",
 	}},
 	{11, "a backlog holds the start up for minutes", []string{"edge:TestBacklogHoldsNoTriggerUp"}},
 	{12, "hundreds of megabytes a day for nothing", []string{
@@ -57,45 +59,72 @@ var exam = []struct {
 		"broker:TestF6AgentLeavesDeafLine",
 	}},
 	{16, "an agent that is away grows the broker, which forgets after a day", []string{
-		"broker:TestF3StalledReaderStallsNobody", "hub:TestReportsAreComparedWhole", "scenario:greenhouse",
+		"broker:TestF3StalledReaderStallsNobody", "broker:TestRetainedOutlastsADay", "hub:TestReportsAreComparedWhole",
 	}},
 	{17, "persistence that silently does not work", []string{
 		"hub:TestRecordsAreAcknowledgedByTheBooks", "broker:TestF5PubackAfterTheHubHasKept",
 		"edge/stavily-edge:TestDoctor", "hub:TestHubInMemoryOutlivesItsCrash",
 	}},
 	{18, "all of a backlog is sent again after each start", []string{
-		"edge:TestAckBounds", "hub/runs:TestKilledAtAnyMoment", "hub/runs:TestAcceptProperty",
+		"edge:TestRestartSendsNothingTwice", "edge:TestAckBounds", "hub/runs:TestKilledAtAnyMoment",
+		"hub/runs:TestAcceptProperty",
 	}},
 	{19, "what is late looks live, and a rule stops when its sink is down", []string{
-		"hub/runs:TestHappened", "edge:TestBlocksTrigger", "edge:TestSteps",
+		"hub/runs:TestHappened", "edge:TestLiveGoesAhead", "edge:TestBlocksTrigger", "edge:TestSteps",
 	}},
 	{20, "waits, windows and schedules are lost on a restart, or when another rule is saved", []string{
 		"edge:TestTriggersSurviveAKillAtEachWrite", "edge:TestReloadKeepsTimers", "edge:TestScheduleAndClock",
-		"edge:TestCatchUp",
+		"edge:TestCatchUp", "edge:TestTimersWhenTheClockComesLate",
 	}},
 	{21, "at least once is not, and repeats are not told", []string{
 		"edge:TestPowerCut", "edge:TestKeysStay", "hub/runs:TestKilledAtAnyMoment",
 	}},
 }
 
-// semantics are the decisions about being offline, and what holds them.
+// semantics are the decisions on what happens without a line, and what holds them.
 var semantics = []struct {
 	row   string
 	tests []string
 }{
+	{"desired and reported", []string{
+		"hub/fleet:TestDesiredOnlyRises", "hub/fleet:TestEpochOutlivesTheAgent", "edge:TestRefused",
+	}},
+	{"rollout", []string{"hub/rollout:TestAway", "hub/rollout:TestNobodyThere", "hub/rollout:TestPaused"}},
+	{"canary health", []string{"edge:TestTrialBeginsWithTheChange", "hub/rollout:TestTakenBack"}},
+	{"conflict resolution", []string{"hub:TestHubAsksAfterARestore", "scenario:old-backup"}},
+	{"schema and versioning", []string{"protocol:TestUnknownKeys", "protocol:TestVectors"}},
+	{"secrets", []string{
+		"edge:TestSecretsComeAndStay", "hub:TestSecretsGoToDevices", "wasmhost:TestSecretIsPutIn",
+		"wasmhost:TestToldSecretIsNotLogged", ".:TestSecrets",
+	}},
+	{"identity", []string{
+		"hub:TestJoin", "hub:TestRenew", "hub:TestRenewRefusesTheDeviceBefore", "edge/credentials:TestKeeper",
+		".:TestCarriedByHand",
+	}},
+	{"decommission", []string{
+		"hub:TestGatewaysHearWhoIsGone", "edge:TestGone", "edge/gateway/door:TestGoneAtTheDoor", "broker:TestRevoked",
+	}},
+	{"membership change", []string{"hub:TestLabelsMoveWork", "edge:TestRemovedWhileAway", "scenario:relabel"}},
 	{"delivery", []string{"edge:TestPowerCut", "edge:TestKeysStay", "hub/runs:TestAcceptProperty"}},
 	{"order", []string{"edge:TestRunsInOrder", "hub/runs:TestAcceptCountsWhatIsMissing"}},
-	{"offline queue", []string{"edge:TestFullDiskMakesRoom", "edge:TestBlocksTrigger", "scenario:full-disks"}},
-	{"a command past its deadline is reported, not run", []string{"edge:TestHopExpires", "edge:TestHopNoGoAfterItsTime"}},
-	{"catch-up", []string{"edge:TestCatchUp", "edge:TestScheduleAndClock"}},
-	{"clock skew, no clock", []string{
-		"edge:TestNoClock", "edge:TestFloorGoesBack", "hub/runs:TestHappened", "scenario:wrong-clocks",
+	{"offline queue", []string{
+		"edge:TestShedOrder", "edge:TestThin", "edge:TestFullDiskMakesRoom", "edge:TestBlocksTrigger", "scenario:full-disks",
 	}},
-	{"schedules without time", []string{"edge:TestScheduleAndClock", "edge:TestTriggersSurviveAKillAtEachWrite"}},
+	{"a command past its deadline is reported, not run", []string{"edge:TestHopExpires", "edge:TestHopNoGoAfterItsTime"}},
+	{"catch-up", []string{"edge:TestCatchUp", "edge:TestScheduleAndClock", "edge:TestLiveGoesAhead"}},
+	{"clock skew, no clock", []string{
+		"edge:TestNoClock", "edge:TestFloorGoesBack", "hub/runs:TestHappened",
+		"edge:TestTimersWhenTheClockComesLate", "scenario:wrong-clocks",
+	}},
+	{"schedules without time", []string{
+		"plugins/schedule:TestWithoutClock", "edge:TestScheduleAndClock", "edge:TestTriggersSurviveAKillAtEachWrite",
+	}},
 	{"convergence", []string{"hub:TestReportsAreComparedWhole", "edge:TestEqualUntouched"}},
 	{"storms", []string{"edge/mqtt:TestBackoff", "scenario:reconnect-storm"}},
 	{"rollback", []string{"edge:TestKeepsTwoGenerations", "edge:TestPreviousGeneration", "hub:TestRolloutReturns"}},
-	{"liveness", []string{"broker:TestSecondConnectionReplacesASilentOne", "edge:TestWillEndsItsConnection"}},
+	{"liveness", []string{
+		"broker:TestSecondConnectionReplacesASilentOne", "edge:TestWillEndsItsConnection", "hub/fleet:TestPresenceOrder",
+	}},
 }
 
 // A row without a test, or whose test has gone, is a promise that nobody holds.

@@ -31,6 +31,18 @@ func TestNoClock(t *testing.T) {
 	if got := w.agent.Floor(); got.Before(start) {
 		t.Fatalf("floor after a boot: %s", got)
 	}
+	// The document is from years ahead of this clock: nothing is removed or refused for that.
+	w.now = time.Unix(7, 0)
+	w.plugins.stopped = nil
+	w.boot()
+	w.pass(time.Minute)
+	s := w.agent.Status()
+	if s.Revision != 1 || len(s.Assignments) != 1 || s.Assignments[0].Phase != protocol.PhaseRunning || s.Refused != nil {
+		t.Errorf("after a boot in 1970: %+v", s)
+	}
+	if len(w.plugins.stopped) != 0 {
+		t.Errorf("a boot in 1970 stopped %q", w.plugins.stopped)
+	}
 }
 
 // The time of a hint is nobody's word: only the sealed moment in it raises the floor, and a

@@ -302,7 +302,9 @@ func TestJoinerHangsUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { _ = tls.Client(raw, &tls.Config{NextProtos: []string{protocol.ALPNJoin}, InsecureSkipVerify: true}).Handshake() }()
+	go func() {
+		_ = tls.Client(raw, &tls.Config{NextProtos: []string{protocol.ALPNJoin}, InsecureSkipVerify: true}).Handshake()
+	}()
 	far, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)
