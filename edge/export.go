@@ -78,8 +78,8 @@ func (a *Agent) State(now time.Time) (protocol.Reported, *protocol.SecretsWish) 
 func (s *Status) State(vault Vault) (protocol.Reported, *protocol.SecretsWish, error) {
 	r := protocol.Reported{
 		Epoch: s.Epoch, Revision: s.Revision, Digest: s.Digest, Boot: s.Boot, Sequence: s.Sequence + 1,
-		Time: s.Time, Device: s.Device, Assignments: s.Assignments, Refused: s.Refused, Pending: s.Pending, Dropped: s.Dropped,
-		Secrets: s.Secrets.Digest, Data: s.Data,
+		Time: s.Time, Device: s.Device, Assignments: s.Assignments, Refused: s.Refused,
+		Pending: s.Pending, Dropped: s.Dropped, Secrets: s.Secrets.Digest, Data: s.Data,
 	}
 	if !s.Secrets.Wanted {
 		return r, nil, nil

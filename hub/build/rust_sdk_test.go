@@ -91,6 +91,8 @@ var exchanges = []struct {
 		`{"init":{"config":{"every":"1m30s"}}}`,
 		`{"id":1,"wake":{"why":"start","now_ms":1,"state":null}}`,
 		`{"id":2,"wake":{"why":"timer","now_ms":1,"state":{"count":41}}}`,
+		`{"id":3,"wake":{"why":"start","now_ms":1,"state":null,"steady_ms":7000,"clock":true}}`,
+		`{"id":4,"wake":{"why":"timer","now_ms":1,"state":{"count":2,"since_ms":7000},"steady_ms":9500,"clock":false}}`,
 	}},
 	{"counter", []string{`{"init":{"config":{"every":"1ms"}}}`}},
 }

@@ -1,5 +1,6 @@
 // Counter is a trigger with state: it fires every so often with a number that goes on
-// counting after a restart.
+// counting after a restart, and with how long it has counted. That is measured by the steady
+// clock: the wall clock may be set meanwhile.
 package main
 
 import (
@@ -24,7 +25,13 @@ func (c *config) Validate() error {
 }
 
 type state struct {
-	Count int `json:"count"`
+	Count   int   `json:"count"`
+	SinceMS int64 `json:"since_ms"` // when it began, by Wake.SteadyMS
+}
+
+type event struct {
+	Count int   `json:"count"`
+	ForMS int64 `json:"for_ms"`
 }
 
 func plugin() *stavily.Plugin {
@@ -35,9 +42,12 @@ func plugin() *stavily.Plugin {
 			return stavily.Fired{}, err
 		}
 		fired := stavily.Fired{After: time.Duration(c.Every)}
-		if w.Why == stavily.WhyTimer {
+		switch {
+		case w.Why == stavily.WhyTimer:
 			s.Count++
-			fired.Events = []any{s}
+			fired.Events = []any{event{Count: s.Count, ForMS: w.SteadyMS - s.SinceMS}}
+		case s.Count == 0:
+			s.SinceMS = w.SteadyMS
 		}
 		fired.State = s
 		return fired, nil

@@ -9,11 +9,12 @@ import (
 
 func TestCounterGoesOnAfterRestart(t *testing.T) {
 	h := stavilytest.Start(t, plugin, map[string]string{"every": "1s"})
-	if got := h.Advance(3 * time.Second); len(got) != 3 || string(got[2]) != `{"count":3}` {
+	if got := h.Advance(3 * time.Second); len(got) != 3 || string(got[2]) != `{"count":3,"for_ms":3000}` {
 		t.Fatalf("before: %s", got)
 	}
 	h.Restart()
-	if got := h.Advance(2 * time.Second); len(got) != 2 || string(got[1]) != `{"count":5}` {
+	h.SetNow(h.Now().Add(-365 * 24 * time.Hour)) // the clock was wrong, and is set
+	if got := h.Advance(2 * time.Second); len(got) != 2 || string(got[1]) != `{"count":5,"for_ms":5000}` {
 		t.Errorf("after: %s", got)
 	}
 }

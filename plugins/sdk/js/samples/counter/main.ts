@@ -1,9 +1,11 @@
 // Counter is a trigger with state: it fires every so often with a number that goes on
-// counting after a restart.
+// counting after a restart, and with how long it has counted. That is measured by the steady
+// clock: the wall clock may be set meanwhile.
 import { duration, trigger, type Fired } from "@stavily/sdk";
 
 interface State {
 	count: number;
+	since_ms: number; // when it began, by steadyMS
 }
 
 export default trigger("counter", {
@@ -16,12 +18,13 @@ export default trigger("counter", {
 		}
 	},
 
-	wake(ctx, { why, state }): Fired {
-		const { count }: State = state ?? { count: 0 };
+	wake(ctx, { why, state, steadyMS }): Fired {
+		const { count = 0, since_ms = 0 }: Partial<State> = state ?? {};
 		if (why !== "timer") {
-			return { events: [], state: { count }, afterMS: ctx.config.every };
+			const last: State = { count, since_ms: count === 0 ? steadyMS : since_ms };
+			return { events: [], state: last, afterMS: ctx.config.every };
 		}
-		const next: State = { count: count + 1 };
-		return { events: [next], state: next, afterMS: ctx.config.every };
+		const next: State = { count: count + 1, since_ms };
+		return { events: [{ count: next.count, for_ms: steadyMS - since_ms }], state: next, afterMS: ctx.config.every };
 	},
 });
