@@ -87,7 +87,18 @@ func (a *Agent) countData() {
 		b.early -= known
 		b.counted = now
 	}
-	today := int64(0)
+	if b.Day == 0 || a.now.Sub(b.began) >= time.Second { // days are looked at once a second
+		a.countDay()
+	}
+	if b.Bytes >= b.saved+a.dataStep() {
+		b.saved = b.Bytes
+		a.put(keyData, b.spent)
+	}
+}
+
+// countDay takes in what time it is, and begins a new day when that has come.
+func (a *Agent) countDay() {
+	b, today := &a.budget, int64(0)
 	if at := a.stamp(); at.Quality == protocol.QualityClock {
 		today = at.UnixMS / day.Milliseconds()
 	}
@@ -102,10 +113,6 @@ func (a *Agent) countData() {
 		b.spent, b.saved, b.early = spent{Day: today}, 0, 0
 		a.put(keyData, b.spent)
 		a.nextBudget()
-	}
-	if b.Bytes >= b.saved+a.dataStep() {
-		b.saved = b.Bytes
-		a.put(keyData, b.spent)
 	}
 }
 

@@ -237,10 +237,11 @@ func (a *Agent) measured() time.Duration {
 
 // saveClock writes the clock along with changes that hold times, or when it ran far ahead.
 func (a *Agent) saveClock() {
-	c, at, now := &a.clock, a.stamp(), savedClock{SteadyMS: a.steady()}
-	if !a.clockDue() && (a.clockAhead() <= 0 || !a.pen.timed) {
+	c := &a.clock
+	if (!a.pen.timed || a.clockAhead() <= 0) && !a.clockDue() {
 		return
 	}
+	at, now := a.stamp(), savedClock{SteadyMS: a.steady()}
 	a.pen.timed = false
 	if at.Quality == protocol.QualityClock {
 		a.prove(at.UnixMS)

@@ -33,6 +33,9 @@ func (c *carries) forget(a protocol.Address) {
 // retained message is for the agent's own line too, but the broker keeps only one of them: the
 // agent gets it when it says that it is online there.
 func (c *carries) way(to protocol.Address, m protocol.Message) protocol.Message {
+	if len(c.by) == 0 {
+		return m
+	}
 	by, carried := c.by[to]
 	if !carried {
 		return m

@@ -120,7 +120,9 @@ func (h *Hub) Handle(now time.Time, m protocol.Message) {
 	if err != nil {
 		h.log.Warn("message refused", slog.String("topic", m.Topic), slog.String("error", err.Error()))
 	}
-	h.after = append(h.after, m.Done)
+	if m.Ack != nil {
+		h.after = append(h.after, m.Ack)
+	}
 }
 
 // poison reports whether err is the message's own fault, so that sending it again
@@ -346,12 +348,10 @@ func (h *Hub) flush(waiting int) error {
 func (h *Hub) commit(waiting int) error {
 	if h.intake.Waiting()+len(h.untold) <= waiting {
 		h.intake.Hold()
+	} else if waiting > 0 && h.aside != nil {
+		return h.commitAside()
 	} else if tx, err := h.told(); err != nil {
 		return err
-	} else if waiting > 0 && h.aside != nil {
-		h.tx = nil
-		h.intake.WriteAside(tx, h.aside)
-		h.intake.Kept()
 	} else if err := h.keep(tx, waiting); err != nil {
 		return err
 	}
@@ -363,6 +363,19 @@ func (h *Hub) commit(waiting int) error {
 	if err := tx.Commit(); err != nil {
 		return err
 	}
+	h.intake.Kept()
+	return nil
+}
+
+// commitAside has all that was handled be written beside what comes next.
+func (h *Hub) commitAside() error {
+	tx, err := h.begin()
+	if err != nil {
+		return err
+	}
+	said := h.said()
+	h.tx = nil
+	h.intake.WriteAside(tx, h.aside, func(tx *store.Tx) error { return keepSaid(tx, said) })
 	h.intake.Kept()
 	return nil
 }

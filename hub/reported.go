@@ -115,12 +115,24 @@ func (h *Hub) told() (*store.Tx, error) {
 	if err != nil {
 		return nil, err
 	}
+	return tx, keepSaid(tx, h.said())
+}
+
+// said returns what agents said anew since it was asked last, which goes into the books.
+func (h *Hub) said() (all []fleet.Repeated) {
 	for _, s := range h.untold {
-		if err := fleet.KeepRepeated(tx, &s.newest); err != nil {
-			return nil, err
-		}
+		all = append(all, s.newest)
 		s.newest, s.untold = fleet.Repeated{}, false
 	}
 	h.untold = h.untold[:0]
-	return tx, nil
+	return all
+}
+
+func keepSaid(tx *store.Tx, all []fleet.Repeated) error {
+	for i := range all {
+		if err := fleet.KeepRepeated(tx, &all[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -239,6 +239,15 @@ func (p *plain) ended() bool { return !p.odd && len(p.b) == 0 }
 
 // head takes the head of an item, which must be the shortest for its argument.
 func (p *plain) head() (major byte, arg uint64) {
+	if len(p.b) > 0 && p.b[0]&^MajorMask < 24 { // nearly all are so short
+		first := p.b[0]
+		p.b = p.b[1:]
+		return first & MajorMask, uint64(first &^ MajorMask)
+	}
+	return p.longHead()
+}
+
+func (p *plain) longHead() (major byte, arg uint64) {
 	major, arg, rest, ok := ReadHead(p.b)
 	size := len(p.b) - len(rest)
 	if !ok || size > 1 && (arg < 24 || size > 2 && arg>>(4*(size-1)) == 0) {

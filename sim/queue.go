@@ -27,65 +27,85 @@ type item struct {
 	arg  any
 }
 
-// before orders items by time, then by who came first.
-func (a *item) before(b *item) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
+// node is an item's place in the order: by time, then by who came first.
+type node struct {
+	at   int64
+	seq  uint64
+	slot int32 // of the item
+}
 
-// queue is a heap of items with four children each.
+func (a *node) before(b *node) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
+
+// queue is a heap of nodes with four children each. What they stand for lies still beside them: a
+// fleet has thousands of items, and what is moved is small so.
 type queue struct {
+	nodes []node
 	items []item
+	free  []int32 // slots of items that are nobody's
 	seq   uint64
 }
 
 func (q *queue) push(it item) {
 	q.seq++
 	it.seq = q.seq
-	q.items = append(q.items, it)
-	i := len(q.items) - 1
+	n := node{at: it.at, seq: it.seq, slot: int32(len(q.items))}
+	if last := len(q.free) - 1; last >= 0 {
+		n.slot, q.free = q.free[last], q.free[:last]
+		q.items[n.slot] = it
+	} else {
+		q.items = append(q.items, it)
+	}
+	q.nodes = append(q.nodes, n)
+	i := len(q.nodes) - 1
 	for i > 0 {
 		parent := (i - 1) / 4
-		if !it.before(&q.items[parent]) {
+		if !n.before(&q.nodes[parent]) {
 			break
 		}
-		q.items[i] = q.items[parent]
+		q.nodes[i] = q.nodes[parent]
 		i = parent
 	}
-	q.items[i] = it
+	q.nodes[i] = n
 }
 
 // next returns when the first item is due, and whether there is one.
 func (q *queue) next() (int64, bool) {
-	if len(q.items) == 0 {
+	if len(q.nodes) == 0 {
 		return 0, false
 	}
-	return q.items[0].at, true
+	return q.nodes[0].at, true
 }
 
 // pop takes the first item; there must be one.
 func (q *queue) pop() item {
-	first, last := q.items[0], q.items[len(q.items)-1]
-	q.items[len(q.items)-1] = item{}
-	q.items = q.items[:len(q.items)-1]
-	if len(q.items) > 0 {
+	slot, last := q.nodes[0].slot, q.nodes[len(q.nodes)-1]
+	if q.nodes = q.nodes[:len(q.nodes)-1]; len(q.nodes) > 0 {
 		q.sink(last)
 	}
-	return first
+	it := q.items[slot]
+	q.items[slot] = item{}
+	q.free = append(q.free, slot)
+	return it
 }
 
-// sink puts it at the root and lets it down to its place.
-func (q *queue) sink(it item) {
+// sink puts n at the root and lets it down to its place.
+func (q *queue) sink(n node) {
 	i := 0
 	for {
-		least := -1
-		for c := 4*i + 1; c <= 4*i+4 && c < len(q.items); c++ {
-			if least < 0 || q.items[c].before(&q.items[least]) {
+		least := 4*i + 1
+		if least >= len(q.nodes) {
+			break
+		}
+		for c := least + 1; c <= 4*i+4 && c < len(q.nodes); c++ {
+			if q.nodes[c].before(&q.nodes[least]) {
 				least = c
 			}
 		}
-		if least < 0 || !q.items[least].before(&it) {
+		if !q.nodes[least].before(&n) {
 			break
 		}
-		q.items[i] = q.items[least]
+		q.nodes[i] = q.nodes[least]
 		i = least
 	}
-	q.items[i] = it
+	q.nodes[i] = n
 }

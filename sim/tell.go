@@ -271,6 +271,9 @@ func readAck(payload []byte) (a protocol.LaneAck) {
 
 // heard takes in what d told the hub.
 func (t *teller) heard(m *parsed) {
+	if t.w.watched.d == nil && m.kind != protocol.UpReported {
+		return // nobody looks at it
+	}
 	d := t.w.byAddress[m.of]
 	t.w.saw(d, &m.Message)
 	if d == nil || m.kind != protocol.UpReported {

@@ -9,16 +9,20 @@ type aside struct {
 	done   chan error // holds one
 }
 
-// WriteAside is WriteRows and the Commit of tx, which are done wherever run has them done: until
-// Join they are under way, and tx is not the caller's any more. There must be nothing under way
-// before. It is for books in memory: what was taken is as good as kept at once.
-func (in *Intake) WriteAside(tx *store.Tx, run func(work func())) {
+// WriteAside is WriteRows, what also is written and the Commit of tx, which are done wherever run
+// has them done: until Join they are under way, and tx is not the caller's any more. There must
+// be nothing under way before. It is for books in memory: what was taken is as good as kept at
+// once.
+func (in *Intake) WriteAside(tx *store.Tx, run func(work func()), also func(*store.Tx) error) {
 	in.Hold()
 	a := &aside{layer: in.held, done: make(chan error, 1)}
 	in.held, in.aside = layer{}, a
 	run(func() {
-		var err error
-		if a.strays, err = a.layer.write(tx); err == nil {
+		err := also(tx)
+		if err == nil {
+			a.strays, err = a.layer.write(tx)
+		}
+		if err == nil {
 			err = tx.Commit()
 		}
 		tx.Rollback() // what was not committed

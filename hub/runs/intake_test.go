@@ -41,7 +41,7 @@ func (b *books) aside() {
 		b.t.Fatal(err)
 	}
 	b.tx = nil
-	b.in.WriteAside(tx, func(work func()) { go work() })
+	b.in.WriteAside(tx, func(work func()) { go work() }, func(*store.Tx) error { return nil })
 	b.in.Kept()
 }
 
