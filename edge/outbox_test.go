@@ -37,7 +37,7 @@ func TestAckBounds(t *testing.T) {
 	last := protocol.Mark{Boot: 1, Sequence: 256}
 	for _, c := range []struct {
 		name string
-		ack  protocol.LaneAck
+		ack  any
 		gone uint64
 	}{
 		{"all of the batch", protocol.LaneAck{Epoch: 1, Lane: protocol.LaneEvent, Mark: last}, 255},
@@ -47,6 +47,10 @@ func TestAckBounds(t *testing.T) {
 		{"nothing", protocol.LaneAck{Epoch: 1, Lane: protocol.LaneEvent}, 0},
 		{"another lane", protocol.LaneAck{Epoch: 1, Lane: protocol.LaneMetric, Mark: last}, 0},
 		{"no lane", protocol.LaneAck{Epoch: 1, Lane: 200, Mark: last}, 0},
+		{"with another lane", protocol.LaneAcks{
+			{Epoch: 1, Lane: protocol.LaneMetric, Mark: last}, {Epoch: 1, Lane: protocol.LaneEvent, Mark: last},
+		}, 255},
+		{"none", protocol.LaneAcks{}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := backlog(t, 600) // the first event is at the hub already

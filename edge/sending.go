@@ -138,7 +138,9 @@ func (a *Agent) batch(of protocol.Lane) (payload []byte, last protocol.Mark, err
 	*p = packing{a: a, of: of, room: a.batchRoom(of), b: p.b[:0]}
 	err = a.pack(p)
 	n, packed, last := p.n, p.b, p.last
-	head := protocol.Batch{Epoch: a.cfg.Epoch, Lane: of, Steady: a.tenths(), Gaps: l.gapsBefore(p.next)}
+	head := protocol.Batch{
+		Epoch: a.cfg.Epoch, Lane: of, Steady: a.tenths(), Gaps: l.gapsBefore(p.next), Together: true,
+	}
 	for _, h := range p.holes {
 		head.Gaps = insertGap(head.Gaps[:len(head.Gaps):len(head.Gaps)], h)
 	}
@@ -254,10 +256,20 @@ const paceMax = 3_600_000
 // ack lets go of what the hub has in its store. An acknowledgement of more than was
 // sent counts only for what was sent; one of less, or from another life, for nothing.
 func (a *Agent) ack(payload []byte) error {
-	in, err := protocol.DecodeLaneAck(payload)
+	all, err := protocol.DecodeLaneAcks(payload)
 	if err != nil {
 		return err
 	}
+	for i := range all {
+		if err := a.ackLane(&all[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ackLane is ack of one lane.
+func (a *Agent) ackLane(in *protocol.LaneAck) error {
 	if in.Lane == 0 || in.Lane >= protocol.LaneEnd {
 		return protocol.Errorf(protocol.CodeBadMessage, "acknowledgement of lane %d", in.Lane)
 	}

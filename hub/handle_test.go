@@ -3,6 +3,7 @@ package hub
 import (
 	"bytes"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -310,4 +311,40 @@ func FuzzHandle(f *testing.F) {
 func runID(text string) (id protocol.RunID) {
 	copy(id[:], text)
 	return id
+}
+
+// Acknowledgements of several lanes leave as one for an agent that says that it takes them so, and
+// alone for any other.
+func TestAcknowledgementsTogether(t *testing.T) {
+	for _, together := range []bool{false, true} {
+		w := newWorld(t)
+		d := w.enrol("pump", nil)
+		w.sent.take()
+		for _, of := range []protocol.Lane{protocol.LaneEvent, protocol.LaneAlarm, protocol.LaneEvent} {
+			batch := event(d, runOne, 1)
+			batch.Lane, batch.Together = of, together
+			w.hub.Handle(day, protocol.Message{Topic: protocol.Topic(d.at, protocol.UpRecords), Payload: protocol.MustMarshal(batch)})
+		}
+		check(t, w.hub.Flush())
+		var lanes []protocol.Lane
+		sent := w.sent.take()
+		for _, m := range sent {
+			all, err := protocol.DecodeLaneAcks(m.Payload)
+			check(t, err)
+			for _, a := range all {
+				lanes = append(lanes, a.Lane)
+			}
+		}
+		switch {
+		case together && (len(sent) != 1 || !slices.Equal(lanes, []protocol.Lane{protocol.LaneEvent, protocol.LaneAlarm})):
+			t.Errorf("together: %d messages of lanes %v", len(sent), lanes)
+		case !together && (len(sent) != 3 || len(lanes) != 3):
+			t.Errorf("alone: %d messages of lanes %v", len(sent), lanes)
+		}
+		w.hub.Handle(day, protocol.Message{Topic: protocol.Topic(d.at, protocol.UpRecords), Payload: protocol.MustMarshal(event(d, runOne, 1))})
+		check(t, w.hub.Flush())
+		if again := w.sent.take(); len(again) != 1 {
+			t.Errorf("%d messages after the next", len(again))
+		}
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/stavily/stavily/hub/fleet"
@@ -39,6 +40,7 @@ type Hub struct {
 	// once that is on disk: nothing is acknowledged before.
 	tx    *store.Tx
 	after []func()
+	acks  map[protocol.Address]*acks // that leave then, of agents that take them together
 	// intake holds the records since then, and how far the lanes came; waiting is how
 	// much of them Flush may let wait, for books in memory.
 	intake  *runs.Intake
@@ -90,6 +92,7 @@ func New(cfg Config, d Deps) *Hub {
 		link: d.Link, intake: d.Intake, waiting: waitingMax, epochs: map[protocol.Address]uint64{},
 		carries: newCarries(), read: map[string]read{}, standing: map[protocol.Address]*standing{},
 		soaks: map[soaks]asking{}, aside: d.Aside,
+		acks: map[protocol.Address]*acks{},
 	}
 	h.diffs = differences{files: d.Differences, later: d.Later, known: map[pair]*difference{}}
 	if d.Differences == nil {
@@ -228,8 +231,33 @@ func (h *Hub) records(now time.Time, from protocol.Address, b protocol.Batch) er
 		return nil
 	}
 	ack.WaitMS = h.pace(now, len(b.Records))
-	h.sendBytes(from, protocol.DownAck, ack.AppendCBOR(make([]byte, 0, ackBytes)))
+	h.acknowledge(from, ack, b.Together)
 	return nil
+}
+
+// acknowledge lets an acknowledgement leave with the next Flush: with those of other lanes, if the
+// agent takes them together.
+func (h *Hub) acknowledge(to protocol.Address, ack protocol.LaneAck, together bool) {
+	if all := h.acks[to]; together && all != nil {
+		at := slices.IndexFunc(all.lanes, func(o protocol.LaneAck) bool { return o.Lane == ack.Lane })
+		if at < 0 {
+			all.lanes = append(all.lanes, ack)
+		} else {
+			all.lanes[at] = ack
+		}
+		return
+	}
+	all := &acks{}
+	if all.lanes = append(all.room[:0], ack); together {
+		h.acks[to] = all
+	}
+	h.sendWhen(to, protocol.DownAck, func() []byte { return protocol.EncodeLaneAcks(all.lanes) })
+}
+
+// acks are the acknowledgements that an agent gets as one.
+type acks struct {
+	lanes protocol.LaneAcks
+	room  [2]protocol.LaneAck // for them, which is seldom not enough
 }
 
 // drainPerSecond is how many full batches of backlogs a hub takes in a second, of all agents
@@ -249,9 +277,6 @@ func (h *Hub) pace(now time.Time, records int) uint32 {
 	wait := h.drained.Sub(now) - time.Second // a second's worth at once
 	return uint32(min(max(wait.Milliseconds(), 0), math.MaxInt32))
 }
-
-// ackBytes is what an acknowledgement needs, and seldom more.
-const ackBytes = 24
 
 // epochAt returns the enrolment of the agent at an address, which changes only when it is
 // removed.
@@ -278,12 +303,16 @@ func (h *Hub) send(to protocol.Address, kind protocol.Kind, v any) {
 
 // sendBytes is send of what is encoded already.
 func (h *Hub) sendBytes(to protocol.Address, kind protocol.Kind, payload []byte) {
-	m := protocol.Message{
-		Topic: protocol.Topic(to, kind), Payload: payload, Retained: protocol.MayRetain(kind),
-	}
-	way := h.carries.way(to, m)
+	h.sendWhen(to, kind, func() []byte { return payload })
+}
+
+// sendWhen is send of what is encoded only then.
+func (h *Hub) sendWhen(to protocol.Address, kind protocol.Kind, payload func() []byte) {
 	h.after = append(h.after, func() {
-		if err := h.link.Send(way); err != nil {
+		m := protocol.Message{
+			Topic: protocol.Topic(to, kind), Payload: payload(), Retained: protocol.MayRetain(kind),
+		}
+		if err := h.link.Send(h.carries.way(to, m)); err != nil {
 			h.log.Debug("not sent", slog.String("topic", m.Topic), slog.String("error", err.Error()))
 		}
 	})
@@ -339,6 +368,7 @@ func (h *Hub) flush(waiting int) error {
 	}
 	effects := h.after
 	h.after = nil
+	clear(h.acks)
 	for _, effect := range effects {
 		effect()
 	}
@@ -395,6 +425,7 @@ func (h *Hub) drop() {
 		h.tx.Rollback()
 	}
 	h.tx, h.after = nil, nil
+	clear(h.acks)
 	h.intake.Drop()
 	clear(h.standing)
 	h.untold = nil

@@ -22,6 +22,18 @@ func DecodeBatch(b []byte) (Batch, error) {
 // DecodeLaneAck is Unmarshal of a LaneAck.
 func DecodeLaneAck(b []byte) (LaneAck, error) { return decode(b, (*plain).laneAck) }
 
+// DecodeLaneAcks is Unmarshal of a LaneAck, or of an array of them.
+func DecodeLaneAcks(b []byte) (LaneAcks, error) {
+	if len(b) > 0 && b[0]&MajorMask == MajorArray {
+		return decode(b, (*plain).laneAcks)
+	}
+	one, err := DecodeLaneAck(b)
+	if err != nil {
+		return nil, err
+	}
+	return LaneAcks{one}, nil
+}
+
 // DecodeEvent is Unmarshal of an Event. Its data may be b's bytes.
 func DecodeEvent(b []byte) (Event, error) { return decode(b, (*plain).event) }
 
@@ -52,6 +64,8 @@ func (p *plain) batch() (v Batch) {
 			v.Records = p.records()
 		case 4:
 			v.Steady = p.uint(math.MaxUint64)
+		case 6:
+			v.Together = p.truth()
 		default:
 			p.odd = true
 		}
@@ -87,6 +101,18 @@ func (p *plain) record() (v Record) {
 		}
 	}
 	return v
+}
+
+func (p *plain) laneAcks() LaneAcks {
+	n := p.count(MajorArray, min(ArrayMax, uint64(len(p.b))))
+	if p.odd {
+		return nil
+	}
+	all := make(LaneAcks, n)
+	for i := 0; i < len(all) && !p.odd; i++ {
+		all[i] = p.laneAck()
+	}
+	return all
 }
 
 func (p *plain) laneAck() (v LaneAck) {

@@ -11,6 +11,9 @@ func sameDecoded(t *testing.T, b []byte) {
 	t.Helper()
 	alike(t, b, DecodeBatch)
 	alike(t, b, DecodeLaneAck)
+	if len(b) > 0 && b[0]&MajorMask == MajorArray {
+		alike(t, b, DecodeLaneAcks)
+	}
 	alike(t, b, DecodeEvent)
 	alike(t, b, DecodeResult)
 }

@@ -76,6 +76,9 @@ func EncodeBatch(head Batch, n int, records []byte) []byte {
 	if len(head.Gaps) > 0 {
 		pairs++
 	}
+	if head.Together {
+		pairs++
+	}
 	b := append(make([]byte, 0, 48+len(records)), MajorMap|pairs, 1)
 	b = append(AppendUint(b, head.Epoch), 2)
 	b = append(AppendUint(b, uint64(head.Lane)), 3)
@@ -85,6 +88,22 @@ func EncodeBatch(head Batch, n int, records []byte) []byte {
 	}
 	if len(head.Gaps) > 0 {
 		b = AppendGaps(append(b, 5), head.Gaps)
+	}
+	if head.Together {
+		b = append(b, 6, SimpleTrue)
+	}
+	return b
+}
+
+// EncodeLaneAcks returns acknowledgements as one message: of one of them, that alone.
+func EncodeLaneAcks(all LaneAcks) []byte {
+	const each = 24 // seldom more
+	b := make([]byte, 0, each*len(all))
+	if len(all) != 1 {
+		b = AppendArray(b, len(all))
+	}
+	for i := range all {
+		b = all[i].AppendCBOR(b)
 	}
 	return b
 }

@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"math"
+	"slices"
 	"testing"
 )
 
@@ -97,6 +98,24 @@ func TestAppendLaneAck(t *testing.T) {
 		ack := LaneAck{Epoch: n, Lane: LaneLog, Mark: Mark{Boot: n >> 1, Sequence: n}}
 		if got, want := ack.AppendCBOR(nil), MustMarshal(ack); !bytes.Equal(got, want) {
 			t.Errorf("%+v: %x, want %x", ack, got, want)
+		}
+	}
+}
+
+// Acknowledgements of several lanes are what Marshal makes of them, and one is itself.
+func TestEncodeLaneAcks(t *testing.T) {
+	one := LaneAck{Epoch: 1, Lane: LaneEvent, Mark: Mark{Boot: 1, Sequence: 300}}
+	two := LaneAcks{one, {Epoch: 1, Lane: LaneResult, Mark: Mark{Boot: 1, Sequence: 1}, WaitMS: 9}}
+	for _, c := range []struct {
+		all  LaneAcks
+		want any
+	}{{LaneAcks{one}, one}, {two, two}} {
+		got := EncodeLaneAcks(c.all)
+		if want := MustMarshal(c.want); !bytes.Equal(got, want) {
+			t.Errorf("%+v: %x, want %x", c.all, got, want)
+		}
+		if again, err := DecodeLaneAcks(got); err != nil || !slices.Equal(again, c.all) {
+			t.Errorf("%x: read %+v, %v; want %+v", got, again, err, c.all)
 		}
 	}
 }

@@ -38,6 +38,7 @@ func FuzzLogLine(f *testing.F)      { fuzzDecoder(f, "LogLine") }
 func FuzzAudit(f *testing.F)        { fuzzDecoder(f, "Audit") }
 func FuzzMetrics(f *testing.F)      { fuzzDecoder(f, "Metrics") }
 func FuzzLaneAck(f *testing.F)      { fuzzDecoder(f, "LaneAck") }
+func FuzzLaneAcks(f *testing.F)     { fuzzDecoder(f, "LaneAcks") }
 func FuzzHint(f *testing.F)         { fuzzDecoder(f, "Hint") }
 func FuzzFetchRequest(f *testing.F) { fuzzDecoder(f, "FetchRequest") }
 func FuzzChunk(f *testing.F)        { fuzzDecoder(f, "Chunk") }

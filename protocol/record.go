@@ -131,6 +131,8 @@ type Batch struct {
 	// Gaps are records before, between or behind these that never come, in order, at most GapsMax.
 	// A batch with gaps may have no record.
 	Gaps []Gap `cbor:"5,keyasint,omitempty" json:"gaps,omitempty"`
+	// Together says that the agent takes acknowledgements of several lanes as one message.
+	Together bool `cbor:"6,keyasint,omitempty" json:"together,omitempty"`
 }
 
 // Age returns how long before b was made a record of it was, in milliseconds, as far as the agent counts:
@@ -146,7 +148,8 @@ func (b *Batch) Age(r *Record) int64 {
 const ageMax = 100 * 365 * 86400 * 10
 
 // LaneAck says that every record of the lane up to and with Mark is in the hub's
-// store. It also answers a batch that was all known before.
+// store. It also answers a batch that was all known before. To an agent whose batches say
+// Together, several go as one message, an array of them, at most one of each lane.
 type LaneAck struct {
 	Epoch uint64 `cbor:"1,keyasint" json:"epoch"`
 	Lane  Lane   `cbor:"2,keyasint" json:"lane"`
@@ -154,6 +157,9 @@ type LaneAck struct {
 	// WaitMS is the hub's pace: the next batch of the lane is not sent before. At most an hour.
 	WaitMS uint32 `cbor:"4,keyasint,omitempty" json:"wait_ms,omitempty"`
 }
+
+// LaneAcks are acknowledgements that go as one message: see LaneAck.
+type LaneAcks []LaneAck
 
 // Acks are acknowledgements that are carried by hand. They travel sealed with ContextAcks,
 // since whoever carries them must not make an agent let go of what no hub has.

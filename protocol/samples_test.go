@@ -212,6 +212,15 @@ func samples() []sample {
 			Sequence: 12,
 		}}},
 		{"lane-ack-wait", "and a pace", LaneAck{Epoch: 2, Lane: LaneEvent, Mark: Mark{Boot: 7, Sequence: 12}, WaitMS: 1500}},
+		{"lane-acks", "of two lanes, for an agent that takes them as one", LaneAcks{
+			{Epoch: 2, Lane: LaneResult, Mark: Mark{Boot: 7, Sequence: 12}},
+			{Epoch: 2, Lane: LaneEvent, Mark: Mark{Boot: 7, Sequence: 6}, WaitMS: 1500},
+		}},
+		{"batch-together", "one event, of an agent that takes acknowledgements of several lanes as one", Batch{
+			Epoch: 2, Lane: LaneEvent, Together: true, Records: []Record{
+				{Mark: Mark{Boot: 7, Sequence: 12}, Time: sampleTime, Body: MustMarshal(event)},
+			},
+		}},
 		{"batch-ahead", "one event before its turn", Batch{
 			Epoch: 2, Lane: LaneAhead + LaneEvent, Steady: 901, Records: []Record{
 				{Mark: Mark{Boot: 7, Sequence: 12}, Time: sampleTime, Body: MustMarshal(event), Steady: 900},

@@ -36,7 +36,7 @@ const (
 	UpProbe     Kind = "u/probe"    // Probe
 	UpLocal     Kind = "u/local"    // Local, to the neighbours
 	DownHint    Kind = "d/hint"     // Hint, retained
-	DownAck     Kind = "d/ack"      // LaneAck
+	DownAck     Kind = "d/ack"      // LaneAck, or LaneAcks
 	DownChunk   Kind = "d/chunk"    // Chunk
 	DownSecrets Kind = "d/secrets"  // SecretsReply
 	DownHop     Kind = "d/hop"      // Hop, from another agent

@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the vectors anew: a change of the
 var decoders = map[string]func([]byte) (any, error){
 	"Presence": message1[Presence], "Reported": message1[Reported], "Batch": message1[Batch],
 	"Event": message1[Event], "Result": message1[Result], "LogLine": message1[LogLine], "Audit": message1[Audit],
-	"Metrics": message1[Metrics], "LaneAck": message1[LaneAck], "Hint": message1[Hint],
+	"Metrics": message1[Metrics], "LaneAck": message1[LaneAck], "LaneAcks": message1[LaneAcks], "Hint": message1[Hint],
 	"ReplayOrder": message1[ReplayOrder], "ReplayAnswer": message1[ReplayAnswer],
 	"RecordOrder": message1[RecordOrder], "RecordPart": message1[RecordPart],
 	"SecretsWish": message1[SecretsWish], "SecretsReply": message1[SecretsReply],

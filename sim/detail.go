@@ -256,7 +256,11 @@ func bodyOf(k protocol.Kind, payload []byte) any {
 	case protocol.DownHint:
 		return decoded[protocol.Hint](payload)
 	case protocol.DownAck:
-		return decoded[protocol.LaneAck](payload)
+		all, err := protocol.DecodeLaneAcks(payload)
+		if err != nil {
+			return nil
+		}
+		return all
 	case protocol.DownChunk:
 		c := decoded[protocol.Chunk](payload)
 		if c != nil {

@@ -241,17 +241,32 @@ func (t *teller) said(d *device, k protocol.Kind, payload []byte) {
 			t.of(d).wanted, t.of(d).want = newest{h.Epoch, h.Revision}, h.Digest
 		}
 	case protocol.DownAck:
-		if a := readAck(payload); a.Epoch == d.epoch && a.Lane < protocol.LaneEnd && a.Mark.After(d.acked[a.Lane]) {
-			d.acked[a.Lane] = a.Mark
-		}
+		readAcks(payload, func(a *protocol.LaneAck) {
+			if a.Epoch == d.epoch && a.Lane < protocol.LaneEnd && a.Mark.After(d.acked[a.Lane]) {
+				d.acked[a.Lane] = a.Mark
+			}
+		})
 	case protocol.DownChunk:
 	default:
 	}
 }
 
-// readAck reads an acknowledgement; one that cannot be read acknowledges nothing.
-func readAck(payload []byte) (a protocol.LaneAck) {
-	p := newPeek(payload)
+// readAcks reads acknowledgements; those that cannot be read acknowledge nothing.
+func readAcks(payload []byte, use func(*protocol.LaneAck)) {
+	n, p := uint64(1), peek{rest: payload}
+	if len(payload) > 0 && payload[0]&protocol.MajorMask == protocol.MajorArray {
+		n = min(p.argument(protocol.MajorArray), uint64(protocol.LaneEnd))
+	}
+	for ; n > 0 && !p.bad; n-- {
+		if a := readAck(&p); !p.bad {
+			use(&a)
+		}
+	}
+}
+
+// readAck reads an acknowledgement, and goes on behind it.
+func readAck(all *peek) (a protocol.LaneAck) {
+	p := all.enter()
 	for p.next() {
 		switch p.key {
 		case 1:
@@ -263,9 +278,10 @@ func readAck(payload []byte) (a protocol.LaneAck) {
 		default:
 		}
 	}
-	if p.bad {
-		return protocol.LaneAck{}
+	if p.owed {
+		p.pass(1)
 	}
+	all.rest, all.bad = p.rest, p.bad
 	return a
 }
 

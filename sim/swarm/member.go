@@ -212,8 +212,11 @@ func (m *member) since(began time.Time) time.Duration {
 // hear counts the hub's word that records are kept, and hands all on to the agent.
 func (m *member) hear(in protocol.Message) {
 	if _, kind, err := protocol.ParseTopic(in.Topic); err == nil && kind == protocol.DownAck {
-		var ack protocol.LaneAck
-		if protocol.Unmarshal(in.Payload, &ack) == nil {
+		all, err := protocol.DecodeLaneAcks(in.Payload)
+		if err != nil {
+			all = nil
+		}
+		for _, ack := range all {
 			m.mu.Lock()
 			at, ok := m.said[ack.Lane]
 			delete(m.said, ack.Lane)
