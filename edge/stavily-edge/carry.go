@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stavily/stavily/edge"
 	"github.com/stavily/stavily/edge/disk"
 	"github.com/stavily/stavily/protocol"
 	"github.com/stavily/stavily/protocol/bundle"
@@ -152,11 +153,20 @@ func exportStopped(o *options, id *disk.Identity, e *disk.Enrolment) error {
 	})
 }
 
-// putStopped adds what the agent last wrote of itself under this enrolment. The records go
-// without it: an agent that never ran has said nothing, and who joined again not as who it is.
-func putStopped(w *bundle.Writer, o *options, id *disk.Identity, e *disk.Enrolment) error {
+// lastStatus returns what the agent last wrote of itself under this enrolment, nil when that is
+// nothing: it never ran, or the power went while it wrote. The records go without it.
+func lastStatus(o *options, e *disk.Enrolment) *edge.Status {
 	s, err := readStatus(o)
-	if err != nil || s.Address != e.Address || s.Epoch != e.Epoch {
+	if err == nil && s.Address == e.Address && s.Epoch == e.Epoch {
+		return s
+	}
+	return nil
+}
+
+// putStopped adds what an agent that does not run last said of itself.
+func putStopped(w *bundle.Writer, o *options, id *disk.Identity, e *disk.Enrolment) error {
+	s := lastStatus(o, e)
+	if s == nil {
 		return nil
 	}
 	vault, err := openVault(id)
