@@ -229,7 +229,7 @@ func (a *Agent) timerWasOff(w *work, off time.Duration) {
 	}
 	if missed != 0 {
 		t.at, t.wallMS, t.missed = a.now, 0, missed
-	} else if !kept.IsZero() && (t.at.IsZero() || kept.Before(t.at)) {
+	} else if !kept.IsZero() && kept.Before(t.at) {
 		t.at, t.wallMS = kept, 0
 	}
 	a.saveTrigger(w)
