@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +17,7 @@ import (
 // RehearseCommand returns "stavily rehearse", which is also "stavily deploy --simulate".
 // connect opens the hub that the command's flags name.
 func RehearseCommand(connect func(*cobra.Command) (*api.Client, error)) *cobra.Command {
-	f := &runFlags{seeds: 1}
+	f := &runFlags{seedsText: "1"}
 	var conditions string
 	cmd := &cobra.Command{
 		Use:   "rehearse WORKFLOW.yaml --scenario CONDITIONS.yaml",
@@ -47,8 +48,14 @@ func RehearseCommand(connect func(*cobra.Command) (*api.Client, error)) *cobra.C
 			if cmd.Flags().Changed("seed") {
 				seed = f.seed
 			}
-			r, err := f.simulate(cmd.Context(), s, Options{Seed: seed, Repeat: fmt.Sprintf(
-				"stavily rehearse %s --scenario %s --seed %d", quoted(args[0]), quoted(conditions), seed)})
+			f.words = fmt.Sprintf("stavily rehearse %s --scenario %s", quoted(args[0]), quoted(conditions))
+			if seed, f.seeds, err = seedRange(f.seedsText, seed); err != nil {
+				return err
+			}
+			if f.seeds > 1 {
+				return f.sweep(cmd, s, seed)
+			}
+			r, err := f.one(cmd.Context(), s, seed)
 			if err != nil {
 				return err
 			}
@@ -59,6 +66,7 @@ func RehearseCommand(connect func(*cobra.Command) (*api.Client, error)) *cobra.C
 	flags := cmd.Flags()
 	flags.StringVar(&conditions, "scenario", "",
 		"lines, clocks, faults and expectations; its fleet is a template")
+	flags.StringVar(&f.seedsText, "seeds", "1", "run so many seeds, or from and to, such as 1..50")
 	flags.StringVar(&f.files.JSON, "json", "", "write everything to this file, for programs")
 	flags.StringVar(&f.files.JUnit, "junit", "", "write JUnit XML to this file")
 	flags.StringVar(&f.files.HTML, "html", "", "write a page with pictures to this file")
@@ -78,6 +86,11 @@ func rehearsal(cmd *cobra.Command, hub *api.Client, s *scenario.Scenario, file s
 	if err := ask(http.MethodPost, api.PathWorkflows, in, &dry); err != nil {
 		return nil, err
 	}
+	if !slices.ContainsFunc(dry.Agents, func(c api.AgentChange) bool { return c.Assigned || c.Excluded != nil }) {
+		return nil, exit(exitBadScenario, "%s: workflow %s is for none of the hub's agents: look at its at:, and at "+
+			"stavily agent list", file, dry.Workflow)
+	}
+	warn(cmd.ErrOrStderr(), &dry)
 	known, workflows, err := askKnown(func(path string, out any) error {
 		return ask(http.MethodGet, path, nil, out)
 	})
@@ -94,12 +107,29 @@ func rehearsal(cmd *cobra.Command, hub *api.Client, s *scenario.Scenario, file s
 	return s.Rehearse(known.Known, text)
 }
 
+// warn says what the hub itself has to say of a change: it knows the devices better than models do.
+func warn(w io.Writer, dry *api.Deployed) {
+	for _, text := range dry.Warnings {
+		fmt.Fprintln(w, "stavily: the hub warns:", clean(text))
+	}
+	var without tally
+	for i := range dry.Agents {
+		if c := &dry.Agents[i]; c.Excluded != nil {
+			without.add(string(c.Agent), c.Excluded)
+		}
+	}
+	for _, of := range without {
+		fmt.Fprintf(w, "stavily: the hub leaves out %s: %s\n", of.whom(), clean(of.why))
+	}
+}
+
 func knownAgents(agents []api.Agent) []scenario.KnownAgent {
 	out := make([]scenario.KnownAgent, len(agents))
 	for i := range agents {
 		a := &agents[i]
 		out[i] = scenario.KnownAgent{
 			Address: a.Address, Labels: a.AllLabels(), Platform: a.Device.Platform, MemoryMiB: int(a.Device.MemoryMB),
+			Gateway: a.Gateway, Via: a.Presence.Via,
 		}
 	}
 	return out

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type runFlags struct {
 	level            string
 	hub, token       string
 	otherBuild       bool                 // a trace may be of another build
+	words            string               // of the command, where it is not "stavily sim run"
 	bubble           Bubble               // nil: this program has none
 	modules          map[string]hub.Built // once built
 }
@@ -167,7 +169,7 @@ func (f *runFlags) withPlugin(s *scenario.Scenario) (*scenario.Scenario, error) 
 
 // repeat is the command that runs one seed again.
 func (f *runFlags) repeat(s *scenario.Scenario, seed uint64) string {
-	words := []string{"stavily sim run", quoted(s.File), fmt.Sprintf("--seed %d", seed)}
+	words := []string{cmp.Or(f.words, "stavily sim run "+quoted(s.File)), fmt.Sprintf("--seed %d", seed)}
 	for _, flag := range [][2]string{
 		{"--until", f.until}, {"--workflow", f.workflow}, {"--plugin", f.plugin}, {"--level", f.level},
 	} {
@@ -187,7 +189,7 @@ func (f *runFlags) look(s *scenario.Scenario, seed uint64) string {
 	switch {
 	case filepath.Ext(f.files.Trace) == ".cbor" && f.seeds <= 1:
 		return "stavily sim replay " + quoted(f.files.Trace)
-	case f.until+f.workflow+f.plugin+f.level == "" && f.count == 0:
+	case f.until+f.workflow+f.plugin+f.level+f.words == "" && f.count == 0:
 		return fmt.Sprintf("stavily sim replay %s --seed %d", quoted(s.File), seed)
 	default:
 		return ""

@@ -84,6 +84,9 @@ type effect struct {
 func (d *device) config() edge.Config {
 	c := edge.DefaultConfig()
 	c.Address, c.Epoch, c.Keyring = d.addr, d.epoch, d.w.ring
+	if d.body != nil {
+		c.Keyring = d.body.who.Ring // perhaps newer than that of the first who joined
+	}
 	c.Device, c.Policy.Allow = d.describe(), d.w.policy
 	c.Build = d.w.start.Add(-24 * time.Hour)
 	c.Risk = 0 // the disk is memory, and what a cut leaves of it is a fault's to say

@@ -68,6 +68,9 @@ func (b *body) renew(ctx context.Context) {
 		b.r.w.trace.note(b.r.w.now, b.d, "not renewed", []byte(b.unrenewed))
 		return
 	}
+	if who.Ring.Version > b.who.Ring.Version && b.life != nil {
+		b.life.inbox.Keyring(who.Ring)
+	}
 	b.who, b.unrenewed = who, ""
 	b.d.stats.Renewals++
 	b.r.w.trace.note(b.r.w.now, b.d, "renewed", nil)

@@ -148,13 +148,7 @@ func (j *joining) accept(reply *protocol.JoinReply) (disk.Enrolment, error) {
 
 // openKeyring opens the keyring with the root key that was pinned when joining.
 func openKeyring(e disk.Enrolment) (protocol.Keyring, error) {
-	var ring protocol.Keyring
-	root := protocol.Keyring{Keys: []protocol.PublicKey{{Role: protocol.RoleRoot, Key: e.Root}}}
-	payload, err := protocol.Open(protocol.ContextKeyring, root, e.Keyring)
-	if err != nil {
-		return ring, err
-	}
-	return ring, protocol.UnmarshalExact(payload, &ring)
+	return credentials.Keyring(e.Root, e.Keyring)
 }
 
 // hostName makes an agent name of the host's.
@@ -185,10 +179,7 @@ func exchange(ctx context.Context, hub string, t trust, key *ecdsa.PrivateKey, r
 		return reply, dialFailure(hub, err)
 	}
 	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = conn.SetDeadline(deadline)
-	}
-	if err := converse(conn, req, &reply); err != nil {
+	if reply, err = credentials.Ask(ctx, conn, req); err != nil {
 		return reply, &failure{fmt.Errorf("join %s: %w", hub, err), "the line broke: try again", exitUnreachable}
 	}
 	if reply.Error != nil {
@@ -202,17 +193,6 @@ func signed(req *protocol.JoinRequest, key *ecdsa.PrivateKey) (err error) {
 	req.CSR, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 	if err != nil {
 		return protocol.Errorf(protocol.CodeInternal, "join: certificate request: %w", err)
-	}
-	return nil
-}
-
-// converse writes a request and reads a reply.
-func converse(conn io.ReadWriter, req protocol.JoinRequest, reply *protocol.JoinReply) error {
-	if err := protocol.WriteFrame(conn, req); err != nil {
-		return err
-	}
-	if err := protocol.ReadFrame(conn, protocol.JoinReplyMax, reply); err != nil {
-		return fmt.Errorf("no reply: %w", err)
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/stavily/stavily/protocol"
 )
 
 // Ran is what a hub remembers of a workflow.
@@ -48,8 +50,19 @@ func Record(name string, start time.Time, k Known, ran []Ran) ([]byte, error) {
 	put(root, "name", name)
 	put(root, "start", start.UTC().Format(time.RFC3339))
 	fleet := &yaml.Node{Kind: yaml.SequenceNode}
-	for _, alike := range numbered(k.Agents) {
-		fleet.Content = append(fleet.Content, alike.node())
+	groups := numbered(k.Agents)
+	groupOf := func(name protocol.AgentName) string {
+		for i := range groups {
+			if slices.Contains(groups[i].names, name) {
+				return groups[i].name()
+			}
+		}
+		return string(name)
+	}
+	for i := range groups {
+		node := groups[i].node()
+		behind(node, k.gateways(&groups[i].first, groupOf))
+		fleet.Content = append(fleet.Content, node)
 	}
 	replace(root, "fleet", fleet)
 	if len(ran) > 0 {
@@ -85,10 +98,11 @@ func paced(deploy *yaml.Node, every time.Duration, models []string) {
 type alike struct {
 	first KnownAgent
 	stem  string // of their names; empty: there is one
-	count int
+	from  int    // the first one's number
+	names []protocol.AgentName
 }
 
-// numbered gathers agents of one site, class and labels whose names count from 0.
+// numbered gathers agents of one site, class and labels whose names count without a hole.
 func numbered(agents []KnownAgent) (out []alike) {
 	stems := map[string][]int{} // indexes of agents, by everything that must be alike; by number
 	var order []string
@@ -98,7 +112,8 @@ func numbered(agents []KnownAgent) (out []alike) {
 		if !ok {
 			stem = string(a.Address.Agent)
 		}
-		key := fmt.Sprintf("%s\x00%s\x00%s\x00%v", stem, a.Address.Site, a.class(), a.Labels)
+		key := fmt.Sprintf("%s\x00%s\x00%s\x00%v\x00%t\x00%t", stem, a.Address.Site, a.class(), a.Labels, a.Gateway,
+			a.Via != "")
 		if stems[key] == nil {
 			order = append(order, key)
 		}
@@ -106,12 +121,16 @@ func numbered(agents []KnownAgent) (out []alike) {
 	}
 	for _, key := range order {
 		of := stems[key]
-		if stem, ok := counts(agents, of); ok {
-			out = append(out, alike{agents[of[0]], stem, len(of)})
+		if stem, from, ok := counts(agents, of); ok {
+			one := alike{first: agents[of[0]], stem: stem, from: from}
+			for _, i := range of {
+				one.names = append(one.names, agents[i].Address.Agent)
+			}
+			out = append(out, one)
 			continue
 		}
 		for _, i := range of {
-			out = append(out, alike{first: agents[i], count: 1})
+			out = append(out, alike{first: agents[i], names: []protocol.AgentName{agents[i].Address.Agent}})
 		}
 	}
 	return out
@@ -124,8 +143,8 @@ func number(name string) (stem string, n int, ok bool) {
 	return name[:at+1], n, at > 0 && err == nil && strconv.Itoa(n) == name[at+1:]
 }
 
-// counts reports whether the agents of those indexes are numbered from 0 without a hole.
-func counts(agents []KnownAgent, of []int) (stem string, ok bool) {
+// counts reports whether the agents of those indexes are numbered without a hole, and from where.
+func counts(agents []KnownAgent, of []int) (stem string, from int, ok bool) {
 	slices.SortFunc(of, func(a, b int) int {
 		_, x, _ := number(string(agents[a].Address.Agent))
 		_, y, _ := number(string(agents[b].Address.Agent))
@@ -133,20 +152,35 @@ func counts(agents []KnownAgent, of []int) (stem string, ok bool) {
 	})
 	for i, at := range of {
 		s, n, numbered := number(string(agents[at].Address.Agent))
-		if !numbered || n != i {
-			return "", false
+		if i == 0 {
+			from = n
+		}
+		if !numbered || n != from+i {
+			return "", 0, false
 		}
 		stem = s
 	}
-	return stem, len(of) > 1
+	return stem, from, len(of) > 1
+}
+
+// name is the group's.
+func (a *alike) name() string {
+	if a.stem == "" {
+		return string(a.first.Address.Agent)
+	}
+	return strings.TrimSuffix(a.stem, "-")
 }
 
 func (a *alike) node() *yaml.Node {
 	n := a.first.group(0, []*yaml.Node{{Kind: yaml.MappingNode}})
 	if a.stem != "" {
-		put(n, "group", strings.TrimSuffix(a.stem, "-"))
-		put(n, "count", strconv.Itoa(a.count))
-		replace(n, "name", &yaml.Node{Kind: yaml.ScalarNode, Value: a.stem + "{i}", Style: yaml.DoubleQuotedStyle})
+		put(n, "group", a.name())
+		put(n, "count", strconv.Itoa(len(a.names)))
+		name := a.stem + "{i}"
+		if a.from > 0 {
+			name = fmt.Sprintf("%s{i+%d}", a.stem, a.from)
+		}
+		replace(n, "name", &yaml.Node{Kind: yaml.ScalarNode, Value: name, Style: yaml.DoubleQuotedStyle})
 	}
 	return n
 }

@@ -25,6 +25,9 @@ type KnownAgent struct {
 	Labels    map[string]string
 	Platform  string // empty: not known
 	MemoryMiB int    // 0: not known
+	Gateway   bool   // it carries for its site
+	// Via is the gateway by which it reached the hub last; empty: its own line.
+	Via protocol.AgentName
 }
 
 // KnownPlugin is a release that a workflow uses.
@@ -57,7 +60,9 @@ func (s *Scenario) Rehearse(k Known, change []byte) (*Scenario, error) {
 	templates := lookup(root, "fleet").Content
 	fleet := &yaml.Node{Kind: yaml.SequenceNode}
 	for i := range k.Agents {
-		fleet.Content = append(fleet.Content, k.Agents[i].group(s.like(&k.Agents[i]), templates))
+		node := k.Agents[i].group(s.like(&k.Agents[i]), templates)
+		behind(node, k.gateways(&k.Agents[i], func(name protocol.AgentName) string { return string(name) }))
+		fleet.Content = append(fleet.Content, node)
 	}
 	replace(root, "fleet", fleet)
 	models := bindModels(root, k.Plugins)
@@ -72,6 +77,37 @@ func (s *Scenario) Rehearse(k Known, change []byte) (*Scenario, error) {
 	}
 	replace(root, "deploy", deploys)
 	return s.again(encode(root))
+}
+
+// gateways returns the groups of those by which a reaches the hub: the one by which it did last,
+// and then the others of its site; none for an agent with a line of its own.
+func (k *Known) gateways(a *KnownAgent, group func(protocol.AgentName) string) (out []string) {
+	if a.Via == "" {
+		return nil
+	}
+	for _, first := range []bool{true, false} {
+		for i := range k.Agents {
+			g := &k.Agents[i]
+			name := group(g.Address.Agent)
+			if g.Gateway && g.Via == "" && g.Address.Site == a.Address.Site && first == (g.Address.Agent == a.Via) &&
+				!slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
+
+// behind says in a group's node who its gateways are.
+func behind(node *yaml.Node, groups []string) {
+	if len(groups) == 0 {
+		return
+	}
+	list := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+	for _, g := range groups {
+		list.Content = append(list.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: g, Style: yaml.DoubleQuotedStyle})
+	}
+	replace(node, "behind", list)
 }
 
 // like returns the index of the group that a is most like.
@@ -100,7 +136,7 @@ func (a *KnownAgent) group(like int, templates []*yaml.Node) *yaml.Node {
 	if len(labels.Content) > 0 {
 		replace(n, "labels", labels)
 	}
-	for _, key := range []string{"link", "online", "clock", "disk", "signals"} {
+	for _, key := range []string{"link", "online", "clock", "disk", "budget", "lanes", "signals"} {
 		if shape := lookup(templates[like], key); shape != nil {
 			replace(n, key, shape)
 		}

@@ -39,8 +39,11 @@ func TestRehearse(t *testing.T) {
 	}
 	known := Known{
 		Agents: []KnownAgent{
-			{protocol.Address{Site: "stores", Agent: "till-1"}, map[string]string{"role": "store", "env": "p{1}"}, "linux-armv7", 128},
-			{protocol.Address{Site: "hq", Agent: "desk"}, nil, "", 0},
+			{
+				Address: protocol.Address{Site: "stores", Agent: "till-1"}, Labels: map[string]string{"role": "store", "env": "p{1}"},
+				Platform: "linux-armv7", MemoryMiB: 128,
+			},
+			{Address: protocol.Address{Site: "hq", Agent: "desk"}},
 		},
 		Deployed: [][]byte{[]byte(oldWork)},
 		Plugins: []KnownPlugin{

@@ -25,6 +25,8 @@ type Identity struct {
 	Given   time.Time         // when the hub gave it
 	Ends    time.Time         // of the certificate
 	CA      *x509.Certificate // the hub's authority
+
+	root []byte // the hub's key that keyrings are sealed with
 }
 
 // TLS returns what the agent connects with to its hub, or to a gateway of site.
@@ -105,6 +107,7 @@ func (i *Identity) Renew(ctx context.Context, device protocol.Device, open Opene
 	if err := next.certified(&reply); err != nil {
 		return fail(err)
 	}
+	next.ringed(&reply)
 	return &next, nil
 }
 
@@ -119,6 +122,16 @@ func (i *Identity) certified(reply *protocol.JoinReply) error {
 	}
 	i.Given, i.Ends = time.UnixMilli(reply.Time), leaf.NotAfter
 	return nil
+}
+
+// ringed takes the keyring of an answer, if it brings one that is not below what i believes.
+func (i *Identity) ringed(reply *protocol.JoinReply) {
+	if len(reply.Keyring) == 0 {
+		return
+	}
+	if ring, err := credentials.Keyring(i.root, reply.Keyring); err == nil && ring.Version >= i.Ring.Version {
+		i.Ring = ring
+	}
 }
 
 // Dialer opens a bare connection to the hub.
@@ -140,13 +153,7 @@ func ask(ctx context.Context, open Opener, config *tls.Config, req protocol.Join
 		return reply, err
 	}
 	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = conn.SetDeadline(deadline)
-	}
-	if err := protocol.WriteFrame(conn, req); err != nil {
-		return reply, err
-	}
-	if err := protocol.ReadFrame(conn, protocol.JoinReplyMax, &reply); err != nil {
+	if reply, err = credentials.Ask(ctx, conn, req); err != nil {
 		return reply, err
 	}
 	if reply.Error != nil {
@@ -185,17 +192,13 @@ func take(reply protocol.JoinReply, key *ecdsa.PrivateKey) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("authority: %w", err)
 	}
-	root := protocol.Keyring{Keys: []protocol.PublicKey{{Role: protocol.RoleRoot, Key: reply.Root}}}
-	payload, err := protocol.Open(protocol.ContextKeyring, root, reply.Keyring)
-	if err != nil {
-		return nil, err
-	}
 	who := &Identity{
-		Address: reply.Address, Epoch: reply.Epoch, CA: ca,
+		Address: reply.Address, Epoch: reply.Epoch, CA: ca, root: reply.Root,
 		Cert: tls.Certificate{PrivateKey: key},
 	}
 	if err := who.certified(&reply); err != nil {
 		return nil, err
 	}
-	return who, protocol.UnmarshalExact(payload, &who.Ring)
+	who.Ring, err = credentials.Keyring(who.root, reply.Keyring)
+	return who, err
 }
