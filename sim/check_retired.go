@@ -7,7 +7,10 @@ import "github.com/stavily/stavily/protocol"
 type retiredCheck struct{ rule }
 
 func newRetiredCheck(w *World) *retiredCheck {
-	return &retiredCheck{rule{w: w, name: "retired", text: "nobody tells anything to an agent that was removed, or lets it in"}}
+	return &retiredCheck{rule{
+		w: w, name: "retired",
+		text: "nobody tells anything to an agent that was removed, or lets it in",
+	}}
 }
 
 func (c *retiredCheck) said(d *device, k protocol.Kind, payload []byte) {

@@ -86,9 +86,13 @@ func rehearsal(cmd *cobra.Command, hub *api.Client, s *scenario.Scenario, file s
 	if err := ask(http.MethodPost, api.PathWorkflows, in, &dry); err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(dry.Agents, func(c api.AgentChange) bool { return c.Assigned || c.Excluded != nil }) {
-		return nil, exit(exitBadScenario, "%s: workflow %s is for none of the hub's agents: look at its at:, and at "+
-			"stavily agent list", file, dry.Workflow)
+	if !slices.ContainsFunc(dry.Agents, func(c api.AgentChange) bool {
+		return c.Assigned ||
+			c.Excluded != nil
+	}) {
+		return nil, exit(exitBadScenario,
+			"%s: workflow %s is for none of the hub's agents: look at its at:, and at "+
+				"stavily agent list", file, dry.Workflow)
 	}
 	warn(cmd.ErrOrStderr(), &dry)
 	known, workflows, err := askKnown(func(path string, out any) error {

@@ -207,7 +207,8 @@ func (f *runFlags) replay(cmd *cobra.Command, s *scenario.Scenario, m moment) er
 	}
 	if err == nil && m.step {
 		by := stepper{
-			w: w, d: d, tail: tail, end: int64(s.Duration), in: bufio.NewScanner(cmd.InOrStdin()), out: cmd.OutOrStdout(),
+			w: w, d: d, tail: tail, end: int64(s.Duration),
+			in: bufio.NewScanner(cmd.InOrStdin()), out: cmd.OutOrStdout(),
 		}
 		err = by.run()
 	}
@@ -317,7 +318,8 @@ func onOff(on bool) string {
 func plainly(line string) string {
 	at := strings.LastIndexByte(line, ' ') + 1
 	text, err := hex.DecodeString(line[at:])
-	if err != nil || len(text) == 0 || bytes.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+	if err != nil || len(text) == 0 || bytes.ContainsFunc(text,
+		func(r rune) bool { return r < ' ' || r > '~' }) {
 		return line
 	}
 	return line[:at] + strconv.Quote(string(text))

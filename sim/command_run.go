@@ -55,7 +55,8 @@ func runCommand(bubble Bubble) *cobra.Command {
 	flags.StringVar(&f.token, "join", "", "join token of that hub, good for all agents")
 	flags.StringVar(&f.seedsText, "seeds", "1",
 		"run so many seeds, from the scenario's or --seed on; or from and to, such as 1..500")
-	flags.BoolVar(&f.shrink, "shrink", false, "if it fails, look for a smaller scenario that fails in the same way")
+	flags.BoolVar(&f.shrink, "shrink", false,
+		"if it fails, look for a smaller scenario that fails in the same way")
 	flags.StringVar(&f.until, "until", "", "end so long after the start, such as 24h")
 	flags.StringVar(&f.workflow, "workflow", "", "deploy this workflow instead of the scenario's")
 	flags.StringVar(&f.plugin, "plugin", "", "use the plugin in this folder under its name")
@@ -107,7 +108,8 @@ func (f *runFlags) prepare(cmd *cobra.Command, path string) (*scenario.Scenario,
 		return nil, err
 	}
 	if cmd.Flags().Changed("count") && f.count < 1 {
-		return nil, exit(exitBadScenario, "--count %d: want how many agents a group has at most, 1 or more", f.count)
+		return nil, exit(exitBadScenario,
+			"--count %d: want how many agents a group has at most, 1 or more", f.count)
 	}
 	changes := []struct {
 		wanted bool
@@ -277,7 +279,9 @@ func writable(files scenario.Report) error {
 		err := os.MkdirAll(filepath.Dir(path), 0o755)
 		var file *os.File
 		if err == nil {
-			file, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
+			if file, err = os.OpenFile(path, os.O_WRONLY, 0); errors.Is(err, os.ErrNotExist) {
+				file, err = os.Create(path)
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("report: %w", err)

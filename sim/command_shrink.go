@@ -105,7 +105,8 @@ func (sh *shrinker) run(ctx context.Context, s *scenario.Scenario, path string) 
 
 func sizeOf(s *scenario.Scenario) string {
 	return strings.Join([]string{
-		numbered(len(s.Agents()), "agent"), numbered(len(s.Faults), "fault"), numbered(len(s.Deploys), "deployment"),
+		numbered(len(s.Agents()), "agent"), numbered(len(s.Faults),
+			"fault"), numbered(len(s.Deploys), "deployment"),
 		scenario.Duration(s.Duration),
 	}, ", ")
 }

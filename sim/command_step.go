@@ -63,12 +63,10 @@ func (s *stepper) do(word string) (done bool, err error) {
 	case numberErr == nil && n > 0:
 		return false, s.step(n)
 	case strings.HasPrefix(word, "+"):
-		d, err := scenario.ParseDuration(word[1:])
-		if err != nil || d <= 0 {
-			fmt.Fprintf(s.out, "%q: want a time such as +5m\n", word)
-			return false, nil
+		if d, wrong := scenario.ParseDuration(word[1:]); wrong == nil && d > 0 {
+			return false, s.until(min(s.end, s.w.now+int64(d)), -1)
 		}
-		return false, s.until(min(s.end, s.w.now+int64(d)), -1)
+		fmt.Fprintf(s.out, "%q: want a time such as +5m\n", word)
 	case named && s.w.byName[name] != nil:
 		s.d = s.w.byName[name]
 		s.w.watch(s.d, s.tail)

@@ -135,10 +135,12 @@ func trialSignals(with []byte) string {
 			mean, amplitude = about, about/2
 		case named[name]:
 			mean, amplitude = 0, 50
-		case strings.HasSuffix(name, ".available"), strings.HasSuffix(name, ".free"), strings.HasSuffix(name, ".bytes"):
+		case strings.HasSuffix(name, ".available"), strings.HasSuffix(name,
+			".free"), strings.HasSuffix(name, ".bytes"):
 			mean, amplitude = 2<<30, 1<<30
 		}
-		all = append(all, fmt.Sprintf("%s: {sine: {mean: %.12g, amplitude: %.12g, period: 20m}}", name, mean, amplitude))
+		all = append(all, fmt.Sprintf("%s: {sine: {mean: %.12g, amplitude: %.12g, period: 20m}}",
+			name, mean, amplitude))
 	}
 	return "{" + strings.Join(all, ", ") + "}"
 }

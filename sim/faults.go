@@ -70,7 +70,7 @@ func finalOf(of *scenario.Fault) int64 {
 }
 
 func (f *faults) backUp() {
-	err := error(nil)
+	var err error
 	if f.w.real != nil {
 		err = f.w.real.backUp()
 	} else {

@@ -35,7 +35,8 @@ func (w *World) people() error {
 		w.devices = append(w.devices, d)
 		w.byAddress[d.addr], w.byName[string(d.addr.Agent)] = d, d
 		wishes[i] = hub.NewAgent{Address: d.addr, Device: d.describe(), Time: w.start}
-		wishes[i].Identity.KeyFingerprint, wishes[i].Identity.NotAfter = hex.EncodeToString(d.key()), w.start.Add(keyLife)
+		wishes[i].Identity.KeyFingerprint = hex.EncodeToString(d.key())
+		wishes[i].Identity.NotAfter = w.start.Add(keyLife)
 	}
 	w.stations()
 	if w.real != nil {

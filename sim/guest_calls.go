@@ -61,8 +61,12 @@ func (g *guests) process(_ context.Context, grants wasmhost.Grants, args protoco
 		return nil, protocol.Errorf(protocol.CodeBadInput, "process.run: want argv")
 	}
 	scopes, _ := grants.Scopes(protocol.CapProcess)
-	if !slices.ContainsFunc(scopes, func(s string) bool { return s == in.Argv[0] || path.Base(s) == in.Argv[0] }) {
-		return nil, protocol.Errorf(protocol.CodeDenied, "call process.run: %q is not among the programs granted: %s",
+	if !slices.ContainsFunc(scopes, func(s string) bool {
+		return s == in.Argv[0] ||
+			path.Base(s) == in.Argv[0]
+	}) {
+		return nil, protocol.Errorf(protocol.CodeDenied,
+			"call process.run: %q is not among the programs granted: %s",
 			in.Argv[0], strings.Join(scopes, ", "))
 	}
 	return map[string]any{"exit": 0, "stdout": "", "stderr": "", "truncated": false, "took_ms": 0}, nil
@@ -207,7 +211,8 @@ func (g *guests) put(args protocol.Raw, behind bool) (any, error) {
 		all += len(other)
 	}
 	if d.disk.filled > 0 || all > filesMax {
-		return nil, protocol.Errorf(protocol.CodeStorage, "file %q: no room: %d bytes of %d", in.Path, all, filesMax)
+		return nil, protocol.Errorf(protocol.CodeStorage, "file %q: no room: %d bytes of %d",
+			in.Path, all, filesMax)
 	}
 	if d.written == nil {
 		d.written = map[string]string{}

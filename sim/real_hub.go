@@ -35,9 +35,12 @@ type inside struct {
 // newInside returns the site of w's hub, which seals its releases.
 func newInside(w *World, log *slog.Logger) (*inside, error) {
 	home, err := os.MkdirTemp("", "stavily-sim-")
-	return &inside{home: home, admit: w.admitted, life: w.scenario.Certificates, log: log, moved: func(m hub.Moved) {
-		w.alone(func() { w.tell.moved(&m) })
-	}}, err
+	return &inside{
+		home: home, admit: w.admitted, life: w.scenario.Certificates, log: log,
+		moved: func(m hub.Moved) {
+			w.alone(func() { w.tell.moved(&m) })
+		},
+	}, err
 }
 
 // config is what the hub at home is.

@@ -79,7 +79,8 @@ func seedRange(text string, first uint64) (from, count uint64, err error) {
 	low, high, isRange := strings.Cut(text, "..")
 	if !isRange {
 		if count, err = strconv.ParseUint(text, 10, 64); err != nil || count == 0 {
-			return 0, 0, exit(exitBadScenario, "--seeds %q: want how many, such as 500, or from and to, such as 1..500", text)
+			return 0, 0, exit(exitBadScenario,
+				"--seeds %q: want how many, such as 500, or from and to, such as 1..500", text)
 		}
 		return first, count, nil
 	}

@@ -100,7 +100,10 @@ type waiting struct {
 }
 
 func newTeller(w *World) *teller {
-	t := &teller{w: w, byWorkflow: map[string]uint64{}, failures: failedCalls{}, groups: make([]groupTell, len(w.scenario.Fleet))}
+	t := &teller{
+		w: w, byWorkflow: map[string]uint64{}, failures: failedCalls{},
+		groups: make([]groupTell, len(w.scenario.Fleet)),
+	}
 	t.devices = make([]deviceTell, len(w.scenario.Agents()))
 	t.expects = newExpects(t)
 	return t

@@ -101,7 +101,8 @@ func WriteJUnit(w io.Writer, r *Result) error {
 			File: r.File, Line: e.Line,
 		}
 		if !e.Held {
-			text := fmt.Sprintf("%s%s\n%s\n%s\n%s\n%s\n", moment(e.AtMS), agentWord(e.Agent), e.Detail, e.Cause, e.Repeat, e.Look)
+			text := fmt.Sprintf("%s%s\n%s\n%s\n%s\n%s\n", moment(e.AtMS), agentWord(e.Agent),
+				e.Detail, e.Cause, e.Repeat, e.Look)
 			c.Failure = &failure{Message: e.Kind + " " + e.Text, Type: "expectation", Text: text}
 		}
 		s.Cases = append(s.Cases, c)

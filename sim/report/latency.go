@@ -16,9 +16,10 @@ func latencyChart(r *Result) string {
 	if most == 0 {
 		return ""
 	}
-	p := newPlot(r.LastMS, math.Ceil(decades(most)), "firing to delivery over time, logarithmic", func(v float64) string {
-		return took(int64(math.Pow(10, v)))
-	})
+	p := newPlot(r.LastMS, math.Ceil(decades(most)), "firing to delivery over time, logarithmic",
+		func(v float64) string {
+			return took(int64(math.Pow(10, v)))
+		})
 	p.bands(r)
 	p.quantile(r, "c3", func(s *Sample) int64 { return s.P99MS })
 	p.quantile(r, "c2", func(s *Sample) int64 { return s.P95MS })

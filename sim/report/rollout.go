@@ -27,7 +27,8 @@ func (p *plot) deployed(r *Result, d *Deployed, y float64) {
 	if d.AllMS >= 0 {
 		end = d.AtMS + d.AllMS
 	}
-	title := fmt.Sprintf("%s: half %s, 95%% %s, all %s", d.title(), took(d.HalfMS), took(d.MostMS), took(d.AllMS))
+	title := fmt.Sprintf("%s: half %s, 95%% %s, all %s", d.title(), took(d.HalfMS), took(d.MostMS),
+		took(d.AllMS))
 	if d.EndMS > 0 { // a wave is watched for longer than it takes to spread
 		end = max(end, d.EndMS)
 		title += ", " + d.became()
@@ -35,7 +36,10 @@ func (p *plot) deployed(r *Result, d *Deployed, y float64) {
 	p.rect(box{p.x(d.AtMS), y, max(3, p.x(end)-p.x(d.AtMS)), rowHeight - 6, waveClass(d) + " pale", title})
 	for _, reached := range []int64{d.MostMS, d.HalfMS} {
 		if reached >= 0 {
-			p.rect(box{p.x(d.AtMS), y, max(2, p.x(d.AtMS+reached)-p.x(d.AtMS)), rowHeight - 6, waveClass(d) + " half", title})
+			p.rect(box{
+				p.x(d.AtMS), y, max(2, p.x(d.AtMS+reached)-p.x(d.AtMS)), rowHeight - 6,
+				waveClass(d) + " half", title,
+			})
 		}
 	}
 	words := fmt.Sprintf("%s · %s of %s", d.title(), count(uint64(d.Reached)), count(uint64(d.Agents)))

@@ -80,7 +80,8 @@ func (t *table) row(word, format string, args ...any) {
 func (t *table) deployments(r *Result) {
 	for i := range r.Deployments {
 		d := &r.Deployments[i]
-		t.row("deploy", "%s at %s   half %s   95%% %s   all %s   %s of %s", d.title(), moment(d.AtMS), took(d.HalfMS),
+		t.row("deploy", "%s at %s   half %s   95%% %s   all %s   %s of %s", d.title(),
+			moment(d.AtMS), took(d.HalfMS),
 			took(d.MostMS), took(d.AllMS), count(uint64(d.Reached)), plural(uint64(d.Agents), "agent", "agents"))
 		if d.Outcome != "" {
 			t.row("", "  %s", d.became())

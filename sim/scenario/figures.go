@@ -93,10 +93,16 @@ var Figures = &expr.Names{
 			Kind: expr.Number, Arg: "workflow",
 			Doc: "of its rollout: from 1, and one more for the rest; 0 without waves",
 		},
-		"rollout.done":     {Kind: expr.Bool, Arg: "workflow", Doc: "its rollout is over, the change holds for all"},
-		"rollout.returned": {Kind: expr.Bool, Arg: "workflow", Doc: "its rollout failed, nobody has the change any more"},
-		"rollout.waits":    {Kind: expr.Bool, Arg: "workflow", Doc: "its rollout waits for a person"},
-		"runs.of":          {Kind: expr.Number, Arg: "workflow", Doc: "its runs that ended"},
+		"rollout.done": {
+			Kind: expr.Bool, Arg: "workflow",
+			Doc: "its rollout is over, the change holds for all",
+		},
+		"rollout.returned": {
+			Kind: expr.Bool, Arg: "workflow",
+			Doc: "its rollout failed, nobody has the change any more",
+		},
+		"rollout.waits": {Kind: expr.Bool, Arg: "workflow", Doc: "its rollout waits for a person"},
+		"runs.of":       {Kind: expr.Number, Arg: "workflow", Doc: "its runs that ended"},
 		"signal": {
 			Kind: expr.Number,
 			Arg:  "signal",

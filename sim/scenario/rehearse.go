@@ -105,7 +105,10 @@ func behind(node *yaml.Node, groups []string) {
 	}
 	list := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
 	for _, g := range groups {
-		list.Content = append(list.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: g, Style: yaml.DoubleQuotedStyle})
+		list.Content = append(list.Content, &yaml.Node{
+			Kind: yaml.ScalarNode, Value: g,
+			Style: yaml.DoubleQuotedStyle,
+		})
 	}
 	replace(node, "behind", list)
 }

@@ -167,7 +167,8 @@ func (t *traceReader) whole() (*Trace, error) {
 	for i, d := range steps {
 		if !t.hold && even*10 >= len(steps)*9 && float64(d) > float64(usual)*holeFactor {
 			return nil, &Error{File: t.file, Line: t.lines[i+1], Column: 1, Text: fmt.Sprintf(
-				"a hole: %s since the row before, where rows come each %s; say gaps: hold to let the value stand, or gaps: line",
+				"a hole: %s since the row before, where rows come each %s; "+
+					"say gaps: hold to let the value stand, or gaps: line",
 				formatDuration(d), formatDuration(usual))}
 		}
 	}
