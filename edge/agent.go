@@ -92,7 +92,7 @@ type Agent struct {
 	last     CallID
 
 	results []protocol.Result // of the run that moves; used again
-	asking  asks
+	asking  *asks             // of the work that is asked now
 }
 
 // pen is what the input under way has written and what waits for the disk.
@@ -125,7 +125,7 @@ func New(c Config, d Deps) (*Agent, error) {
 		d.Wall = func(now time.Time) time.Time { return now }
 	}
 	a := &Agent{
-		cfg: c, link: d.Link, store: d.Store, plugins: d.Plugins, random: d.Random, machine: d.Measure,
+		cfg: c, asking: &asks{most: 1}, link: d.Link, store: d.Store, plugins: d.Plugins, random: d.Random, machine: d.Measure,
 		wall: d.Wall, log: d.Log, calls: map[CallID]*call{}, vault: d.Vault, gone: d.Gone,
 		traffic: d.Traffic,
 	}
@@ -395,7 +395,7 @@ func (a *Agent) afterStart(c Call, inward bool) {
 		e.start, e.inward = append(e.start, c), e.inward && inward
 		return
 	}
-	start := append(make([]Call, 0, max(a.asking.most, 1)), c)
+	start := append(make([]Call, 0, a.asking.most), c)
 	a.pen.effects = append(a.pen.effects, effect{start: start, inward: inward})
 }
 
@@ -422,15 +422,20 @@ func (a *Agent) settle() {
 // rest gives back what an agent that asks nothing and has nothing to tell kept to use again:
 // it may rest for hours, and a simulation has thousands of them.
 func (a *Agent) rest() {
-	if len(a.calls) > 0 || len(a.pen.changes) > 0 || a.out.waits() {
+	if !a.idle() {
 		return
 	}
 	if a.pen.runs, a.results = nil, nil; cap(a.pen.changes) > changesUsual {
 		a.pen.changes = nil
 	}
-	a.asking = asks{most: a.asking.most}
+	for _, w := range a.works {
+		w.asks = asks{}
+	}
 	a.out.rest()
 }
+
+// idle reports whether the agent asks nothing and has nothing to tell.
+func (a *Agent) idle() bool { return len(a.calls) == 0 && len(a.pen.changes) == 0 && !a.out.waits() }
 
 // blank forgets the changes, which are on the disk.
 func (p *pen) blank() {
@@ -442,9 +447,9 @@ func (p *pen) blank() {
 	p.changes = p.changes[:0]
 }
 
-// changesKept is how many changes there is room for at all times: what a queue of runs that
-// is worked off needs.
-const changesKept = 1024
+// changesKept is how many changes there is room for while the agent has work: as many as wait at
+// most, and those of an input.
+const changesKept = 2 * waitMax
 
 // perform does what may be done now.
 func (a *Agent) perform() {

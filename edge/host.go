@@ -23,8 +23,8 @@ type HostConfig struct {
 	Store  Store // artifacts
 	// Answered takes the end of every call, on any goroutine; it must not wait. Not with Together.
 	Answered func(Answered)
-	// Together takes the ends of calls that ended together, in place of Answered, and keeps
-	// the slice. Nil: Answered takes one after the other.
+	// Together takes the ends of calls that ended together, in place of Answered. The slice is
+	// its own only until it returns. Nil: Answered takes one after the other.
 	Together func([]Answered)
 	// Audit takes what plugins used of their grants since they were asked last; nil if
 	// nobody wants to know.
@@ -86,6 +86,7 @@ type worker struct {
 	taping   *taping // nil: nothing is recorded
 
 	requests []wasmhost.Request // of a batch; used again
+	ends     []Answered         // of a batch; used again
 }
 
 // NewHost returns a Host whose plugins all end with ctx; Wait waits for that.
@@ -304,17 +305,20 @@ func (w *worker) do(together []Call) {
 		answers = w.ask(together)
 		w.asked, w.next = true, time.Duration(answers[0].Next.AfterMS)*time.Millisecond
 	}
-	ends := make([]Answered, len(together))
+	ends := w.ends[:0]
 	for i := range together {
-		ends[i] = Answered{ID: together[i].ID, Instance: together[i].Instance, Lost: lost}
+		end := Answered{ID: together[i].ID, Instance: together[i].Instance, Lost: lost}
 		switch {
 		case err != nil:
-			ends[i].Answer.Error = protocol.AsError(err)
+			end.Answer.Error = protocol.AsError(err)
 		case answers != nil:
-			ends[i].Answer = answers[i]
+			end.Answer = answers[i]
 		}
+		ends = append(ends, end)
 	}
 	w.host.answered(ends)
+	clear(ends)
+	w.ends = ends
 }
 
 // prepare does a load, or makes sure that the plugin is there to be asked.

@@ -8,8 +8,9 @@ import "github.com/stavily/stavily/protocol"
 // any case.
 const recentMax = 384 << 10
 
-// recentKept is how many records there is room for at all times.
-const recentKept = 2048
+// recentKept is how many records of a lane there is room for while the agent has work: as many as
+// wait for the disk at most, and those of an input.
+const recentKept = 2 * waitMax
 
 // recent are the newest records of a lane, oldest first.
 type recent struct {

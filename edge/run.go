@@ -36,6 +36,7 @@ type Inbox struct {
 	messages []protocol.Message
 	hint     *protocol.Message // the newest that found no room
 	answers  []Answered
+	spare    []Answered // room for answers, which the agent is done with
 	line     *lineState // newest, not given to the agent yet
 	ring     *protocol.Keyring
 	figures  map[string]float64 // of the machine
@@ -118,15 +119,11 @@ func (i *Inbox) Answered(in Answered) {
 	i.bell()
 }
 
-// Together takes the ends of calls that ended together. The slice is the Inbox's from then on.
+// Together takes the ends of calls that ended together.
 func (i *Inbox) Together(all []Answered) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if len(i.answers) == 0 {
-		i.answers = all
-	} else {
-		i.answers = append(i.answers, all...)
-	}
+	i.answers = append(i.answers, all...)
 	i.bell()
 }
 
@@ -208,8 +205,17 @@ func (i *Inbox) take() mail {
 	if i.hint != nil {
 		m.messages = append(m.messages, *i.hint)
 	}
-	i.messages, i.answers, i.line, i.hint, i.ring, i.figures = nil, nil, nil, nil, nil, nil
+	i.messages, i.answers, i.line, i.hint, i.ring, i.figures = nil, i.spare, nil, nil, nil, nil
+	i.spare = nil
 	return m
+}
+
+// reuse gives answers back that were taken, for others to stand in their place; nil for none.
+func (i *Inbox) reuse(answers []Answered) {
+	clear(answers)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.spare = answers[:0]
 }
 
 // listen returns what was told; audits when they are due, or when last is set.
@@ -278,6 +284,10 @@ func (r *Runner) round() {
 		r.Agent.beside, r.Agent.near = m.line.beside, m.line.beside && !m.line.up
 	}
 	r.Agent.answered(time.Now(), m.answers)
+	if r.Agent.idle() { // for hours maybe
+		m.answers = nil
+	}
+	r.Inbox.reuse(m.answers)
 	if len(m.published) > 0 {
 		r.Agent.Published(time.Now(), m.published)
 	}

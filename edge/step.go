@@ -111,7 +111,8 @@ func (a *Agent) step(w *work) {
 			break
 		}
 	}
-	a.asking, w.speeds[w.runs[0].Next+1] = asks{most: n}, speed{}
+	w.asks.begin(n)
+	a.asking, w.speeds[w.runs[0].Next+1] = &w.asks, speed{}
 	asked := w.runs[:n]
 	if n > 1 { // what is asked elsewhere may move them
 		asked = slices.Clone(asked)
@@ -155,17 +156,26 @@ func (w *work) together(always int) int {
 	return max(min(always*quickTimes, wasmhost.BatchMax), always)
 }
 
-// asks is room for what is asked together: one piece of memory for all of it.
+// asks is room for what is asked together: one piece of memory for all of it, used again when
+// all of it is answered.
 type asks struct {
 	most     int // as many as can come
 	requests []wasmhost.Request
 	calls    []call
 }
 
+// begin empties it for as many as n. Nobody may hold what was in it.
+func (s *asks) begin(n int) {
+	s.most = max(n, 1)
+	clear(s.requests)
+	clear(s.calls)
+	s.requests, s.calls = s.requests[:0], s.calls[:0]
+}
+
 // request keeps a request.
 func (s *asks) request(r wasmhost.Request) *wasmhost.Request {
 	if len(s.requests) == cap(s.requests) {
-		s.requests = make([]wasmhost.Request, 0, max(s.most, 1))
+		s.requests = make([]wasmhost.Request, 0, s.most)
 	}
 	s.requests = append(s.requests, r)
 	return &s.requests[len(s.requests)-1]
@@ -174,7 +184,7 @@ func (s *asks) request(r wasmhost.Request) *wasmhost.Request {
 // call keeps a call.
 func (s *asks) call(c call) *call {
 	if len(s.calls) == cap(s.calls) {
-		s.calls = make([]call, 0, max(s.most, 1))
+		s.calls = make([]call, 0, s.most)
 	}
 	s.calls = append(s.calls, c)
 	return &s.calls[len(s.calls)-1]
@@ -416,5 +426,6 @@ func (a *Agent) again(w *work) {
 		r.call = 0
 	}
 	w.asked, w.trigger.call = 0, 0
+	w.asks = asks{} // a plugin that does not answer may still read the old ones
 	a.load(w)
 }

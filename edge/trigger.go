@@ -43,6 +43,7 @@ type work struct {
 	trigger    trigger
 	runs       []*run  // some of the first are under way
 	asked      int     // how many of them
+	asks       asks    // room for what they ask
 	speeds     []speed // of the steps
 	fired      uint64
 	failed     uint64
@@ -410,7 +411,7 @@ func (a *Agent) wake(w *work) {
 		return
 	}
 	w.held = false
-	a.asking = asks{}
+	a.asking = &asks{most: 1}
 	req := &wasmhost.Request{
 		Kind: wasmhost.Wake, Now: a.stamp(), SteadyMS: a.steady(), Why: t.why, State: t.state,
 		TimeoutMS: w.of.Trigger.Timeout,

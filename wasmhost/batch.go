@@ -30,34 +30,19 @@ const (
 //
 // A batch has the shortest TimeoutMS of its requests for all of them together. Its fuel and
 // time are divided evenly among its answers, its host calls stand with the first.
+//
+// The slice is valid until the plugin is asked again; what the answers hold is not bound to it.
 func (p *Plugin) CallBatch(ctx context.Context, rs []Request) []Answer {
-	var out []Answer
 	select {
 	case p.turn <- struct{}{}:
 	case <-ctx.Done():
-		return refuseAll(out, len(rs), Cancelled(ctx))
+		return refuseAll(nil, len(rs), Cancelled(ctx))
 	}
 	defer p.yield()
+	clear(p.answers)
 	b := batching{p: p, ctx: ctx}
-	for len(out) < len(rs) {
-		switch n := b.together(rs[len(out):]); {
-		case ctx.Err() != nil:
-			return refuseAll(out, len(rs), Cancelled(ctx))
-		case b.strikes >= batchStrikes:
-			return refuseAll(out, len(rs), protocol.Errorf(protocol.CodeUnavailable,
-				"not asked: the plugin was ended %d times in this batch", b.strikes))
-		case n > 1:
-			answers := b.ask(rs[len(out) : len(out)+n])
-			if out == nil {
-				out = answers // nearly always all there are
-			} else {
-				out = append(out, answers...)
-			}
-		default:
-			out = append(out, b.one(rs[len(out)]))
-		}
-	}
-	return out
+	p.answers = b.all(rs, p.answers[:0])
+	return p.answers
 }
 
 func refuseAll(out []Answer, n int, err *protocol.Error) []Answer {
@@ -73,6 +58,24 @@ type batching struct {
 	ctx     context.Context
 	strikes int // instances that were ended, or did not start
 	alone   int // requests that go one at a time
+}
+
+// all adds the answers to all of rs to out.
+func (b *batching) all(rs []Request, out []Answer) []Answer {
+	for len(out) < len(rs) {
+		switch n := b.together(rs[len(out):]); {
+		case b.ctx.Err() != nil:
+			return refuseAll(out, len(rs), Cancelled(b.ctx))
+		case b.strikes >= batchStrikes:
+			return refuseAll(out, len(rs), protocol.Errorf(protocol.CodeUnavailable,
+				"not asked: the plugin was ended %d times in this batch", b.strikes))
+		case n > 1:
+			out = append(out, b.ask(rs[len(out):len(out)+n])...)
+		default:
+			out = append(out, b.one(rs[len(out)]))
+		}
+	}
+	return out
 }
 
 // together returns how many of rs, from the first, can be put as one request.
@@ -223,7 +226,9 @@ func (c *conversation) askBatch(b batch, host callee) ([]Answer, error) {
 		}
 		return refuseAll(nil, n, protocol.AsError(err)), nil
 	}
-	return readBatch(b.rs[0].Kind, m.body, n)
+	answers, err := readBatch(b.rs[0].Kind, m.body, c.answers[:0], n)
+	c.answers = answers[:0]
+	return answers, err
 }
 
 // writeBatch makes a message of requests, the first of b and as many more as fit. It
@@ -263,8 +268,9 @@ func (c *conversation) writeBatch(b batch) (n int, err error) {
 	return n, nil
 }
 
-// readBatch reads the answers to the first of n requests.
-func readBatch(kind RequestKind, body protocol.Raw, n int) (out []Answer, err error) {
+// readBatch reads the answers to the first of n requests into the room that is given.
+func readBatch(kind RequestKind, body protocol.Raw, out []Answer, n int) ([]Answer, error) {
+	var err error
 	ok := eachField(body, func(key string, value protocol.Raw) bool {
 		if key != "items" {
 			return true
@@ -274,7 +280,6 @@ func readBatch(kind RequestKind, body protocol.Raw, n int) (out []Answer, err er
 			err = contractf("items: want an array of 1 to %d", n)
 			return false
 		}
-		out = make([]Answer, 0, len(items))
 		for i, item := range items {
 			a, bad := readItem(kind, item)
 			if bad != nil {
@@ -285,7 +290,7 @@ func readBatch(kind RequestKind, body protocol.Raw, n int) (out []Answer, err er
 		}
 		return true
 	})
-	if err == nil && (!ok || out == nil) {
+	if err == nil && (!ok || len(out) == 0) {
 		err = contractf("answer to a batch: want {items: [...]}")
 	}
 	return out, err

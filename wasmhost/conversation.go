@@ -23,6 +23,8 @@ type conversation struct {
 	items writer // of a batch, before it is said
 	batch int    // events that the guest takes in one request; below 2 it takes none
 
+	answers []Answer // to a batch; used again
+
 	reinit bool         // the guest takes another init between two requests
 	isSet  bool         // it had one
 	config protocol.Raw // of the last

@@ -43,12 +43,14 @@ type Plugin struct {
 	files  *files
 	budget *budget
 
-	turn   chan struct{} // holds one value while a call is under way, which guards the four below
+	turn   chan struct{} // holds one value while a call is under way, which guards the fields below
 	live   Carrier       // nil: the next call starts one
 	conv   *conversation // with live
 	warm   warm          // with live
 	script script        // records or replays the instance; nil for neither, as nearly always
 	late   bool          // its configuration is not known before the first request
+
+	answers []Answer // to the batch before; used again
 
 	mu     sync.Mutex // guards the fields below
 	ending Carrier    // live, for Close
