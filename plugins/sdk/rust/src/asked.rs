@@ -1,10 +1,11 @@
-//! Reads the requests that come all the time, from CBOR, without a tree of them. It knows only
+//! Reads the requests that come all the time, from CBOR, without a tree or a copy of them. It knows only
 //! what a host writes: anything else is left to the tree, which has the last word.
 
 use crate::codec::Fault;
 use crate::decoder::Decoder;
+use crate::data::Data;
 use crate::request::{Asked, Event, Many, Request, Run, StepResult};
-use crate::value::Value;
+use std::borrow::Cow;
 
 /// Why a request is not read here.
 enum Odd {
@@ -26,7 +27,7 @@ impl From<Fault> for Odd {
 type Read<T> = Result<T, Odd>;
 
 /// Reads the request at the front and says where it ends; none for what is not known here.
-pub(crate) fn request(mut d: Decoder<'_>) -> Result<Option<(Request, usize)>, Fault> {
+pub(crate) fn request<'a>(mut d: Decoder<'a>) -> Result<Option<(Request<'a>, usize)>, Fault> {
     match whole(&mut d) {
         Ok(request) => Ok(Some((request, d.at))),
         Err(Odd::More) => Err(Fault::More),
@@ -34,7 +35,7 @@ pub(crate) fn request(mut d: Decoder<'_>) -> Result<Option<(Request, usize)>, Fa
     }
 }
 
-fn whole(d: &mut Decoder<'_>) -> Read<Request> {
+fn whole<'a>(d: &mut Decoder<'a>) -> Read<Request<'a>> {
     let (mut id, mut now_ms, mut asked) = (0, 0, None);
     for _ in 0..heads(d, 5)? {
         let name = name(d)?;
@@ -70,7 +71,7 @@ fn whole(d: &mut Decoder<'_>) -> Read<Request> {
     }
 }
 
-fn many(d: &mut Decoder<'_>) -> Read<(Many, i64)> {
+fn many<'a>(d: &mut Decoder<'a>) -> Read<(Many<'a>, i64)> {
     let (mut many, mut now_ms) = (Many::default(), 0);
     for _ in 0..heads(d, 5)? {
         match name(d)? {
@@ -84,8 +85,8 @@ fn many(d: &mut Decoder<'_>) -> Read<(Many, i64)> {
     Ok((many, now_ms))
 }
 
-fn run(d: &mut Decoder<'_>, depth: usize) -> Read<Run> {
-    let mut run = Run::empty();
+fn run<'a>(d: &mut Decoder<'a>, depth: usize) -> Read<Run<'a>> {
+    let mut run = Run::default();
     for _ in 0..heads(d, 5)? {
         match name(d)? {
             b"event" => run.event = event(d, depth + 1)?,
@@ -99,34 +100,34 @@ fn run(d: &mut Decoder<'_>, depth: usize) -> Read<Run> {
     Ok(run)
 }
 
-fn event(d: &mut Decoder<'_>, depth: usize) -> Read<Event> {
+fn event<'a>(d: &mut Decoder<'a>, depth: usize) -> Read<Event<'a>> {
     let mut event = Event::default();
     for _ in 0..heads(d, 5)? {
         match name(d)? {
             b"run" => event.run = text(d)?,
             b"workflow" => event.workflow = text(d)?,
             b"time_ms" => event.time_ms = number(d)?,
-            b"data" => event.data = d.value(depth + 1)?,
+            b"data" => event.data = Data::raw(d.skip(depth + 1)?),
             _ => return Err(Odd::Other),
         }
     }
     Ok(event)
 }
 
-fn result(d: &mut Decoder<'_>, depth: usize) -> Read<StepResult> {
-    let mut result = StepResult { step: String::new(), status: String::new(), data: Value::Null, error: None };
+fn result<'a>(d: &mut Decoder<'a>, depth: usize) -> Read<StepResult<'a>> {
+    let mut result = StepResult::default();
     for _ in 0..heads(d, 5)? {
         match name(d)? {
             b"step" => result.step = text(d)?,
             b"status" => result.status = text(d)?,
-            b"data" => result.data = d.value(depth + 1)?,
+            b"data" => result.data = Data::raw(d.skip(depth + 1)?),
             _ => return Err(Odd::Other), // an error is rare
         }
     }
     Ok(result)
 }
 
-fn list<T>(d: &mut Decoder<'_>, mut item: impl FnMut(&mut Decoder<'_>) -> Read<T>) -> Read<Vec<T>> {
+fn list<'a, T>(d: &mut Decoder<'a>, mut item: impl FnMut(&mut Decoder<'a>) -> Read<T>) -> Read<Vec<T>> {
     let n = heads(d, 4)?;
     let mut items = Vec::with_capacity(d.count(n)?);
     for _ in 0..n {
@@ -150,9 +151,9 @@ fn name<'a>(d: &mut Decoder<'a>) -> Read<&'a [u8]> {
     }
 }
 
-fn text(d: &mut Decoder<'_>) -> Read<String> {
+fn text<'a>(d: &mut Decoder<'a>) -> Read<Cow<'a, str>> {
     match d.head()? {
-        (3, _, n) => Ok(d.text(n)?),
+        (3, _, n) => Ok(Cow::Borrowed(d.text(n)?)),
         _ => Err(Odd::Other),
     }
 }

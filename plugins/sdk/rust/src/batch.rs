@@ -18,14 +18,14 @@ const EVERY_MAX: usize = 8;
 /// What works on the events of a batch.
 pub(crate) enum Worker<'w> {
     /// The function for one event, on one after another.
-    Singly(&'w mut dyn FnMut(&mut Context<'_>, Run) -> Result<Value>),
+    Singly(&'w mut dyn FnMut(&mut Context<'_>, Run<'_>) -> Result<Value>),
     /// A function for several, on all at once.
-    Together(&'w mut dyn FnMut(&mut Context<'_>, Vec<Run>) -> Vec<Result<Value>>),
+    Together(&'w mut dyn FnMut(&mut Context<'_>, Vec<Run<'_>>) -> Vec<Result<Value>>),
 }
 
 /// Works on a batch, and makes the answer: as many results as fit it, and half its time at
 /// most, so that no event loses another's. `silent` results have no data.
-pub(crate) fn answer(worker: Worker<'_>, silent: bool, context: &mut Context<'_>, many: Many) -> Result<Answer> {
+pub(crate) fn answer(worker: Worker<'_>, silent: bool, context: &mut Context<'_>, many: Many<'_>) -> Result<Answer> {
     let mut work = many.items;
     for run in &mut work {
         run.deadline_ms = many.deadline_ms;
@@ -45,8 +45,8 @@ pub(crate) fn answer(worker: Worker<'_>, silent: bool, context: &mut Context<'_>
 /// Works on one event after another.
 fn singly(
     context: &mut Context<'_>,
-    work: Vec<Run>,
-    one: &mut dyn FnMut(&mut Context<'_>, Run) -> Result<Value>,
+    work: Vec<Run<'_>>,
+    one: &mut dyn FnMut(&mut Context<'_>, Run<'_>) -> Result<Value>,
     items: &mut Items,
 ) {
     let (began, mut spent, mut every) = (Instant::now(), 0, 1);
@@ -69,8 +69,8 @@ fn singly(
 /// Works on all events at once.
 fn together(
     context: &mut Context<'_>,
-    work: Vec<Run>,
-    all: &mut dyn FnMut(&mut Context<'_>, Vec<Run>) -> Vec<Result<Value>>,
+    work: Vec<Run<'_>>,
+    all: &mut dyn FnMut(&mut Context<'_>, Vec<Run<'_>>) -> Vec<Result<Value>>,
     items: &mut Items,
 ) -> Result<()> {
     let count = work.len();

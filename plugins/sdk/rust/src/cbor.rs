@@ -14,7 +14,7 @@ impl Codec for Cbor {
         Ok((value, d.at))
     }
 
-    fn request(&self, input: &[u8]) -> Result<Option<(Request, usize)>, Fault> {
+    fn request<'a>(&self, input: &'a [u8]) -> Result<Option<(Request<'a>, usize)>, Fault> {
         crate::asked::request(Decoder::new(input))
     }
 

@@ -12,8 +12,8 @@ pub(crate) trait Codec {
     /// Reads the message at the front of `input`.
     fn decode(&self, input: &[u8]) -> Result<(Value, usize), Fault>;
     /// Reads the request at the front of `input` if it is one of those that come all the time,
-    /// without a tree of it; none when it is to be read by decode.
-    fn request(&self, input: &[u8]) -> Result<Option<(Request, usize)>, Fault> {
+    /// without a tree or a copy of it; none when it is to be read by decode.
+    fn request<'a>(&self, input: &'a [u8]) -> Result<Option<(Request<'a>, usize)>, Fault> {
         let _ = input;
         Ok(None)
     }

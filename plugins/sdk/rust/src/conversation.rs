@@ -28,12 +28,13 @@ pub(crate) struct Conversation<R, W> {
     heard: Vec<u8>, // from..to are bytes that were read and not yet understood
     from: usize,
     to: usize,
+    spare: Vec<u8>, // room for what is heard while a request is worked on
     said: Vec<u8>,
 }
 
 impl<R: Read, W: Write> Conversation<R, W> {
     pub(crate) fn new(input: R, output: W, codec: &'static dyn Codec) -> Self {
-        Conversation { input, output, codec, heard: vec![0; READ], from: 0, to: 0, said: Vec::new() }
+        Conversation { input, output, codec, heard: vec![0; READ], from: 0, to: 0, spare: Vec::new(), said: Vec::new() }
     }
 
     /// Reads more bytes; false at the end.
@@ -47,7 +48,7 @@ impl<R: Read, W: Write> Conversation<R, W> {
             return Err(Broken(format!("read: message over {} bytes", MESSAGE_MAX)));
         }
         if self.to == self.heard.len() {
-            self.heard.resize((2 * self.to).min(MESSAGE_MAX + 1), 0);
+            self.heard.resize((2 * self.to).clamp(READ, MESSAGE_MAX + 1), 0);
         }
         match self.input.read(&mut self.heard[self.to..]) {
             Ok(n) => {
@@ -59,35 +60,63 @@ impl<R: Read, W: Write> Conversation<R, W> {
         }
     }
 
-    /// Reads what is next by `read`, which knows where a message ends; none at the end.
-    fn read<T>(&mut self, read: impl Fn(&dyn Codec, &[u8]) -> Result<(T, usize), Fault>) -> Result<Option<T>, Broken> {
+    /// Hands what the host says next, one after the other, to `take`, which may go on talking
+    /// meanwhile and says whether to go on; until the host has no more to say.
+    pub(crate) fn each(
+        &mut self,
+        mut take: impl FnMut(Heard<'_>, &mut Self) -> Result<bool, Broken>,
+    ) -> Result<(), Broken> {
         loop {
-            if self.from < self.to {
-                match read(self.codec, &self.heard[self.from..self.to]) {
-                    Ok((message, size)) => {
-                        self.from += size;
-                        return Ok(Some(message));
+            // A request stands in these bytes while it is worked on.
+            let bytes = std::mem::take(&mut self.heard);
+            match next(self.codec, &bytes[self.from..self.to]) {
+                Ok((heard, size)) => {
+                    self.lay_aside(&bytes[self.from + size..self.to]);
+                    if !take(heard, self)? {
+                        return Ok(());
                     }
-                    Err(Fault::Bad(why)) => return Err(Broken(format!("read: message: {}", why))),
-                    Err(Fault::More) => {}
+                    self.take_back(bytes);
                 }
-            }
-            if !self.more()? {
-                return match self.to {
-                    0 => Ok(None),
-                    _ => Err(Broken("read: the end amid a message".to_string())),
-                };
+                Err(Fault::Bad(why)) => return Err(Broken(format!("read: message: {}", why))),
+                Err(Fault::More) => {
+                    self.heard = bytes;
+                    if !self.more_or_end()? {
+                        return Ok(());
+                    }
+                }
             }
         }
     }
 
-    /// Reads what is next, a request without a tree of it where that can be; none when the host
-    /// has no more to say.
-    pub(crate) fn next(&mut self) -> Result<Option<Heard>, Broken> {
-        self.read(|codec, input| match codec.request(input)? {
-            Some((request, size)) => Ok((Heard::Request(request), size)),
-            None => codec.decode(input).map(|(message, size)| (Heard::Message(message), size)),
-        })
+    /// Makes what was read behind a message all that was read.
+    fn lay_aside(&mut self, rest: &[u8]) {
+        self.heard = std::mem::take(&mut self.spare);
+        if self.heard.len() < rest.len() {
+            self.heard.resize(rest.len(), 0);
+        }
+        self.heard[..rest.len()].copy_from_slice(rest);
+        (self.from, self.to) = (0, rest.len());
+    }
+
+    /// Takes the room of a message back that is done with.
+    fn take_back(&mut self, bytes: Vec<u8>) {
+        if self.from < self.to {
+            self.spare = bytes;
+            return;
+        }
+        self.spare = std::mem::replace(&mut self.heard, bytes);
+        (self.from, self.to) = (0, 0);
+    }
+
+    /// Reads more bytes; false at an end that is not amid a message.
+    fn more_or_end(&mut self) -> Result<bool, Broken> {
+        if self.more()? {
+            return Ok(true);
+        }
+        match self.to {
+            0 => Ok(false),
+            _ => Err(Broken("read: the end amid a message".to_string())),
+        }
     }
 
     /// Sends what was encoded: in one write, whatever line ends are in it.
@@ -109,15 +138,41 @@ impl<R: Read, W: Write> Conversation<R, W> {
     }
 }
 
-/// What next reads.
-pub(crate) enum Heard {
-    Request(Request),
+/// What the host says.
+pub(crate) enum Heard<'a> {
+    Request(Request<'a>),
     Message(Value),
+}
+
+/// Reads what is at the front, a request without a tree of it where that can be, and says where
+/// it ends.
+pub(crate) fn next<'a>(codec: &dyn Codec, input: &'a [u8]) -> Result<(Heard<'a>, usize), Fault> {
+    if input.is_empty() {
+        return Err(Fault::More);
+    }
+    match codec.request(input)? {
+        Some((request, size)) => Ok((Heard::Request(request), size)),
+        None => codec.decode(input).map(|(message, size)| (Heard::Message(message), size)),
+    }
 }
 
 impl<R: Read, W: Write> Talk for Conversation<R, W> {
     fn hear(&mut self) -> Result<Option<Value>, Broken> {
-        self.read(|codec, input| codec.decode(input))
+        loop {
+            if self.from < self.to {
+                match self.codec.decode(&self.heard[self.from..self.to]) {
+                    Ok((message, size)) => {
+                        self.from += size;
+                        return Ok(Some(message));
+                    }
+                    Err(Fault::Bad(why)) => return Err(Broken(format!("read: message: {}", why))),
+                    Err(Fault::More) => {}
+                }
+            }
+            if !self.more_or_end()? {
+                return Ok(None);
+            }
+        }
     }
 
     fn say(&mut self, message: &Value) -> Result<Option<usize>, Broken> {

@@ -37,6 +37,48 @@ impl<'a> Decoder<'a> {
         Ok((first >> 5, low, n))
     }
 
+    /// Passes over a value, and returns the bytes of it: all of it is as it may be, but for text
+    /// that is not UTF-8, which whoever reads it finds.
+    pub(crate) fn skip(&mut self, depth: usize) -> Result<&'a [u8], Fault> {
+        let from = self.at;
+        self.pass(depth)?;
+        Ok(&self.input[from..self.at])
+    }
+
+    fn pass(&mut self, depth: usize) -> Result<(), Fault> {
+        if depth > DEPTH_MAX {
+            return Err(Fault::Bad("values within values too deep"));
+        }
+        let (major, low, n) = self.head()?;
+        match major {
+            0 | 1 => {}
+            3 => self.pass_text(n)?,
+            4 => {
+                self.count(n)?;
+                for _ in 0..n {
+                    self.pass(depth + 1)?;
+                }
+            }
+            5 => {
+                self.count(n)?;
+                for _ in 0..n {
+                    match self.head()? {
+                        (3, _, size) => self.pass_text(size)?,
+                        _ => return Err(Fault::Bad("a key that is no text")),
+                    }
+                    self.pass(depth + 1)?;
+                }
+            }
+            7 => drop(simple(low, n)?),
+            _ => return Err(Fault::Bad("a kind of value that is not in the conversation")),
+        }
+        Ok(())
+    }
+
+    fn pass_text(&mut self, n: u64) -> Result<(), Fault> {
+        self.take(length(n)?).map(|_| ())
+    }
+
     pub(crate) fn value(&mut self, depth: usize) -> Result<Value, Fault> {
         if depth > DEPTH_MAX {
             return Err(Fault::Bad("values within values too deep"));
@@ -45,7 +87,7 @@ impl<'a> Decoder<'a> {
         Ok(match major {
             0 => i64::try_from(n).map_or(Value::Big(n), Value::Int),
             1 => i64::try_from(n).map_or(Value::Float(-1.0 - n as f64), |n| Value::Int(!n)),
-            3 => Value::Text(self.text(n)?),
+            3 => Value::Text(self.text(n)?.to_string()),
             4 => {
                 let mut items = Vec::with_capacity(self.count(n)?);
                 for _ in 0..n {
@@ -66,7 +108,7 @@ impl<'a> Decoder<'a> {
             if major != 3 {
                 return Err(Fault::Bad("a key that is no text"));
             }
-            let key = self.text(size)?;
+            let key = self.text(size)?.to_string();
             pairs.push((key, self.value(depth + 1)?));
         }
         Ok(pairs)
@@ -80,14 +122,14 @@ impl<'a> Decoder<'a> {
         Ok((n as usize).min(self.input.len() - self.at))
     }
 
-    pub(crate) fn text(&mut self, n: u64) -> Result<String, Fault> {
-        let n = usize::try_from(n).map_err(|_| Fault::Bad("a length beyond all bounds"))?;
-        let bytes = self.take(n)?;
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(text.to_string()),
-            Err(_) => Err(Fault::Bad("text that is not UTF-8")),
-        }
+    pub(crate) fn text(&mut self, n: u64) -> Result<&'a str, Fault> {
+        let bytes = self.take(length(n)?)?;
+        std::str::from_utf8(bytes).map_err(|_| Fault::Bad("text that is not UTF-8"))
     }
+}
+
+fn length(n: u64) -> Result<usize, Fault> {
+    usize::try_from(n).map_err(|_| Fault::Bad("a length beyond all bounds"))
 }
 
 fn simple(low: u8, n: u64) -> Result<Value, Fault> {

@@ -52,11 +52,13 @@ mod cbor;
 mod codec;
 mod context;
 mod conversation;
+mod data;
 mod decoder;
 mod error;
 mod json;
 mod network;
 mod plugin;
+mod reader;
 mod request;
 mod said;
 pub mod testing;
@@ -67,9 +69,12 @@ pub mod value;
 
 pub use codec::MESSAGE_MAX;
 pub use context::{Command, Context, Exit, Level};
+pub use data::Data;
 pub use error::{code, Broken, Error, Result};
 pub use network::{handle, Conn, HttpRequest, HttpResponse};
 pub use plugin::{Config, Plugin};
+#[doc(hidden)]
+pub use reader::Reader;
 pub use request::{Event, Failure, Fired, Grant, Limits, Run, Span, StepResult, Wake, Why};
 pub use value::{FromValue, IntoValue, Value};
 
@@ -88,7 +93,7 @@ macro_rules! print {
 /// What a plugin needs: `use stavily::prelude::*;`
 pub mod prelude {
     pub use crate::{
-        print, println, record, Command, Config, Context, Error, Event, Fired, FromValue, HttpRequest, IntoValue,
+        print, println, record, Command, Config, Context, Data, Error, Event, Fired, FromValue, HttpRequest, IntoValue,
         Level, Plugin, Result, Run, Span, Value, Wake, Why,
     };
 }

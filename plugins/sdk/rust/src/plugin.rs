@@ -40,16 +40,18 @@ pub struct Plugin<C> {
 }
 
 /// How an action or output works on several events at once.
-type Together<C> = dyn FnMut(&mut Context<'_>, &C, Vec<Run>) -> Vec<Result<Value>>;
+type Together<C> = dyn FnMut(&mut Context<'_>, &C, Vec<Run<'_>>) -> Vec<Result<Value>>;
 
 type Check<C> = dyn FnMut(&mut Context<'_>, &C) -> Result<()>;
 
-type Work<C, I, O> = Box<dyn FnMut(&mut Context<'_>, &C, I) -> Result<O>>;
+type Work<C, O> = Box<dyn FnMut(&mut Context<'_>, &C, Run<'_>) -> Result<O>>;
+
+type Wakes<C> = Box<dyn FnMut(&mut Context<'_>, &C, Wake) -> Result<Fired>>;
 
 enum Job<C> {
-    Trigger(Work<C, Wake, Fired>),
-    Action(Work<C, Run, Value>),
-    Output(Work<C, Run, ()>),
+    Trigger(Wakes<C>),
+    Action(Work<C, Value>),
+    Output(Work<C, ()>),
 }
 
 impl<C> Job<C> {
@@ -63,7 +65,7 @@ impl<C> Job<C> {
     }
 
     /// Works on one event of a batch.
-    fn one(&mut self, context: &mut Context<'_>, config: &C, run: Run) -> Result<Value> {
+    fn one(&mut self, context: &mut Context<'_>, config: &C, run: Run<'_>) -> Result<Value> {
         match self {
             Job::Action(f) => f(context, config, run),
             Job::Output(f) => f(context, config, run).map(|()| Value::Null),
@@ -85,7 +87,7 @@ impl<C: Config + 'static> Plugin<C> {
     /// An action: `run` is called for an event and answers with the data of the step's result.
     pub fn action<F, T>(name: &str, mut run: F) -> Plugin<C>
     where
-        F: FnMut(&mut Context<'_>, &C, Run) -> Result<T> + 'static,
+        F: FnMut(&mut Context<'_>, &C, Run<'_>) -> Result<T> + 'static,
         T: IntoValue,
     {
         Plugin::new(name, Job::Action(Box::new(move |x, c, r| run(x, c, r).map(T::into_value))))
@@ -95,7 +97,7 @@ impl<C: Config + 'static> Plugin<C> {
     /// delivered.
     pub fn output<F>(name: &str, deliver: F) -> Plugin<C>
     where
-        F: FnMut(&mut Context<'_>, &C, Run) -> Result<()> + 'static,
+        F: FnMut(&mut Context<'_>, &C, Run<'_>) -> Result<()> + 'static,
     {
         Plugin::new(name, Job::Output(Box::new(deliver)))
     }
@@ -127,7 +129,7 @@ impl<C: Config + 'static> Plugin<C> {
     #[must_use]
     pub fn batch<F>(mut self, batch: F) -> Plugin<C>
     where
-        F: FnMut(&mut Context<'_>, &C, Vec<Run>) -> Vec<Result<Value>> + 'static,
+        F: FnMut(&mut Context<'_>, &C, Vec<Run<'_>>) -> Vec<Result<Value>> + 'static,
     {
         self.together = Some(Box::new(batch));
         self
@@ -163,20 +165,13 @@ impl<C: Config + 'static> Plugin<C> {
                 }
             }
         }
-        while let Some(heard) = talk.next()? {
-            match heard {
-                Heard::Request(request) => self.request(request, &mut talk)?,
-                Heard::Message(message) if message.get("init").is_none() => {
-                    self.request(Request::of(message)?, &mut talk)?;
-                }
-                Heard::Message(message) => {
-                    if !self.begin(message, &mut talk)? {
-                        return Ok(());
-                    }
-                }
+        talk.each(|heard, talk| match heard {
+            Heard::Request(request) => self.request(request, talk).map(|()| true),
+            Heard::Message(message) if message.get("init").is_none() => {
+                self.request(Request::of(message)?, talk).map(|()| true)
             }
-        }
-        Ok(())
+            Heard::Message(message) => self.begin(message, talk),
+        })
     }
 
     pub(crate) fn hello(&self) -> Value {
@@ -222,7 +217,7 @@ impl<C: Config + 'static> Plugin<C> {
     }
 
     /// Answers one request. Its error is one of the conversation, never the plugin's.
-    pub(crate) fn request(&mut self, request: Request, talk: &mut dyn Talk) -> std::result::Result<(), Broken> {
+    pub(crate) fn request(&mut self, request: Request<'_>, talk: &mut dyn Talk) -> std::result::Result<(), Broken> {
         let id = request.id;
         let failed = match self.answer(request, talk)? {
             Ok(answer) => match talk.answer(id, answer)? {
@@ -236,7 +231,7 @@ impl<C: Config + 'static> Plugin<C> {
     }
 
     /// Calls the plugin's function for a request.
-    fn answer(&mut self, request: Request, talk: &mut dyn Talk) -> std::result::Result<Result<Answer>, Broken> {
+    fn answer(&mut self, request: Request<'_>, talk: &mut dyn Talk) -> std::result::Result<Result<Answer>, Broken> {
         let config = match &self.config {
             Some(config) => config,
             None => return Err(Broken("read: message: want init first".to_string())),
@@ -248,11 +243,11 @@ impl<C: Config + 'static> Plugin<C> {
             (Asked::Deliver(r), Job::Output(deliver)) => deliver(&mut context, config, r).map(|()| Answer::Done),
             (Asked::Batch(many), job) if !job.asks().is_empty() && many.kind == job.asks() => {
                 let silent = matches!(job, Job::Output(_));
-                let mut one = |x: &mut Context<'_>, run| job.one(x, config, run);
+                let mut one = |x: &mut Context<'_>, run: Run<'_>| job.one(x, config, run);
                 match &mut self.together {
                     None => batch::answer(Worker::Singly(&mut one), silent, &mut context, many),
                     Some(f) => {
-                        let mut all = |x: &mut Context<'_>, work| f(x, config, work);
+                        let mut all = |x: &mut Context<'_>, work: Vec<Run<'_>>| f(x, config, work);
                         batch::answer(Worker::Together(&mut all), silent, &mut context, many)
                     }
                 }

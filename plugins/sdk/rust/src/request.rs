@@ -1,6 +1,8 @@
+use crate::data::Data;
 use crate::error::{Broken, Error, Result};
 use crate::record;
-use crate::value::{FromValue, IntoValue, Value};
+use crate::value::{at, field, known, FromValue, IntoValue, Value};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// Why a trigger is woken. The first wake after a start is [`Why::Start`], whatever the
@@ -126,51 +128,72 @@ pub(crate) fn milliseconds(d: Duration) -> u64 {
     whole + u64::from(d.subsec_nanos() % 1_000_000 > 0)
 }
 
-record! {
-    /// What an action is asked, and an output: there the results are those of all actions.
-    #[derive(Clone, Debug)]
-    pub struct Run {
-        /// What started the run.
-        pub event: Event = Event::default(),
-        /// How the actions before this step ended, in order.
-        pub results: Vec<StepResult>,
-        /// The same when the same request is repeated.
-        pub key: String,
-        /// How long this request may take; 0: not said.
-        pub deadline_ms: i64,
-        /// The host's time, milliseconds since 1970.
-        pub now_ms: i64,
+/// What an action is asked, and an output: there the results are those of all actions. Text and
+/// data stand in the message; what outlives the request is a copy.
+#[derive(Clone, Debug, Default)]
+pub struct Run<'a> {
+    /// What started the run.
+    pub event: Event<'a>,
+    /// How the actions before this step ended, in order.
+    pub results: Vec<StepResult<'a>>,
+    /// The same when the same request is repeated.
+    pub key: Cow<'a, str>,
+    /// How long this request may take; 0: not said.
+    pub deadline_ms: i64,
+    /// The host's time, milliseconds since 1970.
+    pub now_ms: i64,
+}
+
+impl Run<'_> {
+    /// Reads one from a tree.
+    fn of(body: &Value) -> Read<Run<'static>> {
+        known(body, false, &[])?;
+        Ok(Run {
+            event: match body.get("event") {
+                None | Some(Value::Null) => Event::default(),
+                Some(event) => Event::of(event).map_err(|e| at("event", &e))?,
+            },
+            results: list(body, "results", StepResult::of)?,
+            key: text(body, "key")?,
+            deadline_ms: field(body, "deadline_ms", false, None)?,
+            now_ms: field(body, "now_ms", false, None)?,
+        })
     }
 }
 
-impl Run {
-    pub(crate) fn empty() -> Run {
-        Run { event: Event::default(), results: Vec::new(), key: String::new(), deadline_ms: 0, now_ms: 0 }
+impl IntoValue for Run<'_> {
+    fn into_value(self) -> Value {
+        Value::map()
+            .with("event", self.event)
+            .with("results", self.results)
+            .with("key", self.key)
+            .with("deadline_ms", self.deadline_ms)
+            .with("now_ms", self.now_ms)
     }
 }
 
 /// A request.
 #[derive(Debug)]
-pub(crate) struct Request {
+pub(crate) struct Request<'a> {
     pub(crate) id: u64,
     /// The host's time.
     pub(crate) now_ms: i64,
-    pub(crate) asked: Asked,
+    pub(crate) asked: Asked<'a>,
 }
 
 /// What is asked.
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub(crate) enum Asked<'a> {
     Wake(Wake),
-    Run(Run),
-    Deliver(Run),
-    Batch(Many),
+    Run(Run<'a>),
+    Deliver(Run<'a>),
+    Batch(Many<'a>),
     Check,
     /// What came after this crate.
     Unknown,
 }
 
-impl Asked {
+impl Asked<'_> {
     /// What it is called.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
@@ -186,34 +209,34 @@ impl Asked {
 
 /// Several events in one request.
 #[derive(Debug, Default)]
-pub(crate) struct Many {
+pub(crate) struct Many<'a> {
     /// What is asked of each: run or deliver.
-    pub(crate) kind: String,
+    pub(crate) kind: Cow<'a, str>,
     pub(crate) deadline_ms: i64,
-    pub(crate) items: Vec<Run>,
+    pub(crate) items: Vec<Run<'a>>,
 }
 
-impl Request {
+impl Request<'_> {
     /// Takes a message apart.
-    pub(crate) fn of(mut message: Value) -> std::result::Result<Request, Broken> {
+    pub(crate) fn of(mut message: Value) -> std::result::Result<Request<'static>, Broken> {
         let id = match message.take("id").read::<u64>() {
             Ok(id) if id > 0 => id,
             _ => return Err(Broken("read: message: want a request".to_string())),
         };
-        let (kind, mut body) = match kind_of(&mut message) {
+        let (kind, body) = match kind_of(&mut message) {
             Some(found) => found,
             None => return Ok(Request { id, now_ms: 0, asked: Asked::Unknown }),
         };
         let now_ms = whole(&body, "now_ms");
-        let broken = |e: Error| Broken(format!("read: {}: {}", kind, e));
+        let broken = |e: String| Broken(format!("read: {}: {}", kind, e));
         let asked = match kind {
-            "run" => Asked::Run(body.read().map_err(broken)?),
-            "deliver" => Asked::Deliver(body.read().map_err(broken)?),
+            "run" => Asked::Run(Run::of(&body).map_err(broken)?),
+            "deliver" => Asked::Deliver(Run::of(&body).map_err(broken)?),
             "wake" => Asked::Wake(wake_of(body, now_ms)),
             "batch" => Asked::Batch(Many {
-                kind: body.get("kind").and_then(Value::as_str).unwrap_or("").to_string(),
+                kind: Cow::Owned(body.get("kind").and_then(Value::as_str).unwrap_or("").to_string()),
                 deadline_ms: whole(&body, "deadline_ms"),
-                items: body.take("items").read().map_err(broken)?,
+                items: list(&body, "items", Run::of).map_err(broken)?,
             }),
             _ => Asked::Check,
         };
@@ -251,40 +274,97 @@ fn wake_of(mut body: Value, now_ms: i64) -> Wake {
     Wake { why, now_ms, steady_ms, clock, state: body.take("state"), message }
 }
 
-record! {
-    /// What started a run.
-    #[derive(Clone, Debug, Default)]
-    pub struct Event {
-        /// The run's name: 32 hexadecimal digits.
-        pub run: String,
-        /// The workflow's name.
-        pub workflow: String,
-        /// When it happened, milliseconds since 1970.
-        pub time_ms: i64,
-        /// What the trigger said.
-        pub data: Value,
-    }
+/// What started a run.
+#[derive(Clone, Debug, Default)]
+pub struct Event<'a> {
+    /// The run's name: 32 hexadecimal digits.
+    pub run: Cow<'a, str>,
+    /// The workflow's name.
+    pub workflow: Cow<'a, str>,
+    /// When it happened, milliseconds since 1970.
+    pub time_ms: i64,
+    /// What the trigger said.
+    pub data: Data<'a>,
 }
 
-impl Event {
+impl Event<'_> {
     /// Reads the event's data; keys that the type does not have are passed over.
     pub fn decode<T: FromValue>(&self) -> Result<T> {
-        T::from_value(&self.data, false).map_err(|e| Error::new(format!("event data: {}", e)))
+        self.data.read().map_err(|e| Error::new(format!("event data: {}", e)))
+    }
+
+    /// Reads one from a tree.
+    fn of(body: &Value) -> Read<Event<'static>> {
+        known(body, false, &[])?;
+        Ok(Event {
+            run: text(body, "run")?,
+            workflow: text(body, "workflow")?,
+            time_ms: field(body, "time_ms", false, None)?,
+            data: field::<Value>(body, "data", false, None)?.into(),
+        })
     }
 }
 
-record! {
-    /// How one step of a run ended.
-    #[derive(Clone, Debug)]
-    pub struct StepResult {
-        /// The step's name.
-        pub step: String,
-        /// ok, error, dropped or skipped.
-        pub status: String,
-        /// What it answered.
-        pub data: Value,
-        /// Why it did not.
-        pub error: Option<Failure>,
+impl IntoValue for Event<'_> {
+    fn into_value(self) -> Value {
+        Value::map()
+            .with("run", self.run)
+            .with("workflow", self.workflow)
+            .with("time_ms", self.time_ms)
+            .with("data", self.data)
+    }
+}
+
+/// How one step of a run ended.
+#[derive(Clone, Debug, Default)]
+pub struct StepResult<'a> {
+    /// The step's name.
+    pub step: Cow<'a, str>,
+    /// ok, error, dropped or skipped.
+    pub status: Cow<'a, str>,
+    /// What it answered.
+    pub data: Data<'a>,
+    /// Why it did not.
+    pub error: Option<Failure>,
+}
+
+impl StepResult<'_> {
+    /// Reads one from a tree.
+    fn of(body: &Value) -> Read<StepResult<'static>> {
+        known(body, false, &[])?;
+        Ok(StepResult {
+            step: text(body, "step")?,
+            status: text(body, "status")?,
+            data: field::<Value>(body, "data", false, None)?.into(),
+            error: field(body, "error", false, None)?,
+        })
+    }
+}
+
+impl IntoValue for StepResult<'_> {
+    fn into_value(self) -> Value {
+        Value::map()
+            .with("step", self.step)
+            .with("status", self.status)
+            .with("data", self.data)
+            .with("error", self.error)
+    }
+}
+
+type Read<T> = std::result::Result<T, String>;
+
+fn text(map: &Value, key: &str) -> Read<Cow<'static, str>> {
+    field::<String>(map, key, false, None).map(Cow::Owned)
+}
+
+/// Reads a list that stands under a key; an absent one is empty.
+fn list<T>(map: &Value, key: &str, item: impl Fn(&Value) -> Read<T>) -> Read<Vec<T>> {
+    match map.get(key) {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::List(items)) => (items.iter().enumerate())
+            .map(|(i, one)| item(one).map_err(|e| at(key, &at(&format!("[{}]", i), &e))))
+            .collect(),
+        Some(other) => Err(format!("{}: want list, got {}", key, other.kind())),
     }
 }
 

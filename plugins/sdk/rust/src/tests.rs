@@ -1,5 +1,6 @@
 use crate::cbor::Cbor;
 use crate::codec::{Codec, Fault};
+use crate::decoder::Decoder;
 use crate::json::{parse, put, Json};
 use crate::network::{decode64, encode64, handle};
 use crate::prelude::*;
@@ -82,6 +83,10 @@ fn any_bytes() {
         let bytes: Vec<u8> = (0..random() % 24).map(|_| random()).collect();
         for codec in [&Cbor as &dyn Codec, &Json] {
             let _ = codec.request(&bytes);
+            match (Decoder::new(&bytes).skip(0), Decoder::new(&bytes).value(0)) {
+                (Ok(_), Err(why)) => assert_eq!(why, Fault::Bad("text that is not UTF-8"), "{:?}", bytes),
+                (passed, read) => assert_eq!(passed.is_ok(), read.is_ok(), "{:?}", bytes),
+            }
             if let Ok((value, _)) = codec.decode(&bytes) {
                 let mut out = Vec::new();
                 codec.encode(&value, &mut out);
@@ -150,7 +155,7 @@ fn one_write_for_a_message() {
         Cbor.encode(&json(message), &mut input);
     }
     let mut out = Counted::default();
-    let mut plugin = Plugin::action("a", |_, _: &(), run| Ok(run.event.data.clone()));
+    let mut plugin = Plugin::action("a", |_, _: &(), run| Ok(run.event.data.value()));
     plugin.serve(&input[..], &mut out).unwrap();
     assert_eq!(out.0.len(), 3);
     assert_eq!(Cbor.decode(&out.0[2]).unwrap().0, json("{\"id\":10,\"answer\":{\"data\":\"\\n\\n\"}}"));
@@ -186,6 +191,99 @@ fn records() {
     let plugin = || Plugin::action("a", |_, _: &Outer, _| Ok(()));
     let refused = Host::start(plugin, json("{\"inner\":{\"b\":1}}")).err().unwrap();
     assert_eq!(refused.text(), "config: inner: unknown key \"b\"");
+}
+
+record! {
+    #[derive(Debug)]
+    struct All {
+        outer: Outer = json("{}").read().unwrap(),
+        number: f64,
+        small: i8,
+        large: u64,
+        name: String = "none".to_string(),
+        names: Vec<String>,
+        more: Option<bool>,
+        counts: std::collections::BTreeMap<String, u8>,
+        any: Value,
+    }
+}
+
+/// What is read of data as it came is what is read of a tree, its errors too.
+#[test]
+fn data_as_a_tree() {
+    for text in [
+        "{}",
+        "{\"number\":1.5,\"small\":-3,\"large\":18446744073709551615,\"name\":\"\u{fc}\",\"names\":[\"a\",\"b\"]}",
+        "{\"number\":7,\"more\":true,\"counts\":{\"a\":1,\"b\":2},\"any\":[1,{\"x\":null}],\"unknown\":{\"deep\":[[]]}}",
+        "{\"number\":-7,\"more\":null,\"name\":null,\"names\":null,\"counts\":null,\"any\":null,\"outer\":null}",
+        "{\"outer\":{\"inner\":{\"a\":7,\"list\":[1,2.5]},\"flag\":false,\"every\":\"1m\"},\"number\":1e300}",
+        "{\"number\":0.1,\"large\":9}",
+        "{\"small\":300}",
+        "{\"small\":-129}",
+        "{\"large\":-1}",
+        "{\"large\":1.5}",
+        "{\"number\":\"1\"}",
+        "{\"number\":null}",
+        "{\"name\":1}",
+        "{\"names\":[\"a\",1]}",
+        "{\"names\":{}}",
+        "{\"more\":0}",
+        "{\"counts\":{\"a\":256}}",
+        "{\"outer\":{\"inner\":{\"list\":[1,\"x\"]}}}",
+        "{\"outer\":[]}",
+        "[]",
+        "null",
+    ] {
+        let mut bytes = Vec::new();
+        Cbor.encode(&json(text), &mut bytes);
+        let tree: Result<All> = json(text).read();
+        assert_eq!(format!("{:?}", Data::raw(&bytes).read::<All>()), format!("{:?}", tree), "{}", text);
+        assert_eq!(Data::raw(&bytes).value(), json(text));
+        assert_eq!(Data::raw(&bytes).is_null(), text == "null");
+    }
+}
+
+/// A host that says several things at once is heard in order, host calls amid a request too.
+#[test]
+fn all_said_at_once() {
+    let mut input = Vec::new();
+    for message in [
+        "{\"init\":{}}",
+        "{\"id\":1,\"run\":{\"key\":\"one\"}}",
+        "{\"reply\":{\"n\":1,\"ok\":{\"value\":\"1\"}}}",
+        "{\"reply\":{\"n\":2,\"ok\":{}}}",
+        "{\"id\":2,\"run\":{\"key\":\"two\"}}",
+        "{\"reply\":{\"n\":1,\"ok\":{\"value\":\"2\"}}}",
+        "{\"reply\":{\"n\":2,\"ok\":{}}}",
+    ] {
+        Cbor.encode(&json(message), &mut input);
+    }
+    for most in [1, 7, 40, input.len()] {
+        let mut out = Vec::new();
+        let mut plugin = Plugin::action("a", |ctx, _: &(), run| {
+            let got: Option<String> = ctx.kv_get("k")?;
+            ctx.kv_put("k", 1)?;
+            Ok(format!("{} {}", run.key, got.unwrap_or_default()))
+        });
+        plugin.serve(Slow(&input, most), &mut out).unwrap();
+        let (mut at, mut answers) = (0, Vec::new());
+        while at < out.len() {
+            let (message, size) = Cbor.decode(&out[at..]).unwrap();
+            answers.extend(message.get("answer").cloned());
+            at += size;
+        }
+        assert_eq!(answers, [json("{\"data\":\"one 1\"}"), json("{\"data\":\"two 2\"}")], "{} at once", most);
+    }
+}
+
+/// Reads so many bytes at once.
+struct Slow<'a>(&'a [u8], usize);
+
+impl Read for Slow<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.1.min(into.len());
+        self.0.read(&mut into[..n])
+    }
 }
 
 fn batch(kind: &str) -> String {

@@ -1,4 +1,6 @@
 use crate::error::Error;
+use crate::reader::Reader;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A value as it travels between plugin and host: the data model of JSON. Numbers keep
@@ -110,6 +112,13 @@ pub trait FromValue: Sized {
     /// where, what was wanted and what was there: `max: want number, got text`.
     fn from_value(value: &Value, strict: bool) -> Result<Self, String>;
 
+    /// Reads data as from_value does, without a tree of it where the type can, and passes over keys
+    /// that the type does not have.
+    #[doc(hidden)]
+    fn from_reader(reader: &mut Reader<'_>) -> Result<Self, String> {
+        Self::from_value(&reader.value()?, false)
+    }
+
     /// What a field of this type is when its key is absent; none: the key must be there.
     fn absent() -> Option<Self> {
         None
@@ -142,6 +151,12 @@ impl FromValue for bool {
             other => wrong("bool", other),
         }
     }
+    fn from_reader(reader: &mut Reader<'_>) -> Result<Self, String> {
+        match reader.bool() {
+            Some(b) => Ok(b),
+            None => Self::from_value(&reader.value()?, false),
+        }
+    }
     fn absent() -> Option<Self> {
         Some(false)
     }
@@ -156,6 +171,15 @@ impl FromValue for f64 {
             other => wrong("number", other),
         }
     }
+    fn from_reader(reader: &mut Reader<'_>) -> Result<Self, String> {
+        if let Some(n) = reader.double() {
+            return Ok(n);
+        }
+        match reader.integer() {
+            Some(n) => Ok(n as f64),
+            None => Self::from_value(&reader.value()?, false),
+        }
+    }
     fn absent() -> Option<Self> {
         Some(0.0)
     }
@@ -168,6 +192,12 @@ impl FromValue for String {
             other => wrong("text", other),
         }
     }
+    fn from_reader(reader: &mut Reader<'_>) -> Result<Self, String> {
+        match reader.text() {
+            Some(text) => Ok(text.to_string()),
+            None => Self::from_value(&reader.value()?, false),
+        }
+    }
     fn absent() -> Option<Self> {
         Some(String::new())
     }
@@ -178,6 +208,12 @@ impl<T: FromValue> FromValue for Option<T> {
         match value {
             Value::Null => Ok(None),
             other => T::from_value(other, strict).map(Some),
+        }
+    }
+    fn from_reader(reader: &mut Reader<'_>) -> Result<Self, String> {
+        match reader.null() {
+            true => Ok(None),
+            false => T::from_reader(reader).map(Some),
         }
     }
     fn absent() -> Option<Self> {
@@ -193,6 +229,12 @@ impl<T: FromValue> FromValue for Vec<T> {
                 .collect(),
             Value::Null => Ok(Vec::new()),
             other => wrong("list", other),
+        }
+    }
+    fn from_reader(reader: &mut Reader<'_>) -> Result<Self, String> {
+        match reader.list() {
+            Some(n) => (0..n).map(|i| T::from_reader(reader).map_err(|e| at(&format!("[{}]", i), &e))).collect(),
+            None => Self::from_value(&reader.value()?, false),
         }
     }
     fn absent() -> Option<Self> {
@@ -243,6 +285,12 @@ pub fn field<T: FromValue>(map: &Value, key: &str, strict: bool, default: Option
         Some(value) => return T::from_value(value, strict).map_err(|e| at(key, &e)),
         None => {}
     }
+    absent(key, default)
+}
+
+/// What a field is that is not there. For [`record!`](crate::record).
+#[doc(hidden)]
+pub fn absent<T: FromValue>(key: &str, default: Option<T>) -> Result<T, String> {
     default.or_else(T::absent).ok_or_else(|| format!("{}: missing", key))
 }
 
@@ -267,6 +315,14 @@ macro_rules! integers {
                     Value::Int(n) => <$t>::try_from(*n).map_err(|_| format!("want a number of {}, got {}", stringify!($t), n)),
                     Value::Big(n) => <$t>::try_from(*n).map_err(|_| format!("want a number of {}, got {}", stringify!($t), n)),
                     other => wrong("whole number", other),
+                }
+            }
+            fn from_reader(reader: &mut Reader<'_>) -> Result<Self, String> {
+                let whole = reader.integer();
+                match whole.map(<$t>::try_from) {
+                    Some(Ok(n)) => Ok(n),
+                    Some(Err(_)) => Self::from_value(&Value::Int(whole.unwrap_or_default()), false),
+                    None => Self::from_value(&reader.value()?, false),
                 }
             }
             fn absent() -> Option<Self> { Some(0) }
@@ -324,6 +380,12 @@ impl IntoValue for String {
     }
 }
 
+impl IntoValue for Cow<'_, str> {
+    fn into_value(self) -> Value {
+        Value::Text(self.into_owned())
+    }
+}
+
 impl<T: IntoValue> IntoValue for Option<T> {
     fn into_value(self) -> Value {
         self.map_or(Value::Null, T::into_value)
@@ -377,6 +439,26 @@ macro_rules! record {
                     value, stringify!($field), strict, $crate::record!(@default $($default)?),
                 )? ),* })
             }
+
+            fn from_reader(
+                reader: &mut $crate::Reader<'_>,
+            ) -> ::core::result::Result<Self, ::std::string::String> {
+                $( let mut $field: ::core::option::Option<$type> = ::core::option::Option::None; )*
+                for _ in 0..reader.map()? {
+                    let key = reader.key()?;
+                    $( if key == stringify!($field) && $field.is_none() {
+                        $field = reader.field(key, $crate::record!(@some $($default)?))?;
+                        continue;
+                    } )*
+                    reader.pass()?;
+                }
+                Ok($name { $( $field: match $field {
+                    ::core::option::Option::Some(value) => value,
+                    ::core::option::Option::None => $crate::value::absent(
+                        stringify!($field), $crate::record!(@default $($default)?),
+                    )?,
+                } ),* })
+            }
         }
 
         impl $crate::IntoValue for $name {
@@ -387,6 +469,8 @@ macro_rules! record {
             }
         }
     };
+    (@some) => { false };
+    (@some $default:expr) => { true };
     (@default) => { ::core::option::Option::None };
     (@default $default:expr) => { ::core::option::Option::Some($default) };
 }

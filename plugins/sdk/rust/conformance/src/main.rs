@@ -113,8 +113,8 @@ fn trigger() -> Plugin<Settings> {
 }
 
 /// An event's data, and the request without it.
-fn parted(mut run: Run) -> (Value, Value) {
-    let data = std::mem::replace(&mut run.event.data, Value::Null);
+fn parted(mut run: Run<'_>) -> (Value, Value) {
+    let data = std::mem::take(&mut run.event.data).into_value();
     let event = Value::map()
         .with("run", run.event.run)
         .with("workflow", run.event.workflow)
@@ -129,7 +129,7 @@ fn parted(mut run: Run) -> (Value, Value) {
     (data, request)
 }
 
-fn result(r: stavily::StepResult) -> Value {
+fn result(r: stavily::StepResult<'_>) -> Value {
     let out = Value::map().with("step", r.step).with("status", r.status).with("data", r.data);
     match r.error {
         Some(error) => out.with("error", error),
