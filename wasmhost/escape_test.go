@@ -311,6 +311,35 @@ func TestEscapeRaces(t *testing.T) {
 	}
 }
 
+// TestHardLinkThatGoes: a file elsewhere that was opened by a hard link is refused, though the link is
+// gone when it is looked at.
+func TestHardLinkThatGoes(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(dir, "room"), 0o700))
+	outside, link := filepath.Join(dir, "secret"), filepath.Join(dir, "room", "a")
+	must(t, os.WriteFile(outside, []byte(outsideSecret), 0o600))
+	must(t, os.Link(outside, link))
+	root, err := os.OpenRoot(filepath.Join(dir, "room"))
+	must(t, err)
+	defer root.Close()
+	opened, err := root.Open("a")
+	must(t, err)
+	defer opened.Close()
+	f := &files{root: root}
+	for _, then := range []func() error{
+		func() error { return nil },
+		func() error { return os.Remove(link) },
+		func() error { return os.WriteFile(link, []byte("mine"), 0o600) },
+	} {
+		must(t, then())
+		info, err := opened.Stat()
+		must(t, err)
+		if err := f.stillPlain("a", info); err == nil {
+			t.Errorf("a file elsewhere with %d names passes for one of the plugin's", linkCount(info))
+		}
+	}
+}
+
 // TestRoomIsNoLink: the folder itself cannot be a way out, nor one that is put in its place
 // while it is open.
 func TestRoomIsNoLink(t *testing.T) {

@@ -171,13 +171,27 @@ func (f *files) openFile(name string, flag int) (*os.File, int64, error) {
 	}
 	info, err := file.Stat()
 	if err == nil {
-		err = plain(name, info)
+		err = f.stillPlain(name, info)
 	}
 	if err != nil {
 		_ = file.Close()
 		return nil, 0, err
 	}
 	return file, info.Size(), nil
+}
+
+// stillPlain checks that what was opened at name is plain and there still, by one look through
+// the name: a file elsewhere, opened by a hard link, has one name again once the link is gone,
+// and then none here.
+func (f *files) stillPlain(name string, opened fs.FileInfo) error {
+	now, err := f.root.Stat(name)
+	if err == nil && !os.SameFile(opened, now) {
+		return protocol.Errorf(protocol.CodeDenied, "path %q: another file was put there meanwhile", name)
+	}
+	if err != nil {
+		return storage(err)
+	}
+	return plain(name, now)
 }
 
 // room checks that size more bytes, and one more entry if name is new, keep the bounds.
