@@ -45,7 +45,7 @@ func benchCall(b *testing.B, p *Plugin) {
 // BenchmarkEcho is the host's part of a call alone: no guest computes.
 func BenchmarkEcho(b *testing.B) {
 	d := newDuplex()
-	go func() {
+	d.start(func() {
 		defer func() { _ = recover() }()
 		buf := make([]byte, 1<<16)
 		id := 0
@@ -63,7 +63,7 @@ func BenchmarkEcho(b *testing.B) {
 				say(`{"id":` + itoa(id) + `,"answer":{"data":` + event200 + `}}`)
 			}
 		}
-	}()
+	})
 	c := conversation{rw: d}
 	if err := c.open(expect{protocol.Action, "p"}, start{}); err != nil {
 		b.Fatal(err)

@@ -61,7 +61,8 @@ func (m *Module) Start(limits protocol.Limits, stderr func(protocol.LogLine)) (*
 
 // Guest is one running module. Read gives what it wrote to stdout: io.EOF when it has
 // ended, an error with CodeContract when it waits for input and has said nothing. Write
-// gives to its stdin.
+// gives to its stdin. It runs while Read, Settle or Wait wait for it, which one goroutine does
+// at a time; End may be called from any.
 type Guest struct{ in *instance }
 
 // Read gives what the guest wrote to stdout.
@@ -80,15 +81,14 @@ func (g *Guest) Finish() { g.in.Finish() }
 // End ends the guest because of cause. It returns at once.
 func (g *Guest) End(cause error) { g.in.End(protocol.AsError(cause)) }
 
-// Wait waits until the guest has ended or ctx has, and says how: nil for exit 0,
-// CodePlugin for another, CodeMemory, or the cause given to End.
+// Wait waits until the guest has ended, and says how: nil for exit 0, CodePlugin for another,
+// CodeMemory, or the cause given to End. When ctx ends first the guest is ended, with CodeDeadline.
 func (g *Guest) Wait(ctx context.Context) error {
-	select {
-	case <-g.in.done:
-		return g.in.verdict()
-	case <-ctx.Done():
-		return protocol.Errorf(protocol.CodeDeadline, "does not end: %w", ctx.Err())
-	}
+	tooLate := protocol.Errorf(protocol.CodeDeadline, "does not end")
+	stop := context.AfterFunc(ctx, func() { g.in.End(tooLate) })
+	defer stop()
+	g.in.goOn()
+	return g.in.verdict()
 }
 
 // MemoryB returns the guest's linear memory in bytes.

@@ -2,6 +2,7 @@ package wasmhost
 
 import (
 	"io"
+	"iter"
 	"sync"
 	"time"
 
@@ -22,19 +23,65 @@ const exitEnded = 0xfffffff0
 var errIdle = protocol.Errorf(protocol.CodeContract, "reads on without having answered")
 
 // duplex is the stdin and the stdout of one guest, in memory. The host's end is the
-// duplex itself; the guest's ends are guestIn and guestOut. One mutex holds both
-// directions, because the host must see "waits for input and has said nothing" as one
-// fact.
+// duplex itself; the guest's ends are guestIn and guestOut. Host and guest take turns, as the
+// conversation has it: the guest goes on when the host waits for it, on the host's own thread,
+// and the host when the guest waits. Nobody is woken for that, so a question costs no more than
+// two switches of goroutines. Between the host's calls the guest stands still.
 type duplex struct {
+	bell chan struct{} // holds one: a doze is over
+	over chan struct{} // closed when gone is set
+
+	next  func() (struct{}, bool) // has the guest go on until it waits, or ends
+	yield func(struct{}) bool     // has the host go on; called in the guest's goroutine
+
 	mu      sync.Mutex // guards the fields below
-	cond    sync.Cond
 	in, out buffer
 	waiting bool // the guest is in a read of an empty stdin
 	dozing  bool // the guest waits for stdin or for its time to be over
+	late    bool // that time is over
 	eof     bool // stdin ends after what is in it
 	gone    bool // the guest has ended, or must: its calls do not return
 
 	rests func() // called in the guest's goroutine when it begins to wait; may be nil; set before it runs
+}
+
+func newDuplex() *duplex {
+	return &duplex{bell: make(chan struct{}, 1), over: make(chan struct{})}
+}
+
+// start makes body the guest. It begins when the host waits for it first.
+func (d *duplex) start(body func()) {
+	d.next, _ = iter.Pull(func(yield func(struct{}) bool) {
+		d.yield = yield
+		body()
+	})
+}
+
+// park has the host go on, until it waits for the guest. d.mu is held.
+func (d *duplex) park() {
+	d.mu.Unlock()
+	d.yield(struct{}{})
+	d.mu.Lock()
+}
+
+// pass has the guest go on until it waits for the host, or ends. One that dozes does so to the
+// end. d.mu is held.
+func (d *duplex) pass() {
+	asleep := d.dozing && d.in.len() == 0 && !d.eof && !d.late
+	d.mu.Unlock()
+	if asleep {
+		d.linger()
+	}
+	d.next()
+	d.mu.Lock()
+}
+
+// linger waits until a doze is over, or the guest must end.
+func (d *duplex) linger() {
+	select {
+	case <-d.bell:
+	case <-d.over:
+	}
 }
 
 // pause tells who counts how long the guest runs that it does not. d.mu is held.
@@ -42,12 +89,6 @@ func (d *duplex) pause() {
 	if d.rests != nil {
 		d.rests()
 	}
-}
-
-func newDuplex() *duplex {
-	d := &duplex{}
-	d.cond.L = &d.mu
-	return d
 }
 
 // buffer is a queue of bytes that keeps its memory.
@@ -72,14 +113,20 @@ func (q *buffer) take(p []byte) int {
 	return n
 }
 
-// Write gives p to the guest's stdin. It waits while the guest does not read and ends
+// Write gives p to the guest's stdin. It has the guest read where it does not fit, and ends
 // with io.ErrClosedPipe when the guest has gone.
 func (d *duplex) Write(p []byte) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for n := 0; n < len(p); {
 		for d.in.len() >= pipeMax && !d.gone {
-			d.cond.Wait()
+			if d.out.len() >= pipeMax { // each waits for the other: only its end helps
+				d.mu.Unlock()
+				<-d.over
+				d.mu.Lock()
+				continue
+			}
+			d.pass()
 		}
 		if d.gone {
 			return n, io.ErrClosedPipe
@@ -88,7 +135,6 @@ func (d *duplex) Write(p []byte) (int, error) {
 		d.in.put(part)
 		n += len(part)
 		d.waiting = false
-		d.cond.Broadcast()
 	}
 	return len(p), nil
 }
@@ -101,25 +147,23 @@ func (d *duplex) Read(p []byte) (int, error) {
 	for {
 		switch {
 		case d.out.len() > 0:
-			n := d.out.take(p)
-			d.cond.Broadcast()
-			return n, nil
+			return d.out.take(p), nil
 		case d.gone:
 			return 0, io.EOF
 		case d.waiting:
 			return 0, errIdle
 		}
-		d.cond.Wait()
+		d.pass()
 	}
 }
 
-// Settle waits until the guest reads again, or waits for that, or has gone, and reports whether it said
-// nothing more meanwhile.
+// Settle has the guest go on until it reads again, or waits for that, or has gone, and reports
+// whether it said nothing more meanwhile.
 func (d *duplex) Settle() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for !d.waiting && !d.dozing && !d.gone && d.out.len() == 0 {
-		d.cond.Wait()
+		d.pass()
 	}
 	return d.out.len() == 0
 }
@@ -129,7 +173,6 @@ func (d *duplex) Finish() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.eof = true
-	d.cond.Broadcast()
 }
 
 // Said reports whether the guest has said what was not read.
@@ -139,13 +182,29 @@ func (d *duplex) Said() bool {
 	return d.out.len() > 0
 }
 
-// drop wakes both sides: the guest's calls do not return, the host reads what there is
-// and then io.EOF.
+// overslept reports whether the time of a doze is over, and the guest has not gone on.
+func (d *duplex) overslept() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.dozing && d.late && !d.gone
+}
+
+// rouse has a guest go on that overslept, until it waits for the host.
+func (d *duplex) rouse() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pass()
+}
+
+// drop wakes the host if it waits for the guest's time to be over: the guest's calls do not
+// return, the host reads what there is and then io.EOF.
 func (d *duplex) drop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.gone = true
-	d.cond.Broadcast()
+	if !d.gone {
+		d.gone = true
+		close(d.over)
+	}
 }
 
 // dropped reports whether drop was called.
@@ -177,25 +236,17 @@ func (g guestIn) Read(p []byte) (int, error) {
 		case len(p) == 0:
 			return 0, nil
 		}
-		if !d.waiting {
-			d.waiting = true
-			d.cond.Broadcast()
-		}
 		if !waited {
 			d.pause()
 		}
-		waited = true
-		d.cond.Wait()
+		waited, d.waiting = true, true
+		d.park()
 	}
 	if waited && g.woke != nil {
 		g.woke()
 	}
 	d.waiting = false
-	n := d.in.take(p)
-	if d.in.len() == 0 || d.in.at > pipeMax {
-		d.cond.Broadcast()
-	}
-	return n, nil
+	return d.in.take(p), nil
 }
 
 // await waits until there is something to read, and says how much, or that stdin has
@@ -204,46 +255,49 @@ func (g guestIn) await(most time.Duration) (n int, eof, came bool) {
 	d := g.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	late := most == 0
+	d.late = most == 0
 	if most > 0 {
-		timer := time.AfterFunc(most, func() {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			late = true
-			d.cond.Broadcast()
-		})
+		timer := time.AfterFunc(most, d.wake)
 		defer timer.Stop()
 	}
-	defer func() { d.dozing = false }()
-	for d.in.len() == 0 && !d.eof {
-		switch {
-		case d.gone:
+	dozed := false
+	defer func() { d.dozing, d.late = false, false }()
+	for d.in.len() == 0 && !d.eof && !d.late {
+		if d.gone {
 			panic(sys.NewExitError(exitEnded))
-		case late:
-			if d.dozing && g.woke != nil {
-				g.woke()
-			}
-			d.waiting = false
-			return 0, false, false
 		}
-		if !d.dozing {
+		if !dozed {
 			d.pause()
 		}
-		d.dozing, d.waiting = true, d.waiting || most < 0
-		d.cond.Broadcast()
-		d.cond.Wait()
+		dozed, d.dozing, d.waiting = true, true, most < 0
+		d.park()
 	}
-	if d.dozing && g.woke != nil {
+	if dozed && g.woke != nil {
 		g.woke()
 	}
 	d.waiting = false
-	return d.in.len(), d.in.len() == 0, true
+	n, eof = d.in.len(), d.in.len() == 0 && d.eof
+	return n, eof, n > 0 || eof
+}
+
+// wake says that the time of a doze is over.
+func (d *duplex) wake() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.dozing {
+		return
+	}
+	d.late = true
+	select {
+	case d.bell <- struct{}{}:
+	default:
+	}
 }
 
 // guestOut is the guest's stdout.
 type guestOut struct{ d *duplex }
 
-// Write waits while the host does not read. When the guest must end it unwinds the
+// Write has the host read where there is no room. When the guest must end it unwinds the
 // guest's stack.
 func (g guestOut) Write(p []byte) (int, error) {
 	d := g.d
@@ -251,7 +305,7 @@ func (g guestOut) Write(p []byte) (int, error) {
 	defer d.mu.Unlock()
 	for n := 0; n < len(p); {
 		for d.out.len() >= pipeMax && !d.gone {
-			d.cond.Wait()
+			d.park()
 		}
 		if d.gone {
 			panic(sys.NewExitError(exitEnded))
@@ -259,7 +313,6 @@ func (g guestOut) Write(p []byte) (int, error) {
 		part := p[n:min(len(p), n+pipeMax)]
 		d.out.put(part)
 		n += len(part)
-		d.cond.Broadcast()
 	}
 	return len(p), nil
 }

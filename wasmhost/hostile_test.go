@@ -77,6 +77,8 @@ var corpus = []struct {
 	// Harmless, because there is nothing to be had.
 	{"lies-about-lengths", protocol.CodeOK, "", false},
 	{"busy", protocol.CodeOK, "", false},
+	{"late-words", protocol.CodeOK, "", false}, // what it does later: TestActsUnasked
+	{"late-spin", protocol.CodeOK, "", false},
 	{"hoards", protocol.CodeOK, "", false},
 	{"descriptors", protocol.CodeOK, "", false}, // F10
 	{"fifo", protocol.CodeOK, "", false},        // F10

@@ -16,7 +16,7 @@ import (
 )
 
 // instance is one running guest. Its goroutine is in _start from the beginning to the
-// end of its life, which is mostly in a read of stdin.
+// end of its life, which is mostly in a read of stdin: it goes on when the host waits for it.
 type instance struct {
 	*duplex
 	*Fate
@@ -72,7 +72,7 @@ func newInstance(b blueprint) (*instance, error) {
 		}
 	}
 	in.tank.resume(in.clock())
-	go in.run(ctx)
+	in.duplex.start(func() { in.run(ctx) })
 	return in, nil
 }
 
@@ -193,18 +193,24 @@ func (in *instance) finished() bool {
 	}
 }
 
-// Await waits for the guest's end, at most d.
+// Await has the guest go on to its end. After d it must end, which its fuel sees to.
 func (in *instance) Await(d time.Duration) bool {
-	if in.finished() {
-		return true
-	}
-	ctx, stop := context.WithTimeout(context.Background(), d)
-	defer stop()
-	select {
-	case <-in.done:
-		return true
-	case <-ctx.Done():
-		return false
+	timer := time.AfterFunc(d, func() {
+		in.End(protocol.Errorf(protocol.CodeUnavailable, "did not end by itself within %v", d))
+	})
+	defer timer.Stop()
+	in.goOn()
+	return true
+}
+
+// goOn has the guest go on until it has ended. One that waits for what does not come ends when
+// it must.
+func (in *instance) goOn() {
+	for first := true; !in.finished(); first = false {
+		if !first && !in.dropped() {
+			in.linger()
+		}
+		in.next()
 	}
 }
 

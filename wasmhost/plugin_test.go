@@ -264,6 +264,29 @@ func TestSpeaksLate(t *testing.T) {
 	}
 }
 
+// TestActsUnasked: a guest that waits for a time of its own beside its stdin, and then acts, is found
+// before the next request is put, and that gets a fresh one.
+func TestActsUnasked(t *testing.T) {
+	for _, file := range []string{"late-words", "late-spin"} {
+		s := hostileSpec(t, file, false)
+		s.Manifest.Limits.Seconds = 1
+		p := load(t, newHost(t, Config{}), s)
+		if a := p.Call(context.Background(), work(t, `1`)); a.Error != nil {
+			t.Fatal(a.Error)
+		}
+		first := p.live
+		for in := first.(*instance); !in.overslept(); {
+			in.linger()
+		}
+		if a := p.Call(context.Background(), work(t, `1`)); a.Error != nil || p.live == first {
+			t.Errorf("%s: answered %v, by a fresh instance %v", file, a.Error, p.live != first)
+		}
+		if cause := first.Cause(); cause == nil {
+			t.Errorf("%s: the first instance was not ended", file)
+		}
+	}
+}
+
 // TestRest frees the instance and the next call starts one.
 func TestRest(t *testing.T) {
 	p := load(t, newHost(t, Config{}), specOf("probe", guest(t, "probe")))

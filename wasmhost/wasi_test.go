@@ -76,6 +76,10 @@ func newLetter(t *testing.T, most int) *letter {
 		done: make(chan struct{}), errs: newLineWriter(h, Spec{}), cancel: func() {},
 	}
 	in.Fate = NewFate(in.kill)
+	in.duplex.yield = func(struct{}) bool { // the guest's functions are called here, where no host takes turns
+		in.linger()
+		return true
+	}
 	in.world = newWorld(in, blueprint{
 		host: h, limits: protocol.Limits{Files: uint32(most)},
 		world: worldly{args: []string{"engine", "x"}, env: []string{"A=b"}, mounts: []Mount{{"/lib", tree}}},
@@ -466,11 +470,12 @@ func TestPoll(t *testing.T) {
 	l.iovec(atBuffer+500, 10)
 	l.call("fd_read", 0, atIovec, 1, atResult)
 	l.subscribe(0, pollRead, 0, 0, 0)
-	go func() {
-		l.in.Settle()
-		l.in.Finish()
-	}()
-	expect("stdin that ends while it is waited for", "100:0:0:1", 1)
+	l.in.start(func() { expect("stdin that ends while it is waited for", "100:0:0:1", 1) })
+	l.in.Settle()
+	l.in.Finish()
+	if _, waits := l.in.next(); waits {
+		t.Error("waits for a stdin that has ended")
+	}
 }
 
 // TestSleepEnds: a guest that sleeps ends with its instance (F10).
