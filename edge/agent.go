@@ -125,9 +125,9 @@ func New(c Config, d Deps) (*Agent, error) {
 		d.Wall = func(now time.Time) time.Time { return now }
 	}
 	a := &Agent{
-		cfg: c, asking: &asks{most: 1}, link: d.Link, store: d.Store, plugins: d.Plugins, random: d.Random, machine: d.Measure,
-		wall: d.Wall, log: d.Log, calls: map[CallID]*call{}, vault: d.Vault, gone: d.Gone,
-		traffic: d.Traffic,
+		cfg: c, link: d.Link, store: d.Store, plugins: d.Plugins, random: d.Random, machine: d.Measure,
+		wall: d.Wall, log: d.Log, calls: map[CallID]*call{}, asking: &asks{most: 1}, vault: d.Vault,
+		gone: d.Gone, traffic: d.Traffic,
 	}
 	a.clock.floor, a.clock.sealed = c.Build, c.Build.UnixMilli()
 	a.guests = map[string]*guest{}

@@ -72,7 +72,7 @@ func newInstance(b blueprint) (*instance, error) {
 		}
 	}
 	in.tank.resume(in.clock())
-	in.duplex.start(func() { in.run(ctx) })
+	in.start(func() { in.run(ctx) })
 	return in, nil
 }
 

@@ -136,6 +136,7 @@ func (p *Plugin) fresh(ctx context.Context) error {
 	p.mu.Lock()
 	closed := p.closed
 	p.mu.Unlock()
+	p.rouse(ctx)
 	switch {
 	case closed:
 		return errClosed
@@ -144,27 +145,23 @@ func (p *Plugin) fresh(ctx context.Context) error {
 		p.bow()
 	case p.live.Gone():
 		p.parted()
-	case p.spoke(ctx):
+	case p.live.Said():
 		p.log.line(4, "guest said more than was asked, after its answer")
 		p.drop(contractf("says more than was asked"))
-	case p.live.Gone():
-		p.parted()
 	default:
 		return nil
 	}
 	return p.begin(ctx, !p.late)
 }
 
-// spoke reports whether the live guest has said more than was asked. One whose own time is over,
-// for which it waited beside stdin, first does what it wanted to do then: not as part of the
-// request that is about to be put.
-func (p *Plugin) spoke(ctx context.Context) bool {
+// rouse has the live guest do what it wanted to do when a time of its own is over, for which it
+// waited beside stdin: not as part of the request that is about to be put.
+func (p *Plugin) rouse(ctx context.Context) {
 	if in, ok := p.live.(*instance); ok && in.overslept() {
 		stop := p.watch(ctx, in, p.timeout(0))
 		defer stop()
 		in.rouse()
 	}
-	return p.live.Said()
 }
 
 // ask puts r to the live guest.

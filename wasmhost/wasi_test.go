@@ -76,7 +76,7 @@ func newLetter(t *testing.T, most int) *letter {
 		done: make(chan struct{}), errs: newLineWriter(h, Spec{}), cancel: func() {},
 	}
 	in.Fate = NewFate(in.kill)
-	in.duplex.yield = func(struct{}) bool { // the guest's functions are called here, where no host takes turns
+	in.yield = func(struct{}) bool { // the guest's functions are called here, where no host takes turns
 		in.linger()
 		return true
 	}
