@@ -21,6 +21,7 @@ type tiny struct {
 	locals   int      // of _start, of type i64
 	body     []byte   // of _start, without end
 	padding  int      // bytes of a custom section
+	data     int      // bytes of a data segment, from address 0
 }
 
 func (m tiny) wasm() []byte {
@@ -48,6 +49,10 @@ func (m tiny) wasm() []byte {
 	body := sized(append(append(locals, m.body...), 0x0b))
 	out := slices.Concat([]byte("\x00asm\x01\x00\x00\x00"), section(1, []byte{1, 0x60, 0, 0}), section(2, imports),
 		section(3, []byte{1, 0}), section(5, []byte{1, 0, m.pages}), section(7, exports), section(10, append([]byte{1}, body...)))
+	if m.data > 0 {
+		segment := append([]byte{1, 0, 0x41, 0, 0x0b}, sized(make([]byte, m.data))...)
+		out = append(out, section(11, segment)...)
+	}
 	if m.padding > 0 {
 		out = append(out, section(0, append([]byte{1, 'x'}, bytes.Repeat([]byte{0}, m.padding)...))...)
 	}
@@ -114,15 +119,18 @@ func TestVerify(t *testing.T) {
 func TestTinyHostile(t *testing.T) {
 	for name, c := range map[string]struct {
 		body []byte
+		data int
 		code protocol.Code
 	}{
-		"loop":        {[]byte{0x03, 0x40, 0x0c, 0x00, 0x0b}, protocol.CodeDeadline},
-		"recursion":   {[]byte{0x10, 0x00}, protocol.CodeMemory},
-		"unreachable": {[]byte{0x00}, protocol.CodeContract},
-		"return":      {nil, protocol.CodeContract},
+		"loop":         {[]byte{0x03, 0x40, 0x0c, 0x00, 0x0b}, 0, protocol.CodeDeadline},
+		"recursion":    {[]byte{0x10, 0x00}, 0, protocol.CodeMemory},
+		"unreachable":  {[]byte{0x00}, 0, protocol.CodeContract},
+		"return":       {nil, 0, protocol.CodeContract},
+		"giant data":   {nil, 24 << 20, protocol.CodeUnverified}, // for a memory of one page
+		"page of data": {nil, 1 << 16, protocol.CodeContract},
 	} {
 		for engine, interpreter := range map[string]bool{"compiler": false, "interpreter": true} {
-			metered, err := meter.Instrument(tiny{pages: 1, body: c.body}.wasm())
+			metered, err := meter.Instrument(tiny{pages: 1, body: c.body, data: c.data}.wasm())
 			must(t, err)
 			s := specOf("p", metered)
 			s.Manifest.Limits.Seconds = 1

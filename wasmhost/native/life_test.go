@@ -81,3 +81,30 @@ func TestReplacedByAge(t *testing.T) {
 		}
 	}
 }
+
+// A process that has grown beyond the high-water mark is replaced after its answer, and one below it
+// is kept.
+func TestReplacedByHighWater(t *testing.T) {
+	for high, replaced := range map[int]bool{90: false, 20: true} {
+		calls, err := wasmhost.New(context.Background(), wasmhost.Config{Pool: wasmhost.Pool{HighWater: high}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := jailed(t)
+		h.cfg.Calls = calls
+		m := action()
+		m.Limits.MemoryMB = 128
+		p := load(t, h, m, probe(t))
+		first := p.room.last.Load()
+		if tell(t, p, "echo", "a", 0); p.room.last.Load() != first || first.Gone() {
+			t.Errorf("high water %d%%: a process that has not grown was replaced", high)
+		}
+		tell(t, p, "memory", "", 50)
+		if first.Gone() != replaced {
+			t.Errorf("high water %d%% of 128 MB, 50 taken: gone %v, want %v", high, first.Gone(), replaced)
+		}
+		if tell(t, p, "echo", "b", 0); (p.room.last.Load() != first) != replaced {
+			t.Errorf("high water %d%%: replaced %v, want %v", high, p.room.last.Load() != first, replaced)
+		}
+	}
+}
