@@ -39,6 +39,7 @@ type duplex struct {
 	waiting bool // the guest is in a read of an empty stdin
 	dozing  bool // the guest waits for stdin or for its time to be over
 	late    bool // that time is over
+	doze    int  // counts the waits for a time
 	eof     bool // stdin ends after what is in it
 	gone    bool // the guest has ended, or must: its calls do not return
 
@@ -257,7 +258,9 @@ func (g guestIn) await(most time.Duration) (n int, eof, came bool) {
 	defer d.mu.Unlock()
 	d.late = most == 0
 	if most > 0 {
-		timer := time.AfterFunc(most, d.wake)
+		d.doze++
+		nth := d.doze
+		timer := time.AfterFunc(most, func() { d.wake(nth) })
 		defer timer.Stop()
 	}
 	dozed := false
@@ -280,11 +283,12 @@ func (g guestIn) await(most time.Duration) (n int, eof, came bool) {
 	return n, eof, n > 0 || eof
 }
 
-// wake says that the time of a doze is over.
-func (d *duplex) wake() {
+// wake says that the time of the nth doze is over. It may come when that has ended otherwise, and
+// the guest is in another.
+func (d *duplex) wake(nth int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.dozing {
+	if !d.dozing || nth != d.doze {
 		return
 	}
 	d.late = true

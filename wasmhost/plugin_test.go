@@ -287,6 +287,32 @@ func TestActsUnasked(t *testing.T) {
 	}
 }
 
+// A timer that ran out as its doze ended otherwise does not end the next one.
+func TestWakesLate(t *testing.T) {
+	d := newDuplex()
+	in := guestIn{d: d}
+	d.start(func() {
+		defer func() { _ = recover() }() // its end
+		for {
+			_, _, _ = in.await(time.Hour)
+			_, _ = in.Read(make([]byte, 1))
+		}
+	})
+	d.Settle()
+	if _, err := d.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	d.rouse() // to its second doze
+	if d.wake(1); d.overslept() {
+		t.Error("the first doze's timer ends the second")
+	}
+	if d.wake(2); !d.overslept() {
+		t.Error("its own timer does not end a doze")
+	}
+	d.drop()
+	d.rouse()
+}
+
 // TestRest frees the instance and the next call starts one.
 func TestRest(t *testing.T) {
 	p := load(t, newHost(t, Config{}), specOf("probe", guest(t, "probe")))
